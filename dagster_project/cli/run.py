@@ -1,0 +1,89 @@
+"""`selfrepair run`: materialize the Dagster assets in this process, then show what was found."""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import asdict
+from typing import Any
+
+import click
+
+from dagster_project.cli.summary import print_summary
+from dagster_project.instance import dagster_home
+from selfrepair_assets import steps
+from selfrepair_assets.measurement.errors import InputError
+from selfrepair_assets.measurement.run_spec import RunSpec
+from selfrepair_assets.run_folder import RunFolder
+from warehouse.errors import WarehouseError
+from warehouse.paths import Warehouse
+
+
+def run_model(warehouse: Warehouse, spec: RunSpec, *, restart: bool = False) -> None:
+    """Measure and publish one run.
+
+    Raises:
+        InputError, WarehouseError: before anything is written, where that can be known.
+    """
+    _quiet()
+    began = time.monotonic()
+    folder = RunFolder(warehouse, spec.run_id)
+    click.echo(f"loading {spec.run_id} …", err=True)
+    prepared = steps.prepare(spec)
+    if folder.exists and not restart:
+        folder.refuse_other(spec, prepared.tokens)
+    loaded = prepared.loaded
+    heads = len(spec.chosen_heads(loaded.n_layers, loaded.n_heads))
+    click.echo(
+        f"{loaded.architecture}, {loaded.n_layers} layers of {loaded.n_heads} heads on "
+        f"{loaded.device}: {heads} heads x {spec.n_sequences} sequences of "
+        f"{spec.sequence_length} tokens x {', '.join(spec.ablations)}",
+        err=True,
+    )
+    _materialize(warehouse, spec, restart)
+    print_summary(warehouse, spec.run_id, time.monotonic() - began)
+
+
+def _materialize(warehouse: Warehouse, spec: RunSpec, restart: bool) -> None:
+    import dagster as dg
+
+    from dagster_project.definitions import ASSETS, CHECKS
+    from selfrepair_assets.assets.resources import WarehouseResource, models
+
+    config = {k: v for k, v in asdict(spec).items() if k not in ("model", "revision")}
+    config |= {"ablations": list(spec.ablations), "restart": restart}
+    with dg.DagsterInstance.from_config(str(dagster_home(warehouse))) as instance:
+        is_new = not instance.has_dynamic_partition(str(models.name), spec.run_id)
+        instance.add_dynamic_partitions(str(models.name), [spec.run_id])
+        try:
+            dg.materialize(
+                [*ASSETS, *CHECKS],  # type: ignore[list-item]
+                partition_key=spec.run_id,
+                instance=instance,
+                resources={"store": WarehouseResource(root=str(warehouse.root), bar=True)},
+                run_config={
+                    "ops": {"run_spec": {"config": config}},
+                    "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
+                },
+            )
+        except Exception as error:
+            if is_new and not RunFolder(warehouse, spec.run_id).exists:
+                instance.delete_dynamic_partition(str(models.name), spec.run_id)
+            raise _users_mistake(error) or error from None
+
+
+def _users_mistake(error: BaseException) -> Exception | None:
+    """The one clear line that is the cause of a failed Dagster run, if there is one."""
+    cause: Any = error
+    while cause is not None:
+        if isinstance(cause, InputError | WarehouseError):
+            return cause
+        cause = cause.__cause__ or cause.__context__
+    return None
+
+
+def _quiet() -> None:
+    """Libraries' notices are for logs; what a user must know is printed by us."""
+    for name in ("transformers", "transformer_lens", "datasets", "httpx", "dagster"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    logging.basicConfig(format="%(message)s", level=logging.INFO)

@@ -1,0 +1,37 @@
+"""Where Dagster keeps its history: inside the warehouse, for the web UI and the CLI alike.
+
+`python -m dagster_project.instance` starts the web UI over the default warehouse.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from importlib.resources import as_file, files
+from pathlib import Path
+
+from warehouse.paths import Warehouse
+
+
+def dagster_home(warehouse: Warehouse) -> Path:
+    """`<warehouse>/dagster`, made with the project's settings where it is not there yet."""
+    home = warehouse.prepare().root / "dagster"
+    home.mkdir(exist_ok=True)
+    if not (home / "dagster.yaml").exists():
+        with as_file(files("dagster_project") / "dagster.yaml") as settings:
+            shutil.copy(settings, home / "dagster.yaml")
+    return home
+
+
+def serve(arguments: list[str]) -> None:
+    """Become `dg dev` over the warehouse; further arguments are its own (`--port 3001`)."""
+    warehouse = Warehouse()
+    os.environ["DAGSTER_HOME"] = str(dagster_home(warehouse))
+    os.environ["SELFREPAIR_WAREHOUSE"] = str(warehouse.root)
+    dg = str(Path(sys.executable).with_name("dg"))
+    os.execv(dg, [dg, "dev", *arguments])
+
+
+if __name__ == "__main__":
+    serve(sys.argv[1:])

@@ -1,0 +1,1 @@
+"""Measure self-repair: the numerical core (`measurement`) and the Dagster assets around it."""

@@ -1,0 +1,61 @@
+"""What the assets share: the partition of models, the warehouse, and how progress is shown."""
+
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+from selfrepair_assets.measurement.errors import InputError
+from selfrepair_assets.progress import Work
+from selfrepair_assets.run_folder import RunFolder
+from warehouse.errors import WarehouseError
+from warehouse.paths import Warehouse
+
+models = dg.DynamicPartitionsDefinition(name="model")
+"""One partition per run: a model as given, with `@revision` if it is not the default one."""
+
+_work: dict[tuple[str, str], Work] = {}
+
+
+class WarehouseResource(dg.ConfigurableResource):  # type: ignore[type-arg]
+    """The warehouse, and whether progress is a bar (command line) or lines of the log."""
+
+    root: str | None = None
+    bar: bool = False
+
+    @property
+    def warehouse(self) -> Warehouse:
+        return Warehouse(self.root)
+
+    def folder(self, context: Any) -> RunFolder:
+        """The folder of the run that is this partition."""
+        return RunFolder(self.warehouse, context.partition_key)
+
+    def work(self, context: Any, title: str, unit: str, total: int, done: int = 0) -> Work:
+        """The run's work of that title; asked for again in this process, the one that goes on."""
+        key = (context.run_id, title)
+        if key not in _work:
+            _work[key] = Work(title, unit, total, done, None if self.bar else context.log.info)
+        return _work[key]
+
+    def close_work(self, context: Any) -> None:
+        for key in [key for key in _work if key[0] == context.run_id]:
+            _work.pop(key).close()
+
+
+def split_run_id(run_id: str) -> tuple[str, str | None]:
+    """A partition's name as model and revision; a folder may have an `@` in its path."""
+    model, at, revision = run_id.rpartition("@")
+    if not at or Path(run_id).exists():
+        return run_id, None
+    return model, revision
+
+
+@contextmanager
+def mistakes_are_not_retried() -> Any:
+    """A mistake of the user's ends the run with its one clear line; trying again cannot help."""
+    try:
+        yield
+    except (InputError, WarehouseError) as error:
+        raise dg.Failure(description=str(error), allow_retries=False) from error

@@ -1,0 +1,1 @@
+"""The numerical core: torch, transformers and transformer_lens, no Dagster and no DuckDB."""

@@ -1,0 +1,153 @@
+"""TransformerBridge around a model folder, with every reason not to measure it looked for.
+
+In the order of their cost: the configuration, the tokenizer, the weights, the blocks.
+"""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from selfrepair_assets.measurement.errors import InputError
+from selfrepair_assets.measurement.quiet import quiet
+
+
+def architecture_of(model: str, folder: Path) -> str:
+    """The architecture's name, if it is one that can be measured; reads the configuration only."""
+    from transformer_lens.factories.architecture_adapter_factory import SUPPORTED_ARCHITECTURES
+    from transformer_lens.model_bridge.sources._hf_format import (
+        determine_architecture_from_hf_config,
+    )
+    from transformer_lens.model_bridge.sources.transformers.helpers import (
+        get_hf_model_class_for_architecture,
+    )
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    try:
+        with quiet():
+            config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+    except Exception as error:
+        raise InputError(
+            f"transformers cannot read the configuration of '{model}': {_first_line(error)} "
+            "Models that bring their own code are not run; choose another."
+        ) from error
+    try:
+        architecture = determine_architecture_from_hf_config(config)
+    except ValueError:
+        architecture = ", ".join(config.architectures or [config.model_type])
+    known = architecture in SUPPORTED_ARCHITECTURES
+    if getattr(config, "is_encoder_decoder", False) or (
+        known and get_hf_model_class_for_architecture(architecture) is not AutoModelForCausalLM
+    ):
+        raise InputError(
+            f"'{model}' ({architecture}) is not a decoder-only language model. Choose one that "
+            "predicts the next token, such as GPT-2, Pythia or Llama."
+        )
+    if not known:
+        raise InputError(
+            f"TransformerLens does not know the architecture of '{model}' ({architecture}). "
+            "Choose a model such as GPT-2, Pythia, OPT, Llama, Mistral or Qwen2."
+        )
+    return architecture
+
+
+def load_tokenizer(model: str, folder: Path) -> Any:
+    """The tokenizer as its files say: without a BOS token where they name none."""
+    from transformers import AutoTokenizer
+
+    try:
+        with quiet():
+            return AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    except Exception as error:
+        raise InputError(
+            f"transformers cannot load the tokenizer of '{model}': {_first_line(error)} "
+            "Save it again with tokenizer.save_pretrained(folder)."
+        ) from error
+
+
+class _CheckedLoader:
+    """Stands for the model class in `boot_transformers`, and refuses incomplete weights."""
+
+    def __init__(self, model: str) -> None:
+        self.model = model
+
+    def from_pretrained(self, path: str, **kwargs: Any) -> Any:
+        from transformers import AutoModelForCausalLM
+
+        try:
+            loading: Any = AutoModelForCausalLM.from_pretrained(
+                path, output_loading_info=True, **kwargs
+            )
+        except Exception as error:
+            if "ignore_mismatched_sizes" in str(error):
+                raise InputError(
+                    f"The weights of '{self.model}' do not have the shapes that its config.json "
+                    "says. Copy or download the folder again."
+                ) from error
+            raise InputError(
+                f"transformers cannot load the weights of '{self.model}': {_first_line(error)} "
+                "Copy or download them again."
+            ) from error
+        loaded, report = loading
+        missing = sorted(report["missing_keys"])
+        if missing:
+            raise InputError(
+                f"The weights of '{self.model}' are incomplete: {len(missing)} are missing, "
+                f"the first being {missing[0]}. Save the whole model, with its head, again."
+            )
+        for name, weight in loaded.named_parameters():
+            if not torch.isfinite(weight).all():
+                raise InputError(
+                    f"The weights of '{self.model}' have NaN or infinite numbers, first in {name}. "
+                    "Copy or download them again, or choose another checkpoint."
+                )
+        return loaded
+
+
+def boot(model: str, architecture: str, folder: Path, tokenizer: Any, device: torch.device) -> Any:
+    """The TransformerBridge, fp32, with raw weights that are all there and finite.
+
+    Raises:
+        InputError: weights that are missing, broken or too large, or a layer without heads.
+    """
+    from transformer_lens.model_bridge import TransformerBridge
+
+    try:
+        with quiet():
+            bridge = TransformerBridge.boot_transformers(
+                str(folder),
+                dtype=torch.float32,
+                device=device,
+                tokenizer=copy.deepcopy(tokenizer),
+                model_class=_CheckedLoader(model),
+            )
+    except InputError:
+        raise
+    except torch.OutOfMemoryError as error:
+        raise InputError(
+            f"'{model}' does not fit in the memory of {device}. "
+            "Use --device cpu or a smaller model."
+        ) from error
+    except Exception as error:
+        raise InputError(
+            f"TransformerLens cannot load '{model}' ({architecture}): {_first_line(error)} "
+            "Choose another model."
+        ) from error
+    for layer, block in enumerate(getattr(bridge, "blocks", ())):
+        if not hasattr(block, "attn") or not bridge.cfg.n_heads:
+            raise InputError(
+                f"Layer {layer} of '{model}' ({architecture}) has no attention heads to ablate. "
+                "Choose a model with attention in every layer."
+            )
+    return bridge
+
+
+def _first_line(error: Exception) -> str:
+    """The first line of an exception's message, ended as a sentence and not too long."""
+    line = (str(error).strip().splitlines() or [""])[0][:300].strip()
+    if " " not in line:  # a KeyError's message is the key
+        line = f"{type(error).__name__} {line}".strip()
+    return line if line.endswith((".", "!", "?")) else line + "."

@@ -1,0 +1,229 @@
+"""What a run is: every choice that determines its numbers, and the few that do not.
+
+A `RunSpec` is made once, from the command line or from Dagster's Launchpad, and is stored with
+the run. Everything after it reads the stored one, so that nothing else can hold another opinion.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+import re
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+
+from selfrepair_assets.measurement.errors import InputError
+
+ABLATIONS = ("resample", "mean", "zero")
+PRECISIONS = ("fp32", "bf16")
+MEASUREMENT_VERSION = 1
+"""Raised when the measurement changes in a way that makes old shards wrong to mix with new."""
+
+_NOT_PART_OF_THE_NUMBERS = ("device", "batch_size", "shard_sequences", "top_fraction")
+
+
+@dataclass(frozen=True, order=True)
+class Head:
+    """An attention head, written `L10H11`: the 12th head of the 11th layer."""
+
+    layer: int
+    head: int
+
+    def __str__(self) -> str:
+        return f"L{self.layer}H{self.head}"
+
+    @classmethod
+    def parse(cls, text: str) -> Head:
+        match = re.fullmatch(r"L(\d+)H(\d+)", text.strip(), flags=re.IGNORECASE)
+        if match is None:
+            raise InputError(f"'{text}' is not a head. Write layer and head as in L10H11.")
+        return cls(int(match[1]), int(match[2]))
+
+
+def parse_heads(text: str) -> tuple[Head, ...]:
+    """`"L10H11,L9H3"` to heads, sorted and without repeats."""
+    return tuple(sorted({Head.parse(part) for part in text.split(",") if part.strip()}))
+
+
+def parse_layers(text: str) -> slice | tuple[int, ...]:
+    """`"8:12"` (8 to 11, as Python slices), `"-2:"` (the last two), `"3"` or `"0,5,7"`."""
+    try:
+        if ":" in text:
+            start, stop = text.split(":")
+            return slice(int(start) if start.strip() else None, int(stop) if stop.strip() else None)
+        return tuple(sorted({int(part) for part in text.split(",") if part.strip()}))
+    except ValueError:
+        raise InputError(
+            f"'{text}' is not a choice of layers. Write a range as in 8:12 (layers 8 to 11), "
+            "or numbers as in 0,5,7."
+        ) from None
+
+
+@dataclass(frozen=True)
+class RunSpec:
+    """The settings of one run.
+
+    Attributes:
+        model: hub id, local directory, or the bundled model's name, as the user gave it.
+        revision: the hub's branch, tag or commit; None is the default branch.
+        corpus: `python-docs`, `pile`, a dataset id, or a path to .txt, .jsonl or .parquet.
+        text_column: the dataset's column that holds the text; None finds it.
+        tokens: tokens of text, BOS included; the run has `tokens // sequence_length` sequences.
+        sequence_length: tokens in one sequence, BOS included; one less prediction positions.
+        ablations: subset of `resample`, `mean`, `zero` (section 3.2 of the paper).
+        layers: the layers whose heads are ablated, as the user wrote it (`8:12`); None is all.
+        heads: the heads that are ablated (`L10H11,L9H3`), within `layers`; None is all.
+        precision: `fp32`, or `bf16` (products of changes in bfloat16 where that keeps 2e-2).
+        device: `auto`, `cpu`, `cuda`, `cuda:1`, `mps`.
+        batch_size: sequences measured at once; None takes what the memory holds.
+        shard_sequences: sequences in one shard; None chooses.
+        seed: of the resample pairing.
+        top_fraction: the share of a head's rows that its top rows are (the paper's 2 %).
+        center_unembed: subtract the vocabulary's mean from `W_U` (the paper: on, off for Llama).
+    """
+
+    model: str
+    revision: str | None = None
+    corpus: str = "python-docs"
+    text_column: str | None = None
+    tokens: int = 100_000
+    sequence_length: int = 128
+    ablations: tuple[str, ...] = ("resample",)
+    layers: str | None = None
+    heads: str | None = None
+    precision: str = "fp32"
+    device: str = "auto"
+    batch_size: int | None = None
+    shard_sequences: int | None = None
+    seed: int = 0
+    top_fraction: float = 0.02
+    center_unembed: bool = True
+
+    def __post_init__(self) -> None:
+        if not self.model.strip():
+            raise InputError("No model is named. Give a hub id, a directory or the bundled model.")
+        object.__setattr__(self, "ablations", tuple(dict.fromkeys(self.ablations)))
+        unknown = [name for name in self.ablations if name not in ABLATIONS]
+        if unknown or not self.ablations:
+            raise InputError(
+                f"Unknown ablation '{', '.join(unknown)}'. Choose from {', '.join(ABLATIONS)}."
+            )
+        if self.precision not in PRECISIONS:
+            raise InputError(
+                f"Unknown precision '{self.precision}'. Choose from {', '.join(PRECISIONS)}."
+            )
+        if self.sequence_length < 2:
+            raise InputError(
+                f"Sequences of {self.sequence_length} token(s) predict nothing. "
+                "Use --sequence-length 2 or more."
+            )
+        if self.n_sequences < 2:
+            raise InputError(
+                f"{self.tokens} tokens fill {max(self.n_sequences, 0)} sequence(s) of "
+                f"{self.sequence_length}; resampling needs two. "
+                f"Use --tokens {2 * self.sequence_length} or more."
+            )
+        if not 0 < self.top_fraction <= 1:
+            raise InputError(f"--top-fraction is a share above 0 up to 1, not {self.top_fraction}.")
+        for name in ("batch_size", "shard_sequences"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise InputError(f"--{name.replace('_', '-')} is 1 or more, not {value}.")
+        if self.layers is not None:
+            parse_layers(self.layers)
+        if self.heads is not None:
+            parse_heads(self.heads)
+
+    @property
+    def run_id(self) -> str:
+        """The run's name in every table: the model as given, with `@revision` if one was."""
+        return self.model if self.revision is None else f"{self.model}@{self.revision}"
+
+    @property
+    def n_sequences(self) -> int:
+        return self.tokens // self.sequence_length
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of every choice that determines the numbers, and of the measurement's version."""
+        choices = {k: v for k, v in asdict(self).items() if k not in _NOT_PART_OF_THE_NUMBERS}
+        if self.is_local_file:
+            choices["corpus_content"] = _file_digest(Path(self.corpus))
+        text = json.dumps({"version": MEASUREMENT_VERSION, **choices}, sort_keys=True, default=list)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    @property
+    def is_local_file(self) -> bool:
+        return Path(self.corpus).is_file()
+
+    def chosen_heads(self, n_layers: int, n_heads: int) -> list[Head]:
+        """The heads to ablate, in order.
+
+        Raises:
+            InputError: a layer or head that the model does not have.
+        """
+        layers = range(n_layers)
+        if self.layers is not None:
+            chosen = parse_layers(self.layers)
+            layers_chosen = list(layers)[chosen] if isinstance(chosen, slice) else list(chosen)
+            absent = [layer for layer in layers_chosen if layer not in layers]
+            if absent or not layers_chosen:
+                raise InputError(
+                    f"--layers {self.layers} names no layer that is there: "
+                    f"the model has layers 0 to {n_layers - 1}."
+                )
+        else:
+            layers_chosen = list(layers)
+        heads = [Head(layer, head) for layer in layers_chosen for head in range(n_heads)]
+        if self.heads is None:
+            return heads
+        wanted = parse_heads(self.heads)
+        for head in wanted:
+            if head.layer >= n_layers or head.head >= n_heads:
+                raise InputError(
+                    f"There is no head {head}: the model has layers 0 to {n_layers - 1} "
+                    f"and heads 0 to {n_heads - 1}."
+                )
+            if head not in heads:
+                raise InputError(f"Head {head} is outside of --layers {self.layers}.")
+        return list(wanted)
+
+    def resample_partners(self) -> list[int]:
+        """The sequence whose `z` replaces sequence i's: one seeded cycle through all sequences.
+
+        A single cycle pairs no sequence with itself and uses each once; it depends on the seed
+        and the number of sequences alone, not on batches, shards or machines.
+        """
+        order = list(range(self.n_sequences))
+        random.Random(self.seed).shuffle(order)
+        partners = [0] * len(order)
+        for i, sequence in enumerate(order):
+            partners[sequence] = order[(i + 1) % len(order)]
+        return partners
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self), indent=2)
+
+    @classmethod
+    def from_json(cls, text: str) -> RunSpec:
+        stored = json.loads(text)
+        stored["ablations"] = tuple(stored["ablations"])
+        return cls(**stored)
+
+    def differences(self, other: RunSpec) -> list[str]:
+        """The settings that determine numbers in which two specs differ, as `name: a, not b`."""
+        return [
+            f"{f.name}: {getattr(self, f.name)}, not {getattr(other, f.name)}"
+            for f in fields(self)
+            if f.name not in _NOT_PART_OF_THE_NUMBERS
+            and getattr(self, f.name) != getattr(other, f.name)
+        ]
+
+    def with_(self, **changes: object) -> RunSpec:
+        return replace(self, **changes)  # type: ignore[arg-type]
+
+
+def _file_digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,78 @@
+"""Progress of long work: a bar on a terminal, throttled lines in a log; both with rate and ETA."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from tqdm import tqdm
+
+SECONDS_BETWEEN_LINES = 10.0
+
+
+@dataclass
+class Work:
+    """Some work that is counted in units, possibly resumed from `done` of `total`.
+
+    `tell` takes the lines; None draws a bar on stderr instead, or lines there where stderr is no
+    terminal.
+    """
+
+    title: str
+    unit: str
+    total: int
+    done: int = 0
+    tell: Callable[[str], None] | None = None
+    _began: float = field(default_factory=time.monotonic)
+    _told: float = field(default_factory=time.monotonic)
+    _here: int = 0
+    _bar: tqdm | None = None  # type: ignore[type-arg]
+
+    def __post_init__(self) -> None:
+        if self.tell is None and sys.stderr.isatty():
+            self._bar = tqdm(
+                total=self.total,
+                initial=self.done,
+                desc=self.title,
+                unit=f" {self.unit}",
+                unit_scale=True,
+                dynamic_ncols=True,
+                smoothing=0.1,
+            )
+        elif self.tell is None:
+            self.tell = lambda line: print(line, file=sys.stderr, flush=True)
+
+    def add(self, n: int) -> None:
+        """`n` more units are done."""
+        self.done += n
+        self._here += n
+        if self._bar is not None:
+            self._bar.update(n)
+        elif time.monotonic() - self._told >= SECONDS_BETWEEN_LINES:
+            self._told = time.monotonic()
+            assert self.tell is not None
+            self.tell(self.line())
+
+    def line(self) -> str:
+        """Such as `head ablations: 34 % of 550,000 head-tokens, 2,310/s, 2:37 left`."""
+        rate = self._here / max(1e-9, time.monotonic() - self._began)
+        left = (self.total - self.done) / rate if rate else float("inf")
+        share = self.done / max(1, self.total)
+        return (
+            f"{self.title}: {share:.0%} of {self.total:,} {self.unit}, {rate:,.0f}/s, "
+            f"{_clock(left)} left"
+        )
+
+    def close(self) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+
+def _clock(seconds: float) -> str:
+    if seconds == float("inf"):
+        return "unknown time"
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"

@@ -1,0 +1,345 @@
+"""The steps of a run as plain functions: what the Dagster assets call.
+
+    prepare ─► start ─► sequences ─► clean shard … ─► ablation shard … ─► run_row ─► publish
+
+Each takes the run's folder, measures through `Measurer`, and writes shards; a shard that is there
+is not measured again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import lru_cache
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+
+from selfrepair_assets.measurement.corpus import token_sequences, token_texts
+from selfrepair_assets.measurement.errors import InputError
+from selfrepair_assets.measurement.measure import Measurer, Progress
+from selfrepair_assets.measurement.models import LoadedModel, load_model
+from selfrepair_assets.measurement.run_spec import RunSpec
+from selfrepair_assets.run_folder import RunFolder, Shard
+from warehouse.checks import CheckResult, run_checks
+from warehouse.errors import WarehouseError
+from warehouse.facts import fact_tables, shard_done, shard_path, write_shard
+from warehouse.manifest import read_manifest, write_manifest
+from warehouse.publish import FactsMode, Generation, publish
+
+CLEAN_TABLES = ("tokens", "direct_effects", "mlp_effects")
+BYTES_PER_ROW = 60
+"""Of `head_ablations`: its shard, its row in the serving file, and that file's next generation."""
+PRECISION_SAMPLE = 2
+"""Sequences on which engine and precision are checked before a run is measured."""
+
+
+@dataclass(frozen=True)
+class PreparedRun:
+    """A spec whose model, heads and text are known to be there."""
+
+    spec: RunSpec
+    loaded: LoadedModel
+    tokens: np.ndarray
+
+
+def load(spec: RunSpec) -> LoadedModel:
+    return load_model(spec.model, spec.revision, spec.device, spec.center_unembed)
+
+
+@lru_cache(maxsize=1)  # the command line looks first, then the asset run_spec does
+def prepare(spec: RunSpec) -> PreparedRun:
+    """Look at everything that can be wrong before anything is written.
+
+    Raises:
+        InputError: what is wrong, and what to do.
+    """
+    loaded = load(spec)
+    spec.chosen_heads(loaded.n_layers, loaded.n_heads)
+    tokens = token_sequences(
+        spec.corpus,
+        loaded.tokenizer,
+        n_sequences=spec.n_sequences,
+        sequence_length=spec.sequence_length,
+        text_column=spec.text_column,
+        n_ctx=loaded.n_ctx,
+        d_vocab=loaded.d_vocab,
+    )
+    return PreparedRun(spec, loaded, tokens)
+
+
+def start(folder: RunFolder, prepared: PreparedRun, *, restart: bool = False) -> None:
+    """Fix the run in the warehouse, after a look at the engine's own logits and the disk."""
+    spec, loaded = prepared.spec, prepared.loaded
+    measurer = Measurer(loaded, spec)
+    measurer.check_engine(prepared.tokens[:PRECISION_SAMPLE])
+    heads = spec.chosen_heads(loaded.n_layers, loaded.n_heads)
+    rows = len(heads) * len(spec.ablations) * prepared.tokens[:, 1:].size
+    folder.warehouse.prepare()
+    _refuse_full_disk(folder, rows)
+    model = {
+        "fingerprint": spec.fingerprint,
+        "architecture": loaded.architecture,
+        "commit": loaded.commit,
+        "normalization": loaded.normalization,
+        "parallel_attention": loaded.parallel_attention,
+        "n_layers": loaded.n_layers,
+        "n_heads": loaded.n_heads,
+        "d_model": loaded.d_model,
+        "d_mlp": loaded.d_mlp,
+        "d_vocab": loaded.d_vocab,
+        "engine": measurer.engine,
+        "device": _device_name(loaded),
+        "versions": {name: version(name) for name in ("torch", "transformers", "transformer-lens")},
+        "started_at": datetime.now(UTC).isoformat(),
+    }
+    folder.start(spec, prepared.tokens, model, restart=restart)
+
+
+def store_sequences(folder: RunFolder) -> int:
+    """Write the `sequences` table: each sequence and the partner that resampling takes `z` from."""
+    spec = folder.spec
+    partners = np.array(spec.resample_partners())
+    for shard in folder.shards:
+        if not _done(folder, "sequences", shard):
+            some = slice(shard.start, shard.stop)
+            columns = {
+                "sequence": np.arange(shard.start, shard.stop),
+                "resample_partner": partners[some],
+            }
+            _write(folder, "sequences", shard, columns)
+    return collect(folder, "sequences")
+
+
+def measure_clean_shard(folder: RunFolder, shard: Shard, progress: Progress | None = None) -> bool:
+    """Measure the clean run of a shard's sequences; False where it was there already."""
+    if folder.has_z_sum(shard) and all(_done(folder, t, shard) for t in CLEAN_TABLES):
+        return False
+    loaded = load(folder.spec)
+    tokens = np.asarray(folder.tokens[shard.start : shard.stop])
+    facts = Measurer(loaded, folder.spec).clean(tokens, progress)
+    sequence = np.arange(shard.start, shard.stop)[:, None]
+    position = np.arange(tokens.shape[1] - 1)
+    layer, head = np.arange(loaded.n_layers), np.arange(loaded.n_heads)
+    texts = token_texts(tokens, loaded.tokenizer)
+    _write(
+        folder,
+        "tokens",
+        shard,
+        {
+            "sequence": sequence,
+            "position": position,
+            "token": tokens[:, :-1],
+            "token_text": texts[:, :-1],
+            "target": tokens[:, 1:],
+            "target_text": texts[:, 1:],
+            "logit": facts.logit.numpy(),
+            "logit_bias": facts.logit_bias.numpy(),
+            "ln_scale": facts.ln_scale.numpy(),
+        },
+    )
+    _write(
+        folder,
+        "mlp_effects",
+        shard,
+        {
+            "layer": layer[:, None, None],
+            "sequence": sequence,
+            "position": position,
+            "direct_effect": facts.mlp_effects.numpy(),
+        },
+    )
+    _write(
+        folder,
+        "direct_effects",
+        shard,
+        {
+            "layer": layer[:, None, None, None],
+            "head": head[:, None, None],
+            "sequence": sequence,
+            "position": position,
+            "direct_effect": facts.head_effects.numpy(),
+        },
+    )
+    folder.write_z_sum(shard, facts.z_sum.numpy())
+    return True
+
+
+def layer_precision(folder: RunFolder) -> dict[str, Any]:
+    """Per layer the precision and the error that decided it; measured once, then read."""
+
+    def choose() -> dict[str, Any]:
+        sample = np.asarray(folder.tokens[:PRECISION_SAMPLE])
+        mean_z = folder.mean_z() if "mean" in folder.spec.ablations else None
+        precision, errors = Measurer(load(folder.spec), folder.spec).choose_precision(sample, mean_z)
+        return {"layer_precision": precision, "precision_error": errors}
+
+    return folder.precision(choose)
+
+
+def ablation_shard_done(folder: RunFolder, shard: Shard) -> bool:
+    return _done(folder, "head_ablations", shard)
+
+
+def measure_ablation_shard(
+    folder: RunFolder, shard: Shard, progress: Progress | None = None
+) -> bool:
+    """Ablate every chosen head over a shard's sequences; False where it was there already."""
+    if ablation_shard_done(folder, shard):
+        return False
+    spec, loaded = folder.spec, load(folder.spec)
+    measurer = Measurer(loaded, spec, layer_precision(folder)["layer_precision"])
+    some = np.arange(shard.start, shard.stop)
+    partners = np.array(spec.resample_partners())[some]
+    results = measurer.ablate(
+        np.asarray(folder.tokens[some]),
+        np.asarray(folder.tokens[partners]) if "resample" in spec.ablations else None,
+        folder.mean_z() if "mean" in spec.ablations else None,
+        spec.chosen_heads(loaded.n_layers, loaded.n_heads),
+        spec.ablations,
+        progress,
+    )
+    parts: list[dict[str, np.ndarray]] = []
+    for ablation, layer, heads, measured in results:
+        shape = measured["logit_change"].shape  # head sequence pos
+        keys = {
+            "ablation": np.array(ablation),
+            "layer": np.array(layer),
+            "head": np.array([head.head for head in heads])[:, None, None],
+            "sequence": some[:, None],
+            "position": np.arange(shape[-1]),
+        }
+        parts.append({k: np.broadcast_to(v, shape).ravel() for k, v in keys.items()})
+        parts[-1].update({k: v.ravel() for k, v in measured.items()})
+    columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    _write(folder, "head_ablations", shard, columns)
+    return True
+
+
+def collect(folder: RunFolder, table: str) -> int:
+    """Name a table's shards in its manifest; returns its rows."""
+    paths = [
+        shard_path(folder.warehouse, table, folder.run_id, shard.start, shard.stop)
+        for shard in folder.shards
+    ]
+    manifest = write_manifest(folder.warehouse, table, folder.run_id, folder.fingerprint, paths)
+    return sum(entry["rows"] for entry in manifest["shards"])
+
+
+def head_tokens(folder: RunFolder, shards: list[Shard]) -> int:
+    """The work in some shards: ablations x heads x prediction positions."""
+    spec, model = folder.spec, folder.model
+    heads = len(spec.chosen_heads(model["n_layers"], model["n_heads"]))
+    sequences = sum(shard.stop - shard.start for shard in shards)
+    return len(spec.ablations) * heads * sequences * (spec.sequence_length - 1)
+
+
+def run_row(folder: RunFolder) -> dict[str, Any]:
+    """The run's row of the table `runs`."""
+    spec, model = folder.spec, folder.model
+    precision = layer_precision(folder)
+    finished = folder.noted("finished")
+    if finished is None:
+        finished = {"at": datetime.now(UTC).isoformat()}
+        folder.note("finished", finished)
+    chosen = spec.chosen_heads(model["n_layers"], model["n_heads"])
+    every = model["n_layers"] * model["n_heads"] == len(chosen)
+    return {
+        "run_id": spec.run_id,
+        "model": spec.model,
+        "revision": spec.revision or model["commit"],
+        **{
+            name: model[name]
+            for name in (
+                "architecture", "normalization", "parallel_attention", "n_layers", "n_heads",
+                "d_model", "d_mlp", "d_vocab", "engine", "device", "versions",
+            )
+        },
+        "corpus": spec.corpus,
+        "sequence_length": spec.sequence_length,
+        "n_sequences": spec.n_sequences,
+        "n_tokens": spec.n_sequences * (spec.sequence_length - 1),
+        "ablations": list(spec.ablations),
+        "heads": None if every else [str(head) for head in chosen],
+        "precision": spec.precision,
+        **precision,
+        "seed": spec.seed,
+        "top_fraction": spec.top_fraction,
+        "center_unembed": spec.center_unembed,
+        "started_at": datetime.fromisoformat(model["started_at"]),
+        "finished_at": datetime.fromisoformat(finished["at"]),
+    }  # fmt: skip
+
+
+def _done(folder: RunFolder, table: str, shard: Shard) -> bool:
+    key = (folder.warehouse, table, folder.run_id, shard.start, shard.stop)
+    return shard_done(*key, folder.fingerprint)
+
+
+def _write(folder: RunFolder, table: str, shard: Shard, columns: dict[str, Any]) -> None:
+    key = (folder.warehouse, table, folder.run_id, shard.start, shard.stop)
+    write_shard(*key, columns, folder.fingerprint)
+
+
+def _refuse_full_disk(folder: RunFolder, rows: int) -> None:
+    free = shutil.disk_usage(folder.warehouse.root).free
+    needed = rows * BYTES_PER_ROW
+    if needed > free:
+        raise InputError(
+            f"This run needs about {needed / 1e9:.1f} GB in {folder.warehouse.root}, where "
+            f"{free / 1e9:.1f} GB are free. Free some space, choose another --warehouse, or "
+            "measure fewer --tokens, --layers or --ablations."
+        )
+
+
+def _device_name(loaded: LoadedModel) -> str:
+    import torch
+
+    if loaded.device.type == "cuda":
+        return torch.cuda.get_device_name(loaded.device)
+    return f"{loaded.device.type} ({os.cpu_count()} cores)"
+
+
+def check(folder: RunFolder) -> list[CheckResult]:
+    """Run every check over the run's shards and keep the outcome for `publish_run`."""
+    results = run_checks(folder.warehouse, run_row(folder))
+    failed = {result.name: result.rows[:3] for result in results if not result.passed}
+    folder.note("checks", {"facts": _facts_digest(folder), "failed": failed})
+    return results
+
+
+def publish_run(
+    folder: RunFolder,
+    facts: FactsMode = "native",
+    keep_shards: bool = True,
+    progress: Callable[[float, str], None] | None = None,
+) -> Generation:
+    """Publish a run whose facts passed every check; they are checked now if they were not.
+
+    Raises:
+        WarehouseError: a check fails; what is served stays as it was.
+    """
+    outcome = folder.noted("checks")
+    if outcome is None or outcome["facts"] != _facts_digest(folder):
+        check(folder)
+        outcome = folder.noted("checks")
+        assert outcome is not None
+    if outcome["failed"]:
+        name, rows = next(iter(outcome["failed"].items()))
+        raise WarehouseError(
+            f"'{folder.run_id}' is not published: {len(outcome['failed'])} check(s) fail, first "
+            f"{name}, for example at {rows[0]}. Look at its shards, or measure it anew (--restart)."
+        )
+    return publish(folder.warehouse, run_row(folder), facts, keep_shards, progress)
+
+
+def _facts_digest(folder: RunFolder) -> str:
+    """One hash of the manifests: of all facts of the run."""
+    manifests = [read_manifest(folder.warehouse, table, folder.run_id) for table in fact_tables()]
+    return hashlib.sha256(json.dumps(manifests, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,14 @@
+-- Token ids must be in the vocabulary, and positions and sequences in the text.
+select
+    sequence,
+    position,
+    token,
+    target
+from tokens, runs
+where not coalesce(
+    token between 0 and d_vocab - 1
+    and target between 0 and d_vocab - 1
+    and sequence between 0 and n_sequences - 1
+    and position between 0 and sequence_length - 2,
+    false
+)

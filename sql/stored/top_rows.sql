@@ -1,0 +1,17 @@
+-- One row per run, ranking, ablation, head and kept position: both rankings' top rows, stored.
+-- Ask the views top_by_direct_effect and top_by_mlp_repair, which name the ranking.
+-- per: layer
+select
+    'direct_effect' as ranking,
+    *
+from top_by_direct_effect_at($top_fraction)
+where run_id = $run_id
+    and layer = $layer
+union all
+select
+    'mlp_repair' as ranking,
+    *
+from top_by_mlp_repair_at($top_fraction)
+where run_id = $run_id
+    and layer = $layer
+order by all

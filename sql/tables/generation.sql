@@ -1,0 +1,7 @@
+-- One row: this file itself, as it was published.
+create table generation (
+    generation integer not null,
+    published_at timestamptz not null,
+    facts varchar not null,
+    definitions varchar not null
+);

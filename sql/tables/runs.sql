@@ -1,0 +1,32 @@
+-- One row per run: one model measured on one text with one set of options.
+-- Everything that decides a run's numbers is here; section 3 of the paper is its protocol.
+create table runs (
+    run_id varchar not null,
+    model varchar not null,
+    revision varchar,
+    architecture varchar not null,
+    normalization varchar not null,
+    parallel_attention boolean not null,
+    n_layers integer not null,
+    n_heads integer not null,
+    d_model integer not null,
+    d_mlp integer not null,
+    d_vocab integer not null,
+    corpus varchar not null,
+    sequence_length integer not null,
+    n_sequences integer not null,
+    n_tokens bigint not null,
+    ablations varchar[] not null,
+    heads varchar[],
+    precision varchar not null,
+    layer_precision varchar[] not null,
+    precision_error float[],
+    engine varchar not null,
+    device varchar not null,
+    seed bigint not null,
+    top_fraction double not null,
+    center_unembed boolean not null,
+    versions map(varchar, varchar) not null,
+    started_at timestamptz not null,
+    finished_at timestamptz not null
+);

@@ -1,0 +1,46 @@
+-- One row per run, ablation and head: means over the head's top rows, and (_all) over all its rows.
+-- The top rows are the floor(top_fraction * N) of largest direct_effect (section 2.2); the means of
+-- the clipped fractions are those of section 3.2 and appendix A. Every `_se` is its mean's standard
+-- error, clustered by sequence (stored head_means). Figures 1, 2, 6, 10 and 11 draw from here;
+-- head_summary_at(fraction) is the same for another fraction.
+with
+
+-- direct_effect becomes direct_effect_all, and direct_effect_se direct_effect_all_se.
+over_all as (
+    select
+        run_id,
+        ablation,
+        layer,
+        head,
+        n_rows as n_rows_all,
+        n_sequences as n_sequences_all,
+        columns('^(.*)_se$') as "\1_all_se",
+        columns(
+            lambda name: name not in (
+                'run_id', 'ablation', 'layer', 'head', 'row_set', 'n_rows', 'n_sequences'
+            )
+            and not suffix(name, '_se')
+        ) as "\0_all"
+    from head_means
+    where row_set = 'all'
+),
+
+over_top as (
+    select * exclude (row_set)
+    from head_means
+    where row_set = 'top_by_direct_effect'
+)
+
+select
+    run_id,
+    ablation,
+    layer,
+    head,
+    top_fraction,
+    coalesce(over_top.n_rows, 0) as n_rows,
+    coalesce(over_top.n_sequences, 0) as n_sequences,
+    over_top.* exclude (run_id, ablation, layer, head, n_rows, n_sequences),
+    over_all.* exclude (run_id, ablation, layer, head)
+from over_all
+left join over_top using (run_id, ablation, layer, head)
+join runs using (run_id)

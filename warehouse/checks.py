@@ -1,0 +1,108 @@
+"""Whether a run's facts obey the specification, asked before they are published.
+
+Each file of `sql/checks/` selects the rows that break a rule. The checks read the run's shards, as
+its manifests name them, through views of the tables' names, and the run's row as `runs`.
+
+A check whose SQL names `$layer` is asked layer by layer: that bounds its memory by one layer's
+rows, and the shards' footers tell which parts of a file that layer is in. Rows are counted as they
+stream by, so that a check which everything fails takes no more memory than one which holds.
+"""
+
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from warehouse.build_generation import insert_row, view_external_facts
+from warehouse.connection import Connection, working_connection
+from warehouse.errors import one_clear_line
+from warehouse.generations import Progress
+from warehouse.paths import Warehouse
+from warehouse.sql_files import Relation, Source, create_all, create_tables, relations
+
+ROWS_SHOWN = 20
+
+
+@dataclass(frozen=True)
+class CheckResult:
+    """What a check found: `n_offending` rows in all, the first of them in `rows`."""
+
+    name: str
+    must_hold: str
+    passed: bool
+    n_offending: int
+    rows: list[dict[str, Any]] = field(repr=False)
+    seconds: float
+
+    def one_line(self) -> str:
+        """For a log or an error message: the rule, and the first row that breaks it."""
+        if self.passed:
+            return f"{self.name}: holds"
+        first = ", ".join(f"{name} {value}" for name, value in self.rows[0].items())
+        return f"{self.name}: {self.n_offending} rows break it, the first one: {first}"
+
+
+def check_names(source: Source | None = None) -> list[str]:
+    """The checks that there are, in the order in which they run."""
+    return [found.name for found in _checks(source)]
+
+
+def run_checks(
+    warehouse: Warehouse,
+    run_row: Mapping[str, Any],
+    only: Iterable[str] | None = None,
+    progress: Progress | None = None,
+    source: Source | None = None,
+) -> list[CheckResult]:
+    """Runs the checks (`only` these, where given) over the shards of a run.
+
+    run_row: the columns of `runs`, by name.
+    progress: called with the fraction done (0 to 1) and the check under way.
+
+    Raises WarehouseError where the run is not measured to the end. A rule that does not hold is a
+    result, not an error.
+    """
+    run_id, n_layers = str(run_row["run_id"]), int(run_row["n_layers"])
+    wanted = [found for found in _checks(source) if only is None or found.name in set(only)]
+    results = []
+    warehouse.prepare()
+    with (
+        one_clear_line(f"check {run_id}"),
+        working_connection(warehouse) as connection,
+    ):
+        connection.execute("set parquet_metadata_cache = true")
+        # Which rows are shown first is no rule's business, and order costs memory.
+        connection.execute("set preserve_insertion_order = false")
+        create_tables(connection, source)
+        insert_row(connection, "runs", run_row)
+        view_external_facts(connection, warehouse, [run_id])
+        if any(not _is_table(name, source) for found in wanted for name in found.upstream):
+            create_all(connection, source, run_ids=[], comments=False)
+        for done, found in enumerate(wanted):
+            if progress:
+                progress(done / len(wanted), found.name)
+            results.append(_run(connection, found, n_layers))
+    if progress:
+        progress(1.0, "checked")
+    return results
+
+
+def _run(connection: Connection, found: Relation, n_layers: int) -> CheckResult:
+    began = time.monotonic()
+    count, shown = 0, list[dict[str, Any]]()
+    for layer in range(n_layers) if "$layer" in found.body else [None]:
+        parameters = {} if layer is None else {"layer": layer}
+        for batch in connection.sql(found.body, params=parameters).to_arrow_reader(10_000):
+            count += batch.num_rows
+            if len(shown) < ROWS_SHOWN:
+                shown += batch.slice(0, ROWS_SHOWN - len(shown)).to_pylist()
+    seconds = time.monotonic() - began
+    return CheckResult(found.name, found.grain, count == 0, count, shown, seconds)
+
+
+def _checks(source: Source | None) -> list[Relation]:
+    return [found for found in relations(source) if found.kind == "check"]
+
+
+def _is_table(name: str, source: Source | None) -> bool:
+    return any(found.kind == "table" for found in relations(source) if found.name == name)

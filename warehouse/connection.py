@@ -1,0 +1,70 @@
+"""DuckDB connections for heavy work: bounded memory, spilling into the warehouse's own folder."""
+
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import duckdb
+
+from warehouse.paths import Warehouse
+
+Connection = duckdb.DuckDBPyConnection
+
+MEMORY_AT_MOST = 8 * 2**30  # bytes; more has not made any publishing faster
+
+
+@contextmanager
+def working_connection(
+    warehouse: Warehouse, database: Path | None = None, memory_limit: str | None = None
+) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A connection to `database` (default: in memory) that spills instead of growing.
+
+    memory_limit: as DuckDB takes it ("2GB"); default half of what DuckDB would take (which knows
+    of a container's limit), at most 8 GiB.
+    """
+    spill = _spill_folder(warehouse)
+    connection = duckdb.connect(str(database) if database else ":memory:")
+    try:
+        limit = memory_limit or _half_of_default(connection)
+        connection.execute(f"set memory_limit = '{limit}'")
+        connection.execute("set temp_directory = '{}'".format(str(spill).replace("'", "''")))
+        connection.execute("set enable_progress_bar = false")
+        connection.execute("set timezone = 'UTC'")
+        yield connection
+    finally:
+        connection.close()
+        shutil.rmtree(spill, ignore_errors=True)
+
+
+def _spill_folder(warehouse: Warehouse) -> Path:
+    """A folder for this connection; those of processes that are gone are removed."""
+    warehouse.scratch.mkdir(exist_ok=True)
+    for other in warehouse.scratch.iterdir():
+        owner = re.match(r"(\d+)-", other.name)
+        if owner and not _alive(int(owner[1])):
+            shutil.rmtree(other, ignore_errors=True)
+    folder = warehouse.scratch / f"{os.getpid()}-{os.urandom(4).hex()}"
+    folder.mkdir()
+    return folder
+
+
+def _alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _half_of_default(connection: duckdb.DuckDBPyConnection) -> str:
+    row = connection.execute("select current_setting('memory_limit')").fetchone()
+    found = re.fullmatch(r"([\d.]+)\s*([KMGT]?)i?B", row[0]) if row else None
+    if not found:
+        return "2GB"
+    unit = 1024 ** " KMGT".index(found[2] or " ")
+    return f"{min(int(float(found[1]) * unit / 2), MEMORY_AT_MOST) // 2**20}MiB"

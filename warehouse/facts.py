@@ -1,0 +1,199 @@
+"""The facts of a run while it is measured: immutable Parquet shards.
+
+    facts/<table>/run=<slug>/sequences-000000-000016.parquet    sequences 0 to 15, all layers
+    facts/<table>/run=<slug>/manifest.json                      which shards count (manifest.py)
+
+A shard is complete when its final name exists, and is never changed after that: this is what
+resumes after a crash. Its columns are those of `sql/tables/<table>.sql` without `run_id`, which is
+in the folder's name; its footer carries the fingerprint of the spec that it was measured for.
+"""
+
+import re
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import ArrayLike, NDArray
+
+from warehouse.errors import WarehouseError, one_clear_line
+from warehouse.paths import Warehouse, written_whole
+from warehouse.sql_files import relations
+
+SHARD_NAME = re.compile(r"sequences-(\d{6,})-(\d{6,})\.parquet")
+SORTED_BY = ("ablation", "layer", "head", "sequence", "position")
+
+# A row group holds whole heads, and at least this many rows where one (ablation, layer) has them:
+# small enough that one head's rows are found by the footer's minima and maxima, large enough that
+# the footer stays a few per cent of the file.
+ROW_GROUP = 8_192
+
+
+def fact_tables() -> list[str]:
+    """The tables that are measured into shards: those that hold a run's rows by sequence."""
+    return [found.name for found in relations() if found.kind == "table" and _by_sequence(found)]
+
+
+def _by_sequence(found: Any) -> bool:
+    return re.search(r"^\s*sequence integer", found.body, re.MULTILINE) is not None
+
+
+@cache
+def schema(table: str) -> pa.Schema:
+    """Arrow schema of a table's shards, from its one definition in `sql/tables/`.
+
+    Text is stored as a dictionary where it repeats (`ablation`); `run_id` is not a column.
+    """
+    for found in relations():
+        if found.kind == "table" and found.name == table:
+            with duckdb.connect() as connection:
+                connection.execute(found.body)
+                whole = connection.table(table).to_arrow_table().schema
+            not_null = re.findall(r"^\s*(\w+)\s.*not null,?$", found.body, re.MULTILINE)
+            return pa.schema(
+                field.with_nullable(field.name not in not_null)
+                for field in whole
+                if field.name != "run_id"
+            )
+    raise WarehouseError(f"sql/tables/ defines no table {table!r}")
+
+
+def shard_path(warehouse: Warehouse, table: str, run_id: str, start: int, stop: int) -> Path:
+    """The final name of the shard with sequences `start` (inclusive) to `stop` (exclusive)."""
+    return warehouse.facts(table, run_id) / f"sequences-{start:06d}-{stop:06d}.parquet"
+
+
+def shard_done(
+    warehouse: Warehouse, table: str, run_id: str, start: int, stop: int, fingerprint: str
+) -> bool:
+    """True where the shard is there, readable, and was measured for this spec."""
+    path = shard_path(warehouse, table, run_id, start, stop)
+    return path.is_file() and shard_fingerprint(path) == fingerprint
+
+
+def shard_fingerprint(path: Path) -> str | None:
+    """The spec's fingerprint in a shard's footer; None where the file is not a shard."""
+    try:
+        metadata = pq.read_metadata(path).metadata or {}
+    except (OSError, pa.ArrowException):
+        return None
+    found = metadata.get(b"spec_fingerprint")
+    return found.decode() if found else None
+
+
+def write_shard(
+    warehouse: Warehouse,
+    table: str,
+    run_id: str,
+    start: int,
+    stop: int,
+    columns: Mapping[str, ArrayLike],
+    fingerprint: str,
+) -> Path:
+    """Writes one shard whole or not at all, and returns its path.
+
+    columns: one array per column of `schema(table)`, of shapes that broadcast together, such as
+        layer[layer 1 1 1] with direct_effect[layer head sequence pos]; text as arrays of str.
+        They need not be sorted.
+    Raises WarehouseError for a missing or unknown column, a sequence outside [start, stop), a value
+    that the column cannot hold, and where the disk does not take the file.
+    """
+    want = schema(table)
+    with one_clear_line(f"write a shard of {table} for {run_id}"):
+        rows = _arrow_rows(table, want, columns)
+        sequence = rows["sequence"].to_numpy()
+        if len(sequence) and not (start <= sequence.min() and sequence.max() < stop):
+            raise WarehouseError(
+                f"a shard of {table} for sequences {start} to {stop - 1} was given sequences "
+                f"{sequence.min()} to {sequence.max()}"
+            )
+        footer = {"spec_fingerprint": fingerprint, "table": table, "run_id": run_id}
+        path = shard_path(warehouse, table, run_id, start, stop)
+        with (
+            written_whole(path) as temporary,
+            pq.ParquetWriter(
+                temporary,
+                want,
+                compression="zstd",
+                use_dictionary=[f.name for f in want if not pa.types.is_floating(f.type)],
+                # The bytes of a float apart: signs and exponents compress, mantissas do not.
+                use_byte_stream_split=[f.name for f in want if pa.types.is_floating(f.type)],
+            ) as writer,
+        ):
+            writer.add_key_value_metadata(footer)
+            for first, last in _row_groups(rows):
+                writer.write_table(rows.slice(first, last - first), row_group_size=last - first)
+    return path
+
+
+def _arrow_rows(table: str, want: pa.Schema, columns: Mapping[str, ArrayLike]) -> pa.Table:
+    """The columns flattened to rows, sorted by ablation, layer, head, sequence, position."""
+    if set(columns) != set(want.names):
+        missing = sorted(set(want.names) - set(columns))
+        unknown = sorted(set(columns) - set(want.names))
+        raise WarehouseError(f"a shard of {table}: missing {missing}, unknown columns {unknown}")
+    texts: dict[str, NDArray[Any]] = {}
+    arrays = []
+    for field in want:
+        array = np.asarray(columns[field.name])
+        if pa.types.is_string(field.type):  # numbers broadcast and sort faster than text
+            texts[field.name], codes = np.unique(array, return_inverse=True)
+            array = codes.astype(np.int32).reshape(array.shape)
+        arrays.append(array)
+    flat = dict(zip(want.names, (a.ravel() for a in np.broadcast_arrays(*arrays)), strict=True))
+    keys = [flat[name] for name in SORTED_BY if name in flat]
+    if not _is_sorted(keys):
+        order = np.lexsort(keys[::-1])
+        flat = {name: array[order] for name, array in flat.items()}
+    return pa.table(
+        [
+            _text_column(flat[field.name], texts[field.name])
+            if field.name in texts
+            else pa.array(flat[field.name]).cast(field.type)
+            for field in want
+        ],
+        schema=want,
+    )
+
+
+def _text_column(codes: NDArray[Any], texts: NDArray[Any]) -> pa.Array:
+    return pa.DictionaryArray.from_arrays(codes, pa.array(texts.tolist(), pa.string())).cast(
+        pa.string()
+    )
+
+
+def _is_sorted(keys: list[NDArray[Any]]) -> bool:
+    """True where the rows are in lexicographic order of the keys already."""
+    tied = np.ones(max(len(keys[0]) - 1, 0), dtype=bool)
+    for key in keys:
+        before, after = key[:-1], key[1:]
+        if np.any(tied & (before > after)):
+            return False
+        tied &= before == after
+    return True
+
+
+def _row_groups(rows: pa.Table) -> list[tuple[int, int]]:
+    """(first, last) of each row group: whole heads of one ablation and layer."""
+    n = rows.num_rows
+    keys = [name for name in ("ablation", "layer", "head") if name in rows.column_names]
+    starts = [np.flatnonzero(_changes(rows[key])) + 1 for key in keys]
+    head_starts = set(np.concatenate([[0, n], *starts]).tolist())
+    layer_starts = set(np.concatenate([[0, n], *starts[:-1]]).tolist()) if len(keys) > 1 else {0, n}
+    groups, first = [], 0
+    for here in sorted(head_starts):
+        if here > first and (here - first >= ROW_GROUP or here in layer_starts):
+            groups.append((first, here))
+            first = here
+    return groups or [(0, n)]
+
+
+def _changes(column: pa.ChunkedArray) -> NDArray[Any]:
+    values = column.combine_chunks()
+    codes = values.dictionary_encode().indices if pa.types.is_string(values.type) else values
+    array = np.asarray(codes)
+    return array[1:] != array[:-1]

@@ -1,0 +1,44 @@
+"""How readers open what is published."""
+
+import duckdb
+
+from warehouse.errors import WarehouseError, one_clear_line
+from warehouse.generations import current, number_of
+from warehouse.paths import Warehouse
+
+
+def current_generation(warehouse: Warehouse) -> int | None:
+    """The number of the generation that is served; None where nothing is published yet.
+
+    It is read from the symlink alone, so that a reader can cheaply look for a newer one.
+    """
+    generation = current(warehouse)
+    return number_of(generation) if generation else None
+
+
+def open_serving(
+    warehouse: Warehouse, config: dict[str, str | bool | int | float | list[str]] | None = None
+) -> duckdb.DuckDBPyConnection:
+    """Opens the newest generation read-only.
+
+    It is opened by its own name, not the stable one: DuckDB would give a process that has the
+    stable name open the file that it led to before. The connection goes on reading its generation
+    when newer ones are published; open again to see them.
+
+    Raises WarehouseError where nothing is published, or the file cannot be opened.
+    """
+    before = None
+    while True:
+        generation = current(warehouse)
+        if generation is None:
+            raise WarehouseError(
+                f"nothing is published in {warehouse.root} yet: run `selfrepair run MODEL` first"
+            )
+        with one_clear_line(f"open {generation}"):
+            try:
+                return duckdb.connect(str(generation), read_only=True, config=config or {})
+            except duckdb.IOException:
+                # Two publishings between the two lines above have removed it: take the newer one.
+                if generation == before or generation.exists():
+                    raise
+                before = generation

@@ -1,0 +1,281 @@
+"""Which relations the `sql/` folder defines, in which order, and what each one means.
+
+Every relation is one file, named after it:
+
+| folder | holds | is made as |
+| --- | --- | --- |
+| `sql/tables/` | `create table` statements: the one definition of columns and types | itself |
+| `sql/stored/` | a bare `select` for one run (`stored_results.py`) | a table, filled per run |
+| `sql/views/`  | a bare `select` | a view |
+| `sql/macros/` | one `create macro` statement | itself |
+| `sql/checks/` | a bare `select` of the rows that break a rule | nothing: it is run |
+
+A file's leading `--` lines are its documentation, the first of them its grain ("One row per ...").
+`sql/columns.toml` gives each column name one meaning; a `[relation]` section overrides it there.
+
+What a relation reads is found by parsing it (DuckDB's own parser), never declared twice; the
+relations are ordered by it, and a cycle is an error.
+"""
+
+import hashlib
+import importlib.resources
+import json
+import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from graphlib import CycleError, TopologicalSorter
+from importlib.resources.abc import Traversable
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from warehouse import stored_results
+from warehouse.errors import WarehouseError
+from warehouse.sql_parsing import macro_parts, names_read
+
+FOLDERS = {
+    "tables": "table",
+    "stored": "stored",
+    "views": "view",
+    "macros": "macro",
+    "checks": "check",
+}
+
+Source = Path | Traversable
+
+
+@dataclass(frozen=True)
+class Relation:
+    """One file of the `sql/` folder.
+
+    `body` is its SQL without the leading comment and the last semicolon; `upstream` are the
+    relations that it reads directly, by name, in the order of their creation.
+    """
+
+    name: str
+    kind: str
+    grain: str
+    comment: str
+    body: str
+    upstream: tuple[str, ...]
+
+    @property
+    def for_one_run(self) -> bool:
+        """True where the body names `$run_id`."""
+        return "$run_id" in self.body
+
+    @property
+    def is_table_macro(self) -> bool:
+        return self.kind == "macro" and macro_parts(self.name, self.body)[0]
+
+
+def packaged_sql() -> Traversable:
+    """The project's own `sql/` folder, found in a checkout as in an installed package."""
+    return importlib.resources.files("sql")
+
+
+def relations(source: Source | None = None) -> list[Relation]:
+    """All relations: each after those that it reads; tables first, checks last.
+
+    Raises WarehouseError for a file without a grain, SQL that does not parse, two relations of the
+    same name, or relations that read each other in a circle.
+    """
+    files = list(_files(source or packaged_sql()))
+    names = [name for _, name, _ in files]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise WarehouseError(f"defined twice in sql/: {', '.join(twice)}: give each its own name")
+    parsed: dict[str, tuple[str, str, str, set[str]]] = {}
+    for kind, name, text in files:
+        comment, body = _split(text)
+        if not comment:
+            raise WarehouseError(f"sql: {name}.sql has no first line that says what one row is")
+        reads = names_read(kind, name, body) & (
+            set(names) - {name} if kind == "check" else set(names)
+        )
+        parsed[name] = (kind, comment, body, reads)
+    try:
+        order = list(TopologicalSorter({n: sorted(p[3]) for n, p in parsed.items()}).static_order())
+    except CycleError as error:
+        circle = " -> ".join(reversed(error.args[1]))
+        raise WarehouseError(f"sql: these relations read each other: {circle}") from error
+    # A stable sort by tables / the rest / checks: what is in the rest keeps its order.
+    order.sort(key=lambda n: {"table": 0, "check": 2}.get(parsed[n][0], 1))
+    place = {name: i for i, name in enumerate(order)}
+    found = []
+    for name in order:
+        kind, comment, body, reads = parsed[name]
+        upstream = tuple(sorted(reads, key=place.__getitem__))
+        found.append(Relation(name, kind, comment.splitlines()[0], comment, body, upstream))
+    return found
+
+
+def relation(name: str, source: Source | None = None) -> Relation:
+    """The relation of that name; WarehouseError where there is none."""
+    for found in relations(source):
+        if found.name == name:
+            return found
+    raise WarehouseError(f"sql/ defines no relation {name!r}")
+
+
+def lineage(name: str, source: Source | None = None) -> list[str]:
+    """The relations that `name` reads directly."""
+    return list(relation(name, source).upstream)
+
+
+def published_definitions(source: Source | None = None) -> str:
+    """sha256 over all that decides which rows a generation stores.
+
+    These are the tables, the stored results, and what the stored results read. Comments and views
+    that nothing stored reads are made anew at every publishing, and do not count.
+    """
+    known = {found.name: found for found in relations(source)}
+    todo = [n for n, found in known.items() if found.kind in ("table", "stored")]
+    counted: set[str] = set()
+    while todo:
+        name = todo.pop()
+        if name not in counted:
+            counted.add(name)
+            todo += known[name].upstream
+    text = json.dumps([(name, known[name].body) for name in sorted(counted)])
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def column_comments(name: str, columns: list[str], source: Source | None = None) -> dict[str, str]:
+    """The meaning of each column of relation `name`; WarehouseError for one without any."""
+    text = _columns_toml(source or packaged_sql())
+    own = text.get(name)
+    if not isinstance(own, dict):  # a relation may have the name of a column
+        own = {}
+    meanings = {column: _meaning(column, own, text) for column in columns}
+    missing = [column for column, meaning in meanings.items() if not isinstance(meaning, str)]
+    if missing:
+        raise WarehouseError(
+            f"sql/columns.toml gives no meaning for {', '.join(missing)} of {name}: add a line"
+        )
+    return {column: str(meaning) for column, meaning in meanings.items()}
+
+
+def _meaning(column: str, own: dict[str, Any], general: dict[str, Any]) -> str | None:
+    """What the relation says of the column, or all relations, or the rule for its suffix.
+
+    A rule is a key such as "*_se" whose text holds `{}` for the meaning of the rest of the name.
+    """
+    exact = own.get(column, general.get(column))
+    if isinstance(exact, str):
+        return exact
+    for rule in sorted((key for key in general if key.startswith("*")), key=len, reverse=True):
+        rest = column.removesuffix(rule[1:])
+        if rest != column and (meaning := _meaning(rest, own, general)):
+            return str(general[rule]).format(meaning)
+    return None
+
+
+def create_tables(connection: duckdb.DuckDBPyConnection, source: Source | None = None) -> None:
+    """Makes the empty tables of `sql/tables/` where they do not exist yet."""
+    have = _existing(connection)
+    for found in relations(source):
+        if found.kind == "table" and found.name not in have:
+            connection.execute(found.body)
+
+
+def create_all(
+    connection: duckdb.DuckDBPyConnection,
+    source: Source | None = None,
+    *,
+    run_ids: list[str] | None = None,
+    comments: bool = True,
+) -> None:
+    """Makes every stored result, view and macro on a connection that has the tables.
+
+    The tables may be tables or views (over Parquet, say) of the same names; one that is not there
+    is made, empty. Stored results are filled for `run_ids` (default: every run in `runs`), the
+    rows that they had for these runs being replaced. Old views and macros are replaced.
+    """
+    create_tables(connection, source)
+    if run_ids is None:
+        run_ids = [row[0] for row in connection.execute("select run_id from runs").fetchall()]
+    have = _existing(connection)
+    for found in relations(source):
+        if found.kind == "view":
+            connection.execute(f"create or replace view {found.name} as {found.body}")
+        elif found.kind == "macro":
+            create = found.body.replace("create macro", "create or replace macro", 1)
+            connection.execute(create)
+        elif found.kind == "stored":
+            if found.name not in have:
+                stored_results.create_empty(connection, found)
+            for run_id in run_ids:
+                stored_results.fill(connection, found, run_id)
+    if comments:
+        comment_all(connection, source)
+
+
+def comment_all(connection: duckdb.DuckDBPyConnection, source: Source | None = None) -> None:
+    """Puts the files' documentation on every relation and column of the connection.
+
+    Raises WarehouseError for a column that `columns.toml` does not explain.
+    """
+    shown_as = _existing(connection)
+    for found in relations(source):
+        text = _quoted(found.comment)
+        if found.kind == "macro":
+            what = "macro table" if found.is_table_macro else "macro"
+            connection.execute(f"comment on {what} {found.name} is {text}")
+        elif found.kind != "check":
+            connection.execute(f"comment on {shown_as[found.name]} {found.name} is {text}")
+            described = connection.execute(f"describe {found.name}").fetchall()
+            columns = [row[0] for row in described]
+            for column, meaning in column_comments(found.name, columns, source).items():
+                connection.execute(
+                    f'comment on column {found.name}."{column}" is {_quoted(meaning)}'
+                )
+
+
+def _existing(connection: duckdb.DuckDBPyConnection) -> dict[str, str]:
+    """Name of each table and view of the connection's own database -> 'table' or 'view'."""
+    rows = connection.execute(
+        """
+        select table_name, 'table'
+        from duckdb_tables()
+        where database_name in (current_database(), 'temp')
+        union all
+        select view_name, 'view'
+        from duckdb_views()
+        where not internal and database_name in (current_database(), 'temp')
+        """
+    ).fetchall()
+    return dict(rows)
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
+
+
+def _columns_toml(source: Source) -> dict[str, Any]:
+    try:
+        return tomllib.loads((source / "columns.toml").read_text(encoding="utf-8"))
+    except tomllib.TOMLDecodeError as error:
+        raise WarehouseError(f"sql/columns.toml: {error}") from error
+
+
+def _files(source: Source) -> Iterator[tuple[str, str, str]]:
+    """(kind, name, text) of each SQL file."""
+    for folder, kind in FOLDERS.items():
+        place = source / folder
+        if not place.is_dir():
+            continue
+        for file in sorted(place.iterdir(), key=lambda f: f.name):
+            if file.name.endswith(".sql"):
+                yield kind, file.name.removesuffix(".sql"), file.read_text(encoding="utf-8")
+
+
+def _split(text: str) -> tuple[str, str]:
+    """The leading `--` lines without their dashes, and the SQL after them."""
+    lines = text.strip().splitlines()
+    n = 0
+    while n < len(lines) and lines[n].startswith("--"):
+        n += 1
+    comment = "\n".join(line[2:].strip() for line in lines[:n]).strip()
+    return comment, "\n".join(lines[n:]).strip().removesuffix(";").rstrip()
