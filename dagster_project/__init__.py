@@ -1,1 +1,1 @@
-"""The code location: which assets, checks, jobs and resources there are, and where Dagster lives."""
+"""The code location: the assets, checks, jobs and resources, and where Dagster lives."""

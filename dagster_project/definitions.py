@@ -4,12 +4,22 @@ import dagster as dg
 
 from selfrepair_assets.assets.checks import checks
 from selfrepair_assets.assets.clean_run import clean_run
+from selfrepair_assets.assets.closer_looks import neuron_changes, self_reinforcement
 from selfrepair_assets.assets.head_ablations import head_ablations
 from selfrepair_assets.assets.published import runs, views
 from selfrepair_assets.assets.resources import WarehouseResource
 from selfrepair_assets.assets.run_spec import run_spec, sequences
 
-ASSETS = [run_spec, sequences, clean_run, head_ablations, runs, views]
+ASSETS = [
+    run_spec,
+    sequences,
+    clean_run,
+    head_ablations,
+    neuron_changes,
+    self_reinforcement,
+    runs,
+    views,
+]
 CHECKS = [checks]
 
 measure_model = dg.define_asset_job(

@@ -28,6 +28,7 @@ class Work:
     _began: float = field(default_factory=time.monotonic)
     _told: float = field(default_factory=time.monotonic)
     _here: int = 0
+    _closed: bool = False
     _bar: tqdm | None = None  # type: ignore[type-arg]
 
     def __post_init__(self) -> None:
@@ -43,6 +44,8 @@ class Work:
             )
         elif self.tell is None:
             self.tell = lambda line: print(line, file=sys.stderr, flush=True)
+        if self.tell is not None:
+            self.tell(f"{self.title}: {self.total:,} {self.unit}, {self.done:,} of them done")
 
     def add(self, n: int) -> None:
         """`n` more units are done."""
@@ -55,19 +58,36 @@ class Work:
             assert self.tell is not None
             self.tell(self.line())
 
+    def reach(self, share: float, step: str) -> None:
+        """The work is done to that share, and this step of it is under way: a publisher's callback."""
+        self.add(round(share * self.total) - self.done)
+        if self._bar is not None:
+            self._bar.set_postfix_str(step)
+        elif self.tell is not None:
+            self.tell(f"{self.title}: {share:.0%}, {step}")
+
     def line(self) -> str:
         """Such as `head ablations: 34 % of 550,000 head-tokens, 2,310/s, 2:37 left`."""
         rate = self._here / max(1e-9, time.monotonic() - self._began)
         left = (self.total - self.done) / rate if rate else float("inf")
         share = self.done / max(1, self.total)
+        speed = f"{rate:,.0f}/s" if rate >= 10 else f"{rate:.2g}/s"
         return (
-            f"{self.title}: {share:.0%} of {self.total:,} {self.unit}, {rate:,.0f}/s, "
+            f"{self.title}: {share:.0%} of {self.total:,} {self.unit}, {speed}, "
             f"{_clock(left)} left"
         )
 
     def close(self) -> None:
+        """Say that it is done, once."""
+        if self._closed:
+            return
+        self._closed = True
         if self._bar is not None:
             self._bar.close()
+        elif self.tell is not None:
+            seconds = time.monotonic() - self._began
+            rate = self._here / max(1e-9, seconds)
+            self.tell(f"{self.title}: done in {_clock(seconds)} ({rate:,.3g} {self.unit}/s)")
 
 
 def _clock(seconds: float) -> str:

@@ -5,6 +5,7 @@
     plan.json         the shards: [start, stop) of sequences
     tokens.npy        int32 [sequence pos]
     z_sums/*.npy      per shard, float64 [layer head d_head]; for mean ablation
+    top_rows.npy      where each head's top rows are, as SQL ranked them
     precision.json    per layer: fp32 or bf16, and the error it was chosen by
 
 Files are written whole or not at all, so that a run killed at any moment goes on from here.
@@ -14,7 +15,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -23,12 +24,14 @@ from typing import Any
 import numpy as np
 
 from selfrepair_assets.measurement.errors import InputError
+from selfrepair_assets.measurement.kept_details import KeptRows
 from selfrepair_assets.measurement.run_spec import RunSpec
 from warehouse.errors import one_clear_line
 from warehouse.facts import fact_tables
 from warehouse.manifest import remove_facts
 from warehouse.paths import Warehouse, written_whole
 
+PLACE = ("layer", "head", "sequence", "position")
 ROWS_PER_SHARD = 1_000_000
 """Rows of `head_ablations` that a shard aims at: some 20 MB, and minutes of work to lose."""
 LEAST_SHARDS = 8
@@ -129,6 +132,25 @@ class RunFolder:
 
     def has_z_sum(self, shard: Shard) -> bool:
         return self._z_sum(shard).is_file()
+
+    @property
+    def has_top_rows(self) -> bool:
+        return (self.path / "top_rows.npy").is_file()
+
+    def write_top_rows(self, places: Mapping[str, np.ndarray]) -> None:
+        """Keep where the heads' top rows are, sorted by sequence."""
+        rows = np.stack([np.asarray(places[name], dtype=np.int32) for name in PLACE])
+        with written_whole(self.path / "top_rows.npy") as path, path.open("wb") as file:
+            np.save(file, rows[:, np.argsort(rows[2], kind="stable")])
+
+    def top_rows(self, start: int = 0, stop: int | None = None) -> KeptRows:
+        """The heads' top rows in sequences `start` to `stop - 1`, counted from `start`."""
+        rows = np.load(self.path / "top_rows.npy", mmap_mode="r")
+        first, last = np.searchsorted(
+            rows[2], [start, self.spec.n_sequences if stop is None else stop]
+        )
+        found = KeptRows.at(dict(zip(PLACE, rows[:, first:last], strict=True)))
+        return found.after(-start)
 
     def mean_z(self) -> np.ndarray:
         """The mean `z` over all tokens of the run: float64 [layer head d_head]."""

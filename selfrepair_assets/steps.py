@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import platform
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -61,7 +62,8 @@ def prepare(spec: RunSpec) -> PreparedRun:
         InputError: what is wrong, and what to do.
     """
     loaded = load(spec)
-    spec.chosen_heads(loaded.n_layers, loaded.n_heads)
+    spec.chosen_neuron_heads(loaded.n_layers, loaded.n_heads)
+    spec.reinforced_heads(loaded.n_layers, loaded.n_heads)
     tokens = token_sequences(
         spec.corpus,
         loaded.tokenizer,
@@ -84,7 +86,7 @@ def start(folder: RunFolder, prepared: PreparedRun, *, restart: bool = False) ->
     folder.warehouse.prepare()
     _refuse_full_disk(folder, rows)
     model = {
-        "fingerprint": spec.fingerprint,
+        "fingerprint": _fingerprint(prepared),
         "architecture": loaded.architecture,
         "commit": loaded.commit,
         "normalization": loaded.normalization,
@@ -96,7 +98,8 @@ def start(folder: RunFolder, prepared: PreparedRun, *, restart: bool = False) ->
         "d_vocab": loaded.d_vocab,
         "engine": measurer.engine,
         "device": _device_name(loaded),
-        "versions": {name: version(name) for name in ("torch", "transformers", "transformer-lens")},
+        "versions": {"python": platform.python_version()}
+        | {name: version(name) for name in ("torch", "transformers", "transformer-lens")},
         "started_at": datetime.now(UTC).isoformat(),
     }
     folder.start(spec, prepared.tokens, model, restart=restart)
@@ -107,19 +110,19 @@ def store_sequences(folder: RunFolder) -> int:
     spec = folder.spec
     partners = np.array(spec.resample_partners())
     for shard in folder.shards:
-        if not _done(folder, "sequences", shard):
+        if not shard_is_done(folder, "sequences", shard):
             some = slice(shard.start, shard.stop)
             columns = {
                 "sequence": np.arange(shard.start, shard.stop),
                 "resample_partner": partners[some],
             }
-            _write(folder, "sequences", shard, columns)
+            store_shard(folder, "sequences", shard, columns)
     return collect(folder, "sequences")
 
 
 def measure_clean_shard(folder: RunFolder, shard: Shard, progress: Progress | None = None) -> bool:
     """Measure the clean run of a shard's sequences; False where it was there already."""
-    if folder.has_z_sum(shard) and all(_done(folder, t, shard) for t in CLEAN_TABLES):
+    if folder.has_z_sum(shard) and all(shard_is_done(folder, t, shard) for t in CLEAN_TABLES):
         return False
     loaded = load(folder.spec)
     tokens = np.asarray(folder.tokens[shard.start : shard.stop])
@@ -128,7 +131,7 @@ def measure_clean_shard(folder: RunFolder, shard: Shard, progress: Progress | No
     position = np.arange(tokens.shape[1] - 1)
     layer, head = np.arange(loaded.n_layers), np.arange(loaded.n_heads)
     texts = token_texts(tokens, loaded.tokenizer)
-    _write(
+    store_shard(
         folder,
         "tokens",
         shard,
@@ -144,7 +147,7 @@ def measure_clean_shard(folder: RunFolder, shard: Shard, progress: Progress | No
             "ln_scale": facts.ln_scale.numpy(),
         },
     )
-    _write(
+    store_shard(
         folder,
         "mlp_effects",
         shard,
@@ -155,7 +158,7 @@ def measure_clean_shard(folder: RunFolder, shard: Shard, progress: Progress | No
             "direct_effect": facts.mlp_effects.numpy(),
         },
     )
-    _write(
+    store_shard(
         folder,
         "direct_effects",
         shard,
@@ -171,73 +174,50 @@ def measure_clean_shard(folder: RunFolder, shard: Shard, progress: Progress | No
     return True
 
 
-def layer_precision(folder: RunFolder) -> dict[str, Any]:
-    """Per layer the precision and the error that decided it; measured once, then read."""
+def precision_work(folder: RunFolder) -> int:
+    """Head-tokens that choosing the precision may measure."""
+    measurer = Measurer(load(folder.spec), folder.spec)
+    return measurer.precision_work(folder.tokens[:PRECISION_SAMPLE])
+
+
+def layer_precision(folder: RunFolder, progress: Progress | None = None) -> dict[str, Any]:
+    """Per layer the precision and the error that decided it; measured once, then read.
+
+    progress: is told of the head-tokens that were measured for it.
+    """
 
     def choose() -> dict[str, Any]:
         sample = np.asarray(folder.tokens[:PRECISION_SAMPLE])
         mean_z = folder.mean_z() if "mean" in folder.spec.ablations else None
-        precision, errors = Measurer(load(folder.spec), folder.spec).choose_precision(sample, mean_z)
+        measurer = Measurer(load(folder.spec), folder.spec)
+        precision, errors = measurer.choose_precision(sample, mean_z, progress)
         return {"layer_precision": precision, "precision_error": errors}
 
     return folder.precision(choose)
 
 
-def ablation_shard_done(folder: RunFolder, shard: Shard) -> bool:
-    return _done(folder, "head_ablations", shard)
-
-
-def measure_ablation_shard(
-    folder: RunFolder, shard: Shard, progress: Progress | None = None
-) -> bool:
-    """Ablate every chosen head over a shard's sequences; False where it was there already."""
-    if ablation_shard_done(folder, shard):
-        return False
-    spec, loaded = folder.spec, load(folder.spec)
-    measurer = Measurer(loaded, spec, layer_precision(folder)["layer_precision"])
-    some = np.arange(shard.start, shard.stop)
-    partners = np.array(spec.resample_partners())[some]
-    results = measurer.ablate(
-        np.asarray(folder.tokens[some]),
-        np.asarray(folder.tokens[partners]) if "resample" in spec.ablations else None,
-        folder.mean_z() if "mean" in spec.ablations else None,
-        spec.chosen_heads(loaded.n_layers, loaded.n_heads),
-        spec.ablations,
-        progress,
-    )
-    parts: list[dict[str, np.ndarray]] = []
-    for ablation, layer, heads, measured in results:
-        shape = measured["logit_change"].shape  # head sequence pos
-        keys = {
-            "ablation": np.array(ablation),
-            "layer": np.array(layer),
-            "head": np.array([head.head for head in heads])[:, None, None],
-            "sequence": some[:, None],
-            "position": np.arange(shape[-1]),
-        }
-        parts.append({k: np.broadcast_to(v, shape).ravel() for k, v in keys.items()})
-        parts[-1].update({k: v.ravel() for k, v in measured.items()})
-    columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-    _write(folder, "head_ablations", shard, columns)
-    return True
-
-
-def collect(folder: RunFolder, table: str) -> int:
-    """Name a table's shards in its manifest; returns its rows."""
+def collect(folder: RunFolder, table: str, shards: list[Shard] | None = None) -> int:
+    """Name a table's shards (all of the plan) in its manifest; returns its rows."""
     paths = [
         shard_path(folder.warehouse, table, folder.run_id, shard.start, shard.stop)
-        for shard in folder.shards
+        for shard in shards or folder.shards
     ]
     manifest = write_manifest(folder.warehouse, table, folder.run_id, folder.fingerprint, paths)
     return sum(entry["rows"] for entry in manifest["shards"])
 
 
-def head_tokens(folder: RunFolder, shards: list[Shard]) -> int:
-    """The work in some shards: ablations x heads x prediction positions."""
+def run_facts(folder: RunFolder) -> dict[str, Any]:
+    """What SQL must know of a run to rank its rows: the part of `run_row` that is fixed early."""
     spec, model = folder.spec, folder.model
-    heads = len(spec.chosen_heads(model["n_layers"], model["n_heads"]))
-    sequences = sum(shard.stop - shard.start for shard in shards)
-    return len(spec.ablations) * heads * sequences * (spec.sequence_length - 1)
+    chosen = spec.chosen_heads(model["n_layers"], model["n_heads"])
+    every = model["n_layers"] * model["n_heads"] == len(chosen)
+    return {
+        "run_id": spec.run_id,
+        "n_layers": model["n_layers"],
+        "parallel_attention": model["parallel_attention"],
+        "heads": None if every else [str(head) for head in chosen],
+        "top_fraction": spec.top_fraction,
+    }
 
 
 def run_row(folder: RunFolder) -> dict[str, Any]:
@@ -248,17 +228,15 @@ def run_row(folder: RunFolder) -> dict[str, Any]:
     if finished is None:
         finished = {"at": datetime.now(UTC).isoformat()}
         folder.note("finished", finished)
-    chosen = spec.chosen_heads(model["n_layers"], model["n_heads"])
-    every = model["n_layers"] * model["n_heads"] == len(chosen)
     return {
-        "run_id": spec.run_id,
+        **run_facts(folder),
         "model": spec.model,
         "revision": spec.revision or model["commit"],
         **{
             name: model[name]
             for name in (
-                "architecture", "normalization", "parallel_attention", "n_layers", "n_heads",
-                "d_model", "d_mlp", "d_vocab", "engine", "device", "versions",
+                "architecture", "normalization", "n_heads", "d_model",
+                "d_mlp", "d_vocab", "engine", "device", "versions",
             )
         },
         "corpus": spec.corpus,
@@ -266,23 +244,21 @@ def run_row(folder: RunFolder) -> dict[str, Any]:
         "n_sequences": spec.n_sequences,
         "n_tokens": spec.n_sequences * (spec.sequence_length - 1),
         "ablations": list(spec.ablations),
-        "heads": None if every else [str(head) for head in chosen],
         "precision": spec.precision,
         **precision,
         "seed": spec.seed,
-        "top_fraction": spec.top_fraction,
         "center_unembed": spec.center_unembed,
         "started_at": datetime.fromisoformat(model["started_at"]),
         "finished_at": datetime.fromisoformat(finished["at"]),
     }  # fmt: skip
 
 
-def _done(folder: RunFolder, table: str, shard: Shard) -> bool:
+def shard_is_done(folder: RunFolder, table: str, shard: Shard) -> bool:
     key = (folder.warehouse, table, folder.run_id, shard.start, shard.stop)
     return shard_done(*key, folder.fingerprint)
 
 
-def _write(folder: RunFolder, table: str, shard: Shard, columns: dict[str, Any]) -> None:
+def store_shard(folder: RunFolder, table: str, shard: Shard, columns: dict[str, Any]) -> None:
     key = (folder.warehouse, table, folder.run_id, shard.start, shard.stop)
     write_shard(*key, columns, folder.fingerprint)
 
@@ -296,6 +272,13 @@ def _refuse_full_disk(folder: RunFolder, rows: int) -> None:
             f"{free / 1e9:.1f} GB are free. Free some space, choose another --warehouse, or "
             "measure fewer --tokens, --layers or --ablations."
         )
+
+
+def _fingerprint(prepared: PreparedRun) -> str:
+    """One hash of the settings and of the text as it was read: what a shard was measured for."""
+    digest = hashlib.sha256(prepared.spec.fingerprint.encode())
+    digest.update(np.ascontiguousarray(prepared.tokens).tobytes())
+    return digest.hexdigest()
 
 
 def _device_name(loaded: LoadedModel) -> str:

@@ -18,28 +18,33 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from warehouse.errors import WarehouseError, one_clear_line
 from warehouse.paths import Warehouse, written_whole
 from warehouse.sql_files import relations
 
 SHARD_NAME = re.compile(r"sequences-(\d{6,})-(\d{6,})\.parquet")
-SORTED_BY = ("ablation", "layer", "head", "sequence", "position")
+SORTED_BY = ("ranking", "ablation", "layer", "head", "scale", "sequence", "position")
+HEADS_BY = SORTED_BY[:4]  # what the rows of one head have in common, the head last
 
-# A row group holds whole heads, and at least this many rows where one (ablation, layer) has them:
-# small enough that one head's rows are found by the footer's minima and maxima, large enough that
-# the footer stays a few per cent of the file.
-ROW_GROUP = 8_192
+# A row group holds whole heads of one ablation and layer, and at least so many bytes (some 8,000
+# rows of head_ablations) where there are so many: small enough that one head's rows are found by
+# the footer's minima and maxima, large enough that the footer stays a few per cent of the file.
+ROW_GROUP = 2**18
+
+# Without these a run is not measured to the end. Other tables with a `sequence` hold details that a
+# run may have or not; they are published where it has them.
+NEEDED = ("sequences", "tokens", "direct_effects", "mlp_effects", "head_ablations")
 
 
 def fact_tables() -> list[str]:
     """The tables that are measured into shards: those that hold a run's rows by sequence."""
-    return [found.name for found in relations() if found.kind == "table" and _by_sequence(found)]
-
-
-def _by_sequence(found: Any) -> bool:
-    return re.search(r"^\s*sequence integer", found.body, re.MULTILINE) is not None
+    return [
+        found.name
+        for found in relations()
+        if found.kind == "table" and re.search(r"^\s*sequence integer", found.body, re.MULTILINE)
+    ]
 
 
 @cache
@@ -91,14 +96,15 @@ def write_shard(
     run_id: str,
     start: int,
     stop: int,
-    columns: Mapping[str, ArrayLike],
+    columns: Mapping[str, Any],
     fingerprint: str,
 ) -> Path:
     """Writes one shard whole or not at all, and returns its path.
 
     columns: one array per column of `schema(table)`, of shapes that broadcast together, such as
-        layer[layer 1 1 1] with direct_effect[layer head sequence pos]; text as arrays of str.
-        They need not be sorted.
+        layer[layer 1 1 1] with direct_effect[layer head sequence pos]; text as arrays of str;
+        a column of lists as an array [row item], a sequence of arrays or an Arrow list array, one
+        for each row, the others being flat then. They need not be sorted.
     Raises WarehouseError for a missing or unknown column, a sequence outside [start, stop), a value
     that the column cannot hold, and where the disk does not take the file.
     """
@@ -119,9 +125,9 @@ def write_shard(
                 temporary,
                 want,
                 compression="zstd",
-                use_dictionary=[f.name for f in want if not pa.types.is_floating(f.type)],
+                use_dictionary=[_leaf(f) for f in want if not _holds_floats(f)],
                 # The bytes of a float apart: signs and exponents compress, mantissas do not.
-                use_byte_stream_split=[f.name for f in want if pa.types.is_floating(f.type)],
+                use_byte_stream_split=[_leaf(f) for f in want if _holds_floats(f)],
             ) as writer,
         ):
             writer.add_key_value_metadata(footer)
@@ -130,29 +136,39 @@ def write_shard(
     return path
 
 
-def _arrow_rows(table: str, want: pa.Schema, columns: Mapping[str, ArrayLike]) -> pa.Table:
-    """The columns flattened to rows, sorted by ablation, layer, head, sequence, position."""
+def _arrow_rows(table: str, want: pa.Schema, columns: Mapping[str, Any]) -> pa.Table:
+    """The columns flattened to rows, sorted by `SORTED_BY`."""
     if set(columns) != set(want.names):
         missing = sorted(set(want.names) - set(columns))
         unknown = sorted(set(columns) - set(want.names))
         raise WarehouseError(f"a shard of {table}: missing {missing}, unknown columns {unknown}")
-    texts: dict[str, NDArray[Any]] = {}
+    # Text and lists are looked up by number: numbers broadcast and sort faster.
+    looked_up: dict[str, pa.Array] = {}
     arrays = []
     for field in want:
-        array = np.asarray(columns[field.name])
-        if pa.types.is_string(field.type):  # numbers broadcast and sort faster than text
-            texts[field.name], codes = np.unique(array, return_inverse=True)
-            array = codes.astype(np.int32).reshape(array.shape)
-        arrays.append(array)
-    flat = dict(zip(want.names, (a.ravel() for a in np.broadcast_arrays(*arrays)), strict=True))
+        array = columns[field.name]
+        if pa.types.is_list(field.type):
+            looked_up[field.name] = _lists(array, field.type)
+            array = np.arange(len(looked_up[field.name]))
+        elif pa.types.is_string(field.type):
+            texts, codes = np.unique(np.asarray(array), return_inverse=True)
+            looked_up[field.name] = pa.array(texts.tolist(), pa.string())
+            array = codes.astype(np.int32).reshape(np.shape(array))
+        arrays.append(np.asarray(array))
+    try:
+        together = np.broadcast_arrays(*arrays)
+    except ValueError as error:
+        shapes = {name: array.shape for name, array in zip(want.names, arrays, strict=True)}
+        raise WarehouseError(f"a shard of {table}: shapes do not broadcast: {shapes}") from error
+    flat = {name: a.ravel() for name, a in zip(want.names, together, strict=True)}
     keys = [flat[name] for name in SORTED_BY if name in flat]
     if not _is_sorted(keys):
         order = np.lexsort(keys[::-1])
         flat = {name: array[order] for name, array in flat.items()}
     return pa.table(
         [
-            _text_column(flat[field.name], texts[field.name])
-            if field.name in texts
+            looked_up[field.name].take(pa.array(flat[field.name]))
+            if field.name in looked_up
             else pa.array(flat[field.name]).cast(field.type)
             for field in want
         ],
@@ -160,10 +176,26 @@ def _arrow_rows(table: str, want: pa.Schema, columns: Mapping[str, ArrayLike]) -
     )
 
 
-def _text_column(codes: NDArray[Any], texts: NDArray[Any]) -> pa.Array:
-    return pa.DictionaryArray.from_arrays(codes, pa.array(texts.tolist(), pa.string())).cast(
-        pa.string()
-    )
+def _lists(values: Any, kind: pa.ListType) -> pa.Array:
+    """One list for each row: of an array [row item], of Arrow lists, or of an array per row."""
+    if isinstance(values, np.ndarray) and values.ndim == 2:
+        rows, items = values.shape
+        offsets = pa.array(np.arange(rows + 1) * items, pa.int32())
+        flat = pa.array(np.ascontiguousarray(values).ravel()).cast(kind.value_type)
+        return pa.ListArray.from_arrays(offsets, flat, type=kind)
+    if isinstance(values, pa.ChunkedArray):
+        values = values.combine_chunks()
+    return values.cast(kind) if isinstance(values, pa.Array) else pa.array(values, kind)
+
+
+def _holds_floats(field: pa.Field) -> bool:
+    item = field.type.value_type if pa.types.is_list(field.type) else field.type
+    return bool(pa.types.is_floating(item))
+
+
+def _leaf(field: pa.Field) -> str:
+    """A column's name in Parquet, where the items of a list are a column of their own."""
+    return f"{field.name}.list.element" if pa.types.is_list(field.type) else field.name
 
 
 def _is_sorted(keys: list[NDArray[Any]]) -> bool:
@@ -180,13 +212,14 @@ def _is_sorted(keys: list[NDArray[Any]]) -> bool:
 def _row_groups(rows: pa.Table) -> list[tuple[int, int]]:
     """(first, last) of each row group: whole heads of one ablation and layer."""
     n = rows.num_rows
-    keys = [name for name in ("ablation", "layer", "head") if name in rows.column_names]
+    least = ROW_GROUP * n / max(rows.nbytes, 1)
+    keys = [name for name in HEADS_BY if name in rows.column_names]
     starts = [np.flatnonzero(_changes(rows[key])) + 1 for key in keys]
     head_starts = set(np.concatenate([[0, n], *starts]).tolist())
     layer_starts = set(np.concatenate([[0, n], *starts[:-1]]).tolist()) if len(keys) > 1 else {0, n}
     groups, first = [], 0
     for here in sorted(head_starts):
-        if here > first and (here - first >= ROW_GROUP or here in layer_starts):
+        if here > first and (here - first >= least or here in layer_starts):
             groups.append((first, here))
             first = here
     return groups or [(0, n)]

@@ -18,7 +18,7 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from warehouse.errors import WarehouseError, one_clear_line
-from warehouse.facts import SHARD_NAME, shard_fingerprint
+from warehouse.facts import NEEDED, SHARD_NAME, fact_tables, shard_fingerprint
 from warehouse.paths import TEMPORARY, Warehouse, written_whole
 
 
@@ -88,6 +88,15 @@ def complete_manifest(warehouse: Warehouse, table: str, run_id: str) -> dict[str
             "measure it again (--restart) to publish it again"
         )
     return manifest
+
+
+def measured_tables(warehouse: Warehouse, run_id: str) -> list[str]:
+    """The fact tables that a run has: those that every run needs, and the details it measured."""
+    return [
+        table
+        for table in fact_tables()
+        if table in NEEDED or read_manifest(warehouse, table, run_id) is not None
+    ]
 
 
 def shard_files(warehouse: Warehouse, table: str, run_id: str) -> list[Path]:

@@ -26,7 +26,13 @@ from warehouse.connection import working_connection
 from warehouse.errors import WarehouseError, one_clear_line
 from warehouse.facts import fact_tables
 from warehouse.generations import Progress
-from warehouse.manifest import drop_shards, remove_facts, row_count, verify_manifest
+from warehouse.manifest import (
+    drop_shards,
+    measured_tables,
+    remove_facts,
+    row_count,
+    verify_manifest,
+)
 from warehouse.paths import Warehouse
 from warehouse.sql_files import Source, create_all, create_tables, published_definitions
 
@@ -68,7 +74,8 @@ def publish(
     progress = progress or _silent
     warehouse.prepare()
     progress(0.0, "verifying checksums")
-    manifests = [verify_manifest(warehouse, table, run_id) for table in fact_tables()]
+    tables = measured_tables(warehouse, run_id)
+    manifests = [verify_manifest(warehouse, table, run_id) for table in tables]
     if len({manifest["spec_fingerprint"] for manifest in manifests}) > 1:
         raise WarehouseError(
             f"the tables of {run_id} were measured for different specs: "
@@ -77,7 +84,7 @@ def publish(
     with one_clear_line(f"publish {run_id}"):
         made = _next_generation(warehouse, run_id, run_row, facts, progress, source)
         if not keep_shards:
-            for table in fact_tables():
+            for table in tables:
                 drop_shards(warehouse, table, run_id)
     progress(1.0, "published")
     return made
@@ -150,7 +157,7 @@ def _next_generation(
         finally:
             for leftover in (building, Path(f"{building}.wal")):
                 leftover.unlink(missing_ok=True)
-    measured = fact_tables() if run_row else []
+    measured = measured_tables(warehouse, run_id) if run_row else []
     rows = {table: row_count(warehouse, table, run_id) for table in measured}
     return Generation(number, path, rows, time.monotonic() - began)
 

@@ -8,10 +8,12 @@ Every relation is one file, named after it:
 | `sql/stored/` | a bare `select` for one run (`stored_results.py`) | a table, filled per run |
 | `sql/views/`  | a bare `select` | a view |
 | `sql/macros/` | one `create macro` statement | itself |
+| `sql/data/`   | CSV files, one per table that the project fills (`reference_data.py`) | rows |
 | `sql/checks/` | a bare `select` of the rows that break a rule | nothing: it is run |
 
 A file's leading `--` lines are its documentation, the first of them its grain ("One row per ...").
-`sql/columns.toml` gives each column name one meaning; a `[relation]` section overrides it there.
+`sql/columns.toml` gives each column name one meaning; a `[relation]` section overrides it there,
+and a key such as "*_se" explains all names with that ending.
 
 What a relation reads is found by parsing it (DuckDB's own parser), never declared twice; the
 relations are ordered by it, and a cycle is an error.
@@ -23,6 +25,7 @@ import json
 import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from graphlib import CycleError, TopologicalSorter
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -30,7 +33,7 @@ from typing import Any
 
 import duckdb
 
-from warehouse import stored_results
+from warehouse import reference_data, stored_results
 from warehouse.errors import WarehouseError
 from warehouse.sql_parsing import macro_parts, names_read
 
@@ -194,6 +197,7 @@ def create_all(
     rows that they had for these runs being replaced. Old views and macros are replaced.
     """
     create_tables(connection, source)
+    reference_data.fill(connection, source or packaged_sql())
     if run_ids is None:
         run_ids = [row[0] for row in connection.execute("select run_id from runs").fetchall()]
     have = _existing(connection)
@@ -218,19 +222,25 @@ def comment_all(connection: duckdb.DuckDBPyConnection, source: Source | None = N
     Raises WarehouseError for a column that `columns.toml` does not explain.
     """
     shown_as = _existing(connection)
+    statements = []
     for found in relations(source):
         text = _quoted(found.comment)
         if found.kind == "macro":
             what = "macro table" if found.is_table_macro else "macro"
-            connection.execute(f"comment on {what} {found.name} is {text}")
+            statements.append(f"comment on {what} {found.name} is {text}")
         elif found.kind != "check":
-            connection.execute(f"comment on {shown_as[found.name]} {found.name} is {text}")
+            statements.append(f"comment on {shown_as[found.name]} {found.name} is {text}")
             described = connection.execute(f"describe {found.name}").fetchall()
             columns = [row[0] for row in described]
-            for column, meaning in column_comments(found.name, columns, source).items():
-                connection.execute(
-                    f'comment on column {found.name}."{column}" is {_quoted(meaning)}'
-                )
+            statements += [
+                f'comment on column {found.name}."{column}" is {_quoted(meaning)}'
+                for column, meaning in column_comments(found.name, columns, source).items()
+            ]
+    # Hundreds of comments, each of which would be synced to the disk by itself.
+    connection.execute("begin")
+    for statement in statements:
+        connection.execute(statement)
+    connection.execute("commit")
 
 
 def _existing(connection: duckdb.DuckDBPyConnection) -> dict[str, str]:
@@ -254,8 +264,13 @@ def _quoted(text: str) -> str:
 
 
 def _columns_toml(source: Source) -> dict[str, Any]:
+    return _parsed_toml((source / "columns.toml").read_text(encoding="utf-8"))
+
+
+@lru_cache(maxsize=4)
+def _parsed_toml(text: str) -> dict[str, Any]:
     try:
-        return tomllib.loads((source / "columns.toml").read_text(encoding="utf-8"))
+        return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise WarehouseError(f"sql/columns.toml: {error}") from error
 

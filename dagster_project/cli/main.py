@@ -74,12 +74,8 @@ def cli() -> None:
     show_default=True,
     help="fp32, or bf16: faster, with each layer's error measured and kept below 1 %.",
 )
-@click.option(
-    "--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1 or mps."
-)
-@click.option(
-    "--batch-size", default="auto", show_default=True, help="Sequences measured at once."
-)
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1 or mps.")
+@click.option("--batch-size", default="auto", show_default=True, help="Sequences measured at once.")
 @click.option(
     "--shard-sequences",
     type=int,
@@ -102,12 +98,36 @@ def cli() -> None:
     help="Centre the logits over the vocabulary; the paper does, but for Llama.",
 )
 @click.option(
+    "--neuron-heads",
+    help="Heads whose ablation is followed to every neuron of the last MLP layer: L10H11,L9H3.  "
+    "[default: the four of largest mean direct effect before it]",
+)
+@click.option(
+    "--reinforcement-scales",
+    default="1,3,5",
+    show_default=True,
+    help="Multiples of a head's own output that it is fed.",
+)
+@click.option("--reinforcement-layers", help="Layers whose heads are fed.  [default: upper half]")
+@click.option(
+    "--reinforcement-sequences",
+    type=int,
+    help="Sequences that heads are fed on.  [default: an eighth of them, 50 at most]",
+)
+@click.option(
     "--restart",
     is_flag=True,
     help="Measure anew where the warehouse holds the run with other settings.",
 )
 @WAREHOUSE
-def run(root: str, restart: bool, batch_size: str, ablations: str, **choices: Any) -> None:
+def run(
+    root: str,
+    restart: bool,
+    batch_size: str,
+    ablations: str,
+    reinforcement_scales: str,
+    **choices: Any,
+) -> None:
     """Measure MODEL and publish it.
 
     MODEL is a hub id, a folder as save_pretrained writes it, or smollm2-135m-instruct, which a
@@ -118,7 +138,14 @@ def run(root: str, restart: bool, batch_size: str, ablations: str, **choices: An
 
     if batch_size != "auto" and not batch_size.isdigit():
         raise click.BadParameter("a number of sequences, or auto", param_hint="--batch-size")
+    try:
+        scales = tuple(float(scale) for scale in reinforcement_scales.split(",") if scale.strip())
+    except ValueError:
+        raise click.BadParameter(
+            "numbers, as in 1,3,5", param_hint="--reinforcement-scales"
+        ) from None
     spec = RunSpec(
+        reinforcement_scales=scales,
         batch_size=None if batch_size == "auto" else int(batch_size),
         ablations=tuple(name.strip() for name in ablations.split(",") if name.strip()),
         **choices,

@@ -11,6 +11,7 @@ import click
 
 from dagster_project.cli.summary import print_summary
 from dagster_project.instance import dagster_home
+from dagster_project.slots import free_slots_of_dead_runs, tags_of_this_process, warn_if_busy
 from selfrepair_assets import steps
 from selfrepair_assets.measurement.errors import InputError
 from selfrepair_assets.measurement.run_spec import RunSpec
@@ -51,8 +52,11 @@ def _materialize(warehouse: Warehouse, spec: RunSpec, restart: bool) -> None:
     from selfrepair_assets.assets.resources import WarehouseResource, models
 
     config = {k: v for k, v in asdict(spec).items() if k not in ("model", "revision")}
-    config |= {"ablations": list(spec.ablations), "restart": restart}
+    lists = {name: list(getattr(spec, name)) for name in ("ablations", "reinforcement_scales")}
+    config |= {**lists, "restart": restart}
     with dg.DagsterInstance.from_config(str(dagster_home(warehouse))) as instance:
+        free_slots_of_dead_runs(instance)
+        warn_if_busy(instance, lambda line: click.echo(line, err=True))
         is_new = not instance.has_dynamic_partition(str(models.name), spec.run_id)
         instance.add_dynamic_partitions(str(models.name), [spec.run_id])
         try:
@@ -60,6 +64,7 @@ def _materialize(warehouse: Warehouse, spec: RunSpec, restart: bool) -> None:
                 [*ASSETS, *CHECKS],  # type: ignore[list-item]
                 partition_key=spec.run_id,
                 instance=instance,
+                tags=tags_of_this_process(),
                 resources={"store": WarehouseResource(root=str(warehouse.root), bar=True)},
                 run_config={
                     "ops": {"run_spec": {"config": config}},
@@ -86,4 +91,6 @@ def _quiet() -> None:
     """Libraries' notices are for logs; what a user must know is printed by us."""
     for name in ("transformers", "transformer_lens", "datasets", "httpx", "dagster"):
         logging.getLogger(name).setLevel(logging.ERROR)
-    logging.basicConfig(format="%(message)s", level=logging.INFO)
+    ours = logging.getLogger("selfrepair_assets")
+    ours.setLevel(logging.INFO)
+    ours.addHandler(logging.StreamHandler())

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import click
 
-from selfrepair_assets import steps
+from selfrepair_assets import ablation_steps, steps
 from selfrepair_assets.measurement.errors import InputError
 from selfrepair_assets.progress import Work
 from selfrepair_assets.run_folder import RunFolder
@@ -29,10 +27,11 @@ def print_status(warehouse: Warehouse) -> None:
     published = publish.published_runs(warehouse)
     unfinished = [f for f in RunFolder.all_in(warehouse) if f.run_id not in published]
     for folder in unfinished:
-        done = [s for s in folder.shards if steps.ablation_shard_done(folder, s)]
+        done = [s for s in folder.shards if ablation_steps.ablation_shard_done(folder, s)]
         share = len(done) / len(folder.shards)
         click.echo(
-            f"half done: {folder.run_id}, {len(done)} of {len(folder.shards)} shards ({share:.0%}). "
+            f"half done: {folder.run_id}, {len(done)} of {len(folder.shards)} shards "
+            f"({share:.0%}). "
             "The command that began it goes on from there."
         )
 
@@ -64,15 +63,17 @@ def publish_runs(
     """Check and publish one run, or every run whose shards are all there."""
     folders = [RunFolder(warehouse, run_id)] if run_id else RunFolder.all_in(warehouse)
     if not folders:
-        raise InputError(f"There is no run in {warehouse.root}. Start one with selfrepair run MODEL.")
+        raise InputError(
+            f"There is no run in {warehouse.root}. Start one with selfrepair run MODEL."
+        )
     for folder in folders:
         folder.require()
-        done = [steps.ablation_shard_done(folder, shard) for shard in folder.shards]
+        done = [ablation_steps.ablation_shard_done(folder, shard) for shard in folder.shards]
         if run_id is None and not all(done):
             click.echo(f"{folder.run_id}: not measured to the end, left alone", err=True)
             continue
-        work = Work(f"publish {folder.run_id}", "per mille", 1000)
-        generation = steps.publish_run(folder, facts, keep_shards, progress_in(work))
+        work = Work(f"publish {folder.run_id}", "%", 100)
+        generation = steps.publish_run(folder, facts, keep_shards, work.reach)
         work.close()
         click.echo(f"{folder.run_id}: published as generation {generation.number}")
 

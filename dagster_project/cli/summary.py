@@ -35,10 +35,13 @@ def _print_layers(connection: duckdb.DuckDBPyConnection, run_id: str) -> None:
         """,
         [run_id],
     ).fetchall()
-    share = connection.execute("select top_fraction from runs where run_id = ?", [run_id]).fetchone()
+    share = connection.execute(
+        "select top_fraction from runs where run_id = ?", [run_id]
+    ).fetchone()
     assert share is not None
     click.echo(
-        f"\nSelf-repair of a head, in logits: layer means over each head's top {share[0]:.0%} tokens"
+        "\nSelf-repair of a head, in logits: "
+        f"layer means over each head's top {share[0]:.0%} tokens"
     )
     longest = max((abs(row[4]) for row in rows if row[4] is not None), default=1.0) or 1.0
     for ablation in dict.fromkeys(row[0] for row in rows):
@@ -52,10 +55,12 @@ def _print_layers(connection: duckdb.DuckDBPyConnection, run_id: str) -> None:
             bar = "█" * round(BAR * abs(repair) / longest)
             colour = "green" if repair > 0 else "red"
             click.echo(
-                f"{layer:>5} {direct:>10.3f} {repair:>7.3f} {heads:>6.3f} {mlps:>7.3f} {norm:>9.3f} "
-                f"{clipped:>9.0%}  " + click.style(bar, fg=colour)
+                f"{layer:>5} {direct:>10.3f} {repair:>7.3f} {heads:>6.3f} {mlps:>7.3f} "
+                f"{norm:>9.3f} {clipped:>9.0%}  " + click.style(bar, fg=colour)
             )
-    click.echo("* of the direct effect, per token cut to 0..100 %, then averaged (the paper: ~30 %)")
+    click.echo(
+        "* of the direct effect, per token cut to 0..100 %, then averaged (the paper: ~30 %)"
+    )
 
 
 def _print_heads(connection: duckdb.DuckDBPyConnection, run_id: str) -> None:

@@ -39,7 +39,9 @@ def row_count(rows: int) -> dict[str, Any]:
     return {"dagster/row_count": dg.MetadataValue.int(rows)}
 
 
-def preview(connection: duckdb.DuckDBPyConnection, sql: str, rows: int = 5) -> dg.MarkdownMetadataValue:
+def preview(
+    connection: duckdb.DuckDBPyConnection, sql: str, rows: int = 5
+) -> dg.MarkdownMetadataValue:
     """The first rows of a query as a markdown table."""
     cursor = connection.execute(f"select * from ({sql}) limit {rows}")
     names = [column[0] for column in cursor.description or []]

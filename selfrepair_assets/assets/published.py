@@ -37,14 +37,11 @@ def runs(
     context: dg.AssetExecutionContext, config: PublishConfig, store: WarehouseResource
 ) -> dg.MaterializeResult:
     folder = store.folder(context)
-    work = store.work(context, "publish", "per mille", 1000)
-
-    def progress(share: float, step: str) -> None:
-        work.add(round(share * 1000) - work.done)
-
+    work = store.work(context, "publish", "%", 100)
     with mistakes_are_not_retried():
-        facts = "external" if config.external else "native"
-        generation = steps.publish_run(folder, facts, config.keep_shards, progress)
+        generation = steps.publish_run(
+            folder, "external" if config.external else "native", config.keep_shards, work.reach
+        )
     store.close_work(context)
     with open_serving(folder.warehouse) as connection:
         quoted = folder.run_id.replace("'", "''")
@@ -95,8 +92,12 @@ def views(
         for name in ANSWERS:
             if dg.AssetKey(name) not in context.selected_asset_keys:
                 continue
-            types = {row[0]: str(row[1]) for row in connection.execute(f"describe {name}").fetchall()}
-            of_run = f"select * from {name}" + (f" where run_id = '{quoted}'" if "run_id" in types else "")
+            types = {
+                row[0]: str(row[1]) for row in connection.execute(f"describe {name}").fetchall()
+            }
+            of_run = f"select * from {name}" + (
+                f" where run_id = '{quoted}'" if "run_id" in types else ""
+            )
             counted = connection.execute(f"select count(*) from ({of_run})").fetchone()
             yield dg.MaterializeResult(
                 asset_key=name,

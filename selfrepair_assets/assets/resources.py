@@ -29,8 +29,8 @@ class WarehouseResource(dg.ConfigurableResource):  # type: ignore[type-arg]
         return Warehouse(self.root)
 
     def folder(self, context: Any) -> RunFolder:
-        """The folder of the run that is this partition."""
-        return RunFolder(self.warehouse, context.partition_key)
+        """The folder of the run that is this partition (checks know it from the tags only)."""
+        return RunFolder(self.warehouse, context.run.tags["dagster/partition"])
 
     def work(self, context: Any, title: str, unit: str, total: int, done: int = 0) -> Work:
         """The run's work of that title; asked for again in this process, the one that goes on."""

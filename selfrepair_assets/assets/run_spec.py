@@ -3,7 +3,7 @@
 import dagster as dg
 from pydantic import Field
 
-from selfrepair_assets import steps
+from selfrepair_assets import ablation_steps, steps
 from selfrepair_assets.assets.metadata import describe, preview, row_count, table_schema
 from selfrepair_assets.assets.resources import (
     WarehouseResource,
@@ -20,14 +20,18 @@ class RunSpecConfig(dg.Config):
 
     corpus: str = Field(
         "python-docs",
-        description="python-docs (embedded), pile, a dataset id, or a .txt, .jsonl or .parquet path",
+        description="python-docs, pile, a dataset id, or a .txt, .jsonl or .parquet path",
     )
     text_column: str | None = Field(None, description="The dataset's column of text; found if null")
     tokens: int = Field(100_000, description="Tokens of text; tokens // sequence_length sequences")
     sequence_length: int = Field(128, description="Tokens of a sequence, BOS included")
     ablations: list[str] = Field(["resample"], description="Some of resample, mean, zero")
-    layers: str | None = Field(None, description="Layers whose heads are ablated, as 8:12; all if null")
-    heads: str | None = Field(None, description="Heads that are ablated, as L10H11,L9H3; all if null")
+    layers: str | None = Field(
+        None, description="Layers whose heads are ablated, as 8:12; all if null"
+    )
+    heads: str | None = Field(
+        None, description="Heads that are ablated, as L10H11,L9H3; all if null"
+    )
     precision: str = Field("fp32", description="fp32, or bf16 (fast, its error kept below 1 %)")
     device: str = Field("auto", description="auto, cpu, cuda, cuda:1 or mps")
     batch_size: int | None = Field(None, description="Sequences at once; from the memory if null")
@@ -35,11 +39,16 @@ class RunSpecConfig(dg.Config):
     seed: int = Field(0, description="Of the resample pairing")
     top_fraction: float = Field(0.02, description="Share of a head's rows that count as its top")
     center_unembed: bool = Field(True, description="Centre W_U over the vocabulary (Llama: off)")
+    neuron_heads: str | None = Field(None, description="Heads followed to every neuron; 4 if null")
+    reinforcement_scales: list[float] = Field([1.0, 3.0, 5.0], description="Multiples that are fed")
+    reinforcement_layers: str | None = Field(None, description="Layers fed; upper half if null")
+    reinforcement_sequences: int | None = Field(None, description="Sequences fed; 1/8 if null")
     restart: bool = Field(False, description="Measure anew where other settings are on disk")
 
     def spec(self, run_id: str) -> RunSpec:
         choices = self.model_dump(exclude={"restart"})
-        choices["ablations"] = tuple(choices["ablations"])
+        for name in ("ablations", "reinforcement_scales"):
+            choices[name] = tuple(choices[name])
         model, revision = split_run_id(run_id)
         return RunSpec(model=model, revision=revision, **choices)
 
@@ -64,7 +73,7 @@ def run_spec(
             "settings": dg.MetadataValue.md(f"| setting | value |\n| --- | --- |\n{settings}"),
             "model": dg.MetadataValue.md(f"| model | value |\n| --- | --- |\n{model}"),
             "shards": len(folder.shards),
-            "head_tokens": steps.head_tokens(folder, folder.shards),
+            "head_tokens": ablation_steps.head_tokens(folder, folder.shards),
         }
     )
 
@@ -77,9 +86,7 @@ def run_spec(
     description=describe("sequences"),
     metadata=table_schema("sequences"),
 )
-def sequences(
-    context: dg.AssetExecutionContext, store: WarehouseResource
-) -> dg.MaterializeResult:
+def sequences(context: dg.AssetExecutionContext, store: WarehouseResource) -> dg.MaterializeResult:
     folder = store.folder(context)
     with mistakes_are_not_retried():
         rows = steps.store_sequences(folder)

@@ -100,8 +100,11 @@ def bundled_model(notify: Callable[[str], None] = logger.info) -> Path:
         except OSError:
             if not final.is_dir():
                 raise
-    except OSError as error:
-        raise _cannot_write(error) from error
+    except Exception as error:
+        # safetensors has an exception of its own for a full disk, with the number in its text
+        if isinstance(error, OSError) or "os error" in str(error):
+            raise _cannot_write(error) from error
+        raise
     finally:
         shutil.rmtree(building, ignore_errors=True)
     return final
@@ -136,10 +139,14 @@ def _remove_stale(folder: Path) -> None:
             continue
 
 
-def _cannot_write(error: OSError) -> InputError:
-    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+def _cannot_write(error: Exception) -> InputError:
+    numbers = (errno.ENOSPC, errno.EDQUOT)
+    full = getattr(error, "errno", None) in numbers or any(
+        f"os error {number})" in str(error) for number in numbers
+    )
+    reason = getattr(error, "strerror", None) or str(error)
     return InputError(
         f"The model cache '{cache_folder()}' cannot be written "
-        f"({'the disk is full' if full else error.strerror or error}). "
+        f"({'the disk is full' if full else reason}). "
         "Set SELFREPAIR_CACHE to a folder that can."
     )

@@ -89,7 +89,7 @@ def split_heads(model: FoldedModel, qkv: Tensor) -> tuple[Tensor, Tensor, Tensor
 
 
 def attend(model: FoldedModel, block: FoldedBlock, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """`z = softmax(scale q k' + mask) v`: `(rows, head, pos, d_head)` to `(rows, pos, (head d_head))`."""
+    """`z = softmax(scale q k' + mask) v`: rows head pos d_head to rows pos (head d_head)."""
     positions = q.shape[-2]
     mask = None
     if block.window is not None and block.window < positions:
@@ -151,7 +151,7 @@ def clean_facts(model: FoldedModel, tokens: Tensor) -> CleanFacts:
     direction = model.unembedding_direction(targets)
     heads, mlps, z_sums = [], [], []
     resid = tokens
-    for block, layer in zip(model.blocks, run_layers(model, tokens)):
+    for block, layer in zip(model.blocks, run_layers(model, tokens), strict=True):
         z = layer.z
         heads.append(head_effects(model, block, z[:, :-1], direction))
         mlps.append(dot(layer.mlp_out[:, :-1], direction))

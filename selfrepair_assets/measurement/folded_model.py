@@ -114,11 +114,13 @@ def fold(bridge: Any, *, parallel_attention: bool) -> FoldedModel:
     n_heads, d_head = attn.W_Q.shape[0], attn.W_Q.shape[2]
     windows = _windows(architecture, config, len(bridge.blocks))
     with torch.no_grad():
-        blocks = [_fold_block(block, window) for block, window in zip(bridge.blocks, windows)]
+        blocks = [_fold_block(b, window) for b, window in zip(bridge.blocks, windows, strict=True)]
         return FoldedModel(
             blocks=blocks,
             W_E=bridge.W_E.detach(),
-            W_pos=bridge.W_pos.detach() if bridge.cfg.positional_embedding_type == "standard" else None,
+            W_pos=bridge.W_pos.detach()
+            if bridge.cfg.positional_embedding_type == "standard"
+            else None,
             W_U=bridge.W_U.detach().T.contiguous(),
             b_U=bridge.b_U.detach(),
             n_heads=n_heads,
@@ -209,7 +211,9 @@ def _activation(config: Any) -> Callable[[Tensor], Tensor]:
     """
     values = config.to_dict()
     name = next(
-        values[key] for key in ("activation_function", "hidden_act", "hidden_activation") if key in values
+        values[key]
+        for key in ("activation_function", "hidden_act", "hidden_activation")
+        if key in values
     )
     known = {
         "relu": torch.relu,

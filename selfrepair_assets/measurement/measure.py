@@ -5,31 +5,25 @@ The one door to the numerical core for everything outside of it.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterator, Sequence
-from typing import Protocol
 
 import numpy as np
 import psutil
 import torch
 from torch import Tensor
 
-from selfrepair_assets.measurement import clean_run, perturbation
 from selfrepair_assets.measurement.clean_run import CleanFacts
-from selfrepair_assets.measurement.folded_model import (
-    FoldedModel,
-    UnknownArchitectureError,
-    fold,
-)
-from selfrepair_assets.measurement.hooked import HookedEngine
+from selfrepair_assets.measurement.engine import choose_engine
+from selfrepair_assets.measurement.kept_details import KeptRows
 from selfrepair_assets.measurement.models import LoadedModel
-from selfrepair_assets.measurement.perturbation import ABLATION_COLUMNS, AblatedHeads
-from selfrepair_assets.measurement.run_spec import Head, RunSpec
-
-logger = logging.getLogger(__name__)
+from selfrepair_assets.measurement.perturbation import AblatedHeads, join
+from selfrepair_assets.measurement.run_spec import Head, RunSpec, by_layer
+from selfrepair_assets.measurement.self_reinforcement import SCALES, ReinforcedHeads
 
 BF16_ERROR_BOUND = 1e-2
 """Largest relative error of `logit_change` on the sample at which a layer is measured in bf16."""
+HEADS_IN_SAMPLE = 3
+"""Heads of each layer whose bf16 error is measured."""
 CPU_TOKENS_AT_ONCE = 2048
 """Rows x positions of one propagation on a CPU: activations that stay in its caches."""
 LOGIT_TOLERANCE = 1e-3
@@ -43,63 +37,6 @@ class EngineMismatchError(RuntimeError):
     """The engine's clean logits differ from the model's: nothing must be measured with it."""
 
 
-class Engine(Protocol):
-    """What can run a model clean and with heads ablated."""
-
-    name: str
-
-    def logits(self, tokens: Tensor) -> Tensor: ...
-
-    def clean_facts(self, tokens: Tensor) -> CleanFacts: ...
-
-    def ablate_heads(
-        self,
-        tokens: Tensor,
-        *,
-        partner_tokens: Tensor | None,
-        mean_z: Tensor | None,
-        heads: Sequence[Head],
-        ablations: Sequence[str],
-        layer_precision: Sequence[str],
-        rows_at_once: int,
-    ) -> Iterator[AblatedHeads]: ...
-
-    def bytes_per_sequence(self, positions: int) -> int: ...
-
-    def bytes_per_row(self, positions: int) -> int: ...
-
-
-class PerturbationEngine:
-    """`perturbation.py` and `clean_run.py` for one folded model."""
-
-    name = "perturbation"
-
-    def __init__(self, model: FoldedModel) -> None:
-        self.model = model
-
-    def logits(self, tokens: Tensor) -> Tensor:
-        return clean_run.logits(self.model, tokens)
-
-    def clean_facts(self, tokens: Tensor) -> CleanFacts:
-        return clean_run.clean_facts(self.model, tokens)
-
-    def ablate_heads(self, tokens: Tensor, **choices: object) -> Iterator[AblatedHeads]:
-        return perturbation.ablate_heads(self.model, tokens, **choices)  # type: ignore[arg-type]
-
-    def bytes_per_sequence(self, positions: int) -> int:
-        """The cached clean run of one sequence and its partner's `z`."""
-        m, block = self.model, self.model.blocks[0]
-        width = 3 * m.d_model + len(block.qkv.weight) + 2 * m.n_heads * m.d_head
-        return 4 * positions * m.n_layers * (width + len(block.mlp_in.weight) + m.d_mlp)
-
-    def bytes_per_row(self, positions: int) -> int:
-        """What one head of one sequence needs at the widest point of a layer."""
-        m, block = self.model, self.model.blocks[0]
-        return 4 * positions * (
-            6 * m.d_model + 4 * len(block.qkv.weight) + 3 * len(block.mlp_in.weight)
-        )  # fmt: skip
-
-
 class Measurer:
     """One run's measurement: `clean` and `ablate` over any of its sequences.
 
@@ -111,7 +48,7 @@ class Measurer:
         self, loaded: LoadedModel, spec: RunSpec, layer_precision: Sequence[str] | None = None
     ) -> None:
         self.loaded, self.spec = loaded, spec
-        self._engine = _choose_engine(loaded, spec.center_unembed)
+        self._engine = choose_engine(loaded, spec.center_unembed)
         self.layer_precision = list(layer_precision or ["fp32"] * loaded.n_layers)
 
     @property
@@ -194,6 +131,25 @@ class Measurer:
         Yields:
             Ablation, layer, its heads, and per column float32 [head sequence pos-1].
         """
+        results = self.ablate_with_details(
+            tokens, partner_tokens, mean_z, heads, ablations, progress=progress
+        )
+        for found in results:
+            columns = {name: column.numpy() for name, column in found.columns.items()}
+            yield found.ablation, found.heads[0].layer, found.heads, columns
+
+    def ablate_with_details(
+        self,
+        tokens: np.ndarray,
+        partner_tokens: np.ndarray | None,
+        mean_z: np.ndarray | None,
+        heads: Sequence[Head],
+        ablations: Sequence[str],
+        kept: KeptRows | None = None,
+        all_neurons: bool = False,
+        progress: Progress | None = None,
+    ) -> Iterator[AblatedHeads]:
+        """As `ablate`, with the details of the `kept` rows; one result per ablation and layer."""
         gathered: dict[tuple[str, int], list[AblatedHeads]] = {}
         size = self.batch_size(tokens.shape[1])
         mean = None if mean_z is None else torch.from_numpy(mean_z).to(self.loaded.device)
@@ -208,20 +164,47 @@ class Measurer:
                 ablations=ablations,
                 layer_precision=self.layer_precision,
                 rows_at_once=self.rows_at_once(tokens.shape[1]),
+                kept=None if kept is None else kept.in_sequences(start, start + size),
+                all_neurons=all_neurons,
             )
-            for result in results:
-                key = (result.ablation, result.heads[0].layer)
-                gathered.setdefault(key, []).append(result)
+            for found in results:
+                gathered.setdefault((found.ablation, found.heads[0].layer), []).append(
+                    found.on_host(sequences_before=start)
+                )
                 if progress is not None:
-                    progress(result.columns["logit_change"].numel())
-        for (ablation, layer), results_of_layer in gathered.items():
-            yield ablation, layer, results_of_layer[0].heads, {
-                name: torch.cat([part.columns[name] for part in results_of_layer], 1).cpu().numpy()
-                for name in ABLATION_COLUMNS
-            }  # fmt: skip
+                    progress(found.columns["logit_change"].numel())
+        for parts in gathered.values():
+            yield join(parts, parts[0].heads, dim=1)
+
+    def reinforce(
+        self,
+        tokens: np.ndarray,
+        heads: Sequence[Head],
+        scales: Sequence[float] = SCALES,
+        progress: Progress | None = None,
+    ) -> Iterator[ReinforcedHeads]:
+        """Feed each head its own output over `tokens` [sequence pos]; one result per layer."""
+        for of_layer in by_layer(heads).values():
+            parts: list[ReinforcedHeads] = []
+            size = self.batch_size(tokens.shape[1])
+            for start in range(0, len(tokens), size):
+                batch = self._tensor(tokens[start : start + size])
+                rows = self.rows_at_once(tokens.shape[1])
+                parts += self._engine.reinforce_heads(batch, of_layer, scales, rows)
+                if progress is not None:
+                    progress(len(of_layer) * len(scales) * batch[:, 1:].numel())
+            yield ReinforcedHeads(
+                of_layer,
+                torch.cat([part.direct_effect for part in parts], 1).cpu(),
+                torch.cat([part.direct_effect_after for part in parts], 2).cpu(),
+                torch.cat([part.ln_scale_after for part in parts], 2).cpu(),
+            )
 
     def choose_precision(
-        self, tokens: np.ndarray, mean_z: np.ndarray | None = None, heads_of_layer: int = 4
+        self,
+        tokens: np.ndarray,
+        mean_z: np.ndarray | None = None,
+        progress: Progress | None = None,
     ) -> tuple[list[str], list[float | None]]:
         """The precision of each layer's heads, from an error measured on `tokens` [sequence pos].
 
@@ -233,25 +216,30 @@ class Measurer:
             Per layer: `fp32` or `bf16`, and the bf16 error that was measured (None: not asked).
         """
         n_layers = self.loaded.n_layers
+        precision: list[str] = ["fp32"] * n_layers
+        errors: list[float | None] = [None] * n_layers
         if self.spec.precision == "fp32" or self.engine != "perturbation":
-            return ["fp32"] * n_layers, [None] * n_layers
-        partners = np.roll(tokens, 1, axis=0)
-        precision, errors = ["fp32"] * n_layers, [None] * n_layers  # type: list[str], list[float | None]
-        chosen = self.spec.chosen_heads(n_layers, self.loaded.n_heads)
-        for layer in sorted({head.layer for head in chosen}):
-            heads = [head for head in chosen if head.layer == layer]
-            sample = heads[:: -(-len(heads) // heads_of_layer)]
-            changes = {
-                p: Measurer._with_precision(self, [p] * n_layers)._changes(tokens, partners, mean_z, sample)
-                for p in ("fp32", "bf16")
-            }
-            errors[layer] = max(
-                float(np.linalg.norm(bf16 - fp32) / max(np.linalg.norm(fp32), 1e-30))
-                for fp32, bf16 in zip(changes["fp32"], changes["bf16"])
-            )
-            if errors[layer] <= BF16_ERROR_BOUND:  # type: ignore[operator]
+            return precision, errors
+        chosen = by_layer(self.spec.chosen_heads(n_layers, self.loaded.n_heads))
+        sample = [
+            h for heads in chosen.values() for h in heads[:: -(-len(heads) // HEADS_IN_SAMPLE)]
+        ]
+        exact, fast = (
+            self._with_precision([p] * n_layers)._changes(tokens, mean_z, sample, progress)
+            for p in ("fp32", "bf16")
+        )
+        for (ablation, layer), change in exact.items():
+            error = _relative_error(fast[ablation, layer], change)
+            errors[layer] = max(errors[layer] or 0.0, error)
+        for layer, worst in enumerate(errors):
+            if worst is not None and worst <= BF16_ERROR_BOUND:
                 precision[layer] = "bf16"
         return precision, errors
+
+    def precision_work(self, tokens: np.ndarray) -> int:
+        """The most head-tokens that `choose_precision` may measure."""
+        heads = min(HEADS_IN_SAMPLE, self.loaded.n_heads) * self.loaded.n_layers
+        return 2 * heads * len(self.spec.ablations) * tokens[:, 1:].size
 
     def _with_precision(self, layer_precision: list[str]) -> Measurer:
         copy = object.__new__(Measurer)
@@ -259,11 +247,17 @@ class Measurer:
         return copy
 
     def _changes(
-        self, tokens: np.ndarray, partners: np.ndarray, mean_z: np.ndarray | None, heads: list[Head]
-    ) -> list[np.ndarray]:
+        self,
+        tokens: np.ndarray,
+        mean_z: np.ndarray | None,
+        heads: list[Head],
+        progress: Progress | None,
+    ) -> dict[tuple[str, int], np.ndarray]:
+        """`logit_change` by ablation and layer; each sequence's partner is the one before it."""
         ablations = [a for a in self.spec.ablations if a != "mean" or mean_z is not None]
-        results = self.ablate(tokens, partners, mean_z, heads, ablations or ["resample"])
-        return [columns["logit_change"] for _, _, _, columns in results]
+        partners = np.roll(tokens, 1, axis=0)
+        results = self.ablate(tokens, partners, mean_z, heads, ablations or ["resample"], progress)
+        return {(ablation, layer): c["logit_change"] for ablation, layer, _, c in results}
 
     def _tensor(self, tokens: np.ndarray) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(tokens, dtype=np.int64)).to(self.loaded.device)
@@ -274,19 +268,5 @@ class Measurer:
         return psutil.virtual_memory().available
 
 
-def _choose_engine(loaded: LoadedModel, center_unembed: bool) -> Engine:
-    if loaded.folded:
-        try:
-            return PerturbationEngine(
-                fold(loaded.bridge, parallel_attention=loaded.parallel_attention)
-            )
-        except UnknownArchitectureError as error:
-            logger.warning(
-                "The perturbation engine does not know %s. Measuring with hooked forward passes, "
-                "which is slow but general.",
-                error,
-            )
-    hooked = HookedEngine(loaded)
-    if center_unembed and not loaded.folded:
-        hooked.center_unembed()
-    return hooked
+def _relative_error(fast: np.ndarray, exact: np.ndarray) -> float:
+    return float(np.linalg.norm(fast - exact)) / max(float(np.linalg.norm(exact)), 1e-30)

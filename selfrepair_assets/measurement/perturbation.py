@@ -21,24 +21,17 @@ causal model the last position, which predicts nothing, changes none of the othe
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from selfrepair_assets.measurement.clean_run import (
-    LayerActivations,
-    activate,
-    attend,
-    dot,
-    head_effects,
-    run_layers,
-    split_heads,
-    squared_scale,
-)
-from selfrepair_assets.measurement.folded_model import FoldedBlock, FoldedModel
-from selfrepair_assets.measurement.run_spec import Head
+from selfrepair_assets.measurement.change import CleanRun, block_change, mid_change, scale_change
+from selfrepair_assets.measurement.clean_run import dot, head_effects, run_layers
+from selfrepair_assets.measurement.folded_model import FoldedModel
+from selfrepair_assets.measurement.kept_details import KeptDetails, KeptRows
+from selfrepair_assets.measurement.run_spec import Head, by_layer
 
 ABLATION_COLUMNS = (
     "direct_effect",
@@ -53,93 +46,50 @@ ABLATION_COLUMNS = (
 
 @dataclass(frozen=True)
 class AblatedHeads:
-    """The ablations of some heads of one layer; each column is (head, batch, pos - 1), float32."""
+    """The ablations of some heads of one layer.
+
+    `columns` are (head, batch, pos - 1), float32; `details` are (row, ...) of `kept`, if some
+    rows were to be kept.
+    """
 
     ablation: str
     heads: list[Head]
     columns: dict[str, Tensor]
+    kept: KeptRows | None = None
+    details: dict[str, Tensor] | None = None
 
-
-@dataclass(frozen=True)
-class CleanRun:
-    """The cached clean run that changes are measured against, at prediction positions."""
-
-    model: FoldedModel
-    layers: list[LayerActivations]
-    direction: Tensor  # batch pos d_model: u_t
-    squared_final_scale: Tensor  # batch pos 1: S^2
-
-    @classmethod
-    def of(cls, model: FoldedModel, tokens: Tensor) -> CleanRun:
-        """Run and cache `tokens` (batch, pos); their last position is only a target."""
-        layers = list(run_layers(model, tokens[:, :-1]))
-        return cls(
-            model=model,
-            layers=layers,
-            direction=model.unembedding_direction(tokens[:, 1:]),
-            squared_final_scale=squared_scale(layers[-1].resid_post, model.eps),
+    def on_host(self, sequences_before: int = 0) -> AblatedHeads:
+        """In the host's memory, its kept rows counted after some other sequences."""
+        return AblatedHeads(
+            self.ablation,
+            self.heads,
+            {name: column.cpu() for name, column in self.columns.items()},
+            self.kept.after(sequences_before) if self.kept is not None else None,
+            {name: column.cpu() for name, column in self.details.items()}
+            if self.details is not None
+            else None,
         )
 
 
-def norm_change(x: Tensor, delta: Tensor, squared: Tensor) -> Tensor:
-    """`(x + delta)/S' - x/S` without cancellation.
-
-    With `m = S'^2 - S^2 = mean(delta (2x + delta))`:
-
-        (x + delta)/S' - x/S = delta/S' + x (1/S' - 1/S),    1/S' - 1/S = -m / (S S' (S + S'))
-
-    Args:
-        x: (batch, pos, d_model), delta: (rows, batch, pos, d_model), squared: `S^2` of x.
-    """
-    _, inverse, inverse_change = _scale_change(x, delta, squared)
-    return (delta * inverse).addcmul_(x, inverse_change)
-
-
-def _scale_change(x: Tensor, delta: Tensor, squared: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """`S'^2`, `1/S'` and `1/S' - 1/S`, each with a last dimension of 1."""
-    m = torch.linalg.vecdot(delta, torch.add(delta, x, alpha=2)).unsqueeze(-1).div_(x.shape[-1])
-    squared_ablated = squared + m
-    scale, scale_ablated = squared.sqrt(), squared_ablated.sqrt()
-    inverse_change = m.neg_() / (scale * scale_ablated * (scale + scale_ablated))
-    return squared_ablated, scale_ablated.reciprocal(), inverse_change
-
-
-def attention_change(
-    model: FoldedModel, block: FoldedBlock, layer: LayerActivations, normalized: Tensor, precision: str
-) -> Tensor:
-    """The change of `attn_out` for a change of the normalised input, (rows, batch, pos, d_model)."""
-    rows = normalized.shape[:2]
-    q, k, v = split_heads(model, block.qkv.of_change(normalized, precision))
-    z = attend(
-        model,
-        block,
-        *((change + clean).flatten(0, 1) for change, clean in ((q, layer.q), (k, layer.k), (v, layer.v))),
-    )
-    return block.out.of_change(z.unflatten(0, rows).sub_(layer.z), precision)
-
-
-def mlp_change(
-    model: FoldedModel, block: FoldedBlock, layer: LayerActivations, normalized: Tensor, precision: str
-) -> Tensor:
-    """The change of `mlp_out` for a change of the normalised input, (rows, batch, pos, d_model)."""
-    pre = block.mlp_in.of_change(normalized, precision).add_(layer.mlp_pre)
-    return block.mlp_out.of_change(activate(model, pre).sub_(layer.mlp_post), precision)
-
-
 def propagate(
-    clean: CleanRun, ablated: Sequence[Head], replacement: Tensor, precision: str
+    clean: CleanRun,
+    ablated: Sequence[Head],
+    replacement: Tensor,
+    precision: str,
+    details: KeptDetails | None = None,
 ) -> dict[str, Tensor]:
     """Ablate each of `ablated` (heads of one layer) by itself and follow the change to the logit.
 
     Args:
-        replacement: what stands in for the layer's `z`, broadcastable to (batch, pos, head, d_head).
+        replacement: stands in for the layer's `z`; broadcastable to (batch, pos, head, d_head).
+        details: is shown each layer's changes, and keeps what it wants of the kept rows.
 
     Returns:
         `ABLATION_COLUMNS`, each (head, batch, pos).
     """
     model, start = clean.model, ablated[0].layer
     layer, block = clean.layers[start], model.blocks[start]
-    chosen = torch.tensor([head.head for head in ablated], device=model.device)
+    chosen = torch.tensor([head.head for head in ablated]).to(model.device, non_blocking=True)
     u, scale = clean.direction, clean.squared_final_scale.sqrt().squeeze(-1)
 
     z = layer.z.unflatten(-1, (model.n_heads, model.d_head))
@@ -152,27 +102,22 @@ def propagate(
 
     for i in range(start, model.n_layers):
         layer, block = clean.layers[i], model.blocks[i]
-        downstream = i > start
-        attn_change = None
-        if downstream:
-            normalized = norm_change(layer.resid_pre, delta, layer.squared_pre)
-            attn_change = attention_change(model, block, layer, normalized, precision)
-            from_heads += dot(attn_change, u)
-        if model.parallel_attention:
-            if not downstream:
-                continue
-            change = mlp_change(model, block, layer, normalized, precision)
-            delta = delta + attn_change
+        if i > start:
+            change = block_change(model, block, layer, delta, precision)
+        elif not model.parallel_attention:
+            change = mid_change(model, block, layer, delta, precision)
         else:
-            delta = delta if attn_change is None else delta.add_(attn_change)
-            normalized = norm_change(layer.resid_mid, delta, layer.squared_mid)
-            change = mlp_change(model, block, layer, normalized, precision)
-        from_last_mlp = dot(change, u)
+            continue  # nothing in the ablated head's own block reads what it writes
+        delta = change.resid_post
+        if change.attn_out is not None:
+            from_heads += dot(change.attn_out, u)
+        from_last_mlp = dot(change.mlp_out, u)
         from_mlps += from_last_mlp
-        delta = delta.add_(change)
+        if details is not None:
+            details.add_layer(clean, i, change.z, change.mlp_post, from_last_mlp)
 
     x = clean.layers[-1].resid_post
-    squared_ablated, inverse, inverse_change = _scale_change(x, delta, clean.squared_final_scale)
+    squared_ablated, inverse, inverse_change = scale_change(x, delta, clean.squared_final_scale)
     logit_change = dot(delta, u) * inverse.squeeze(-1) + dot(x, u) * inverse_change.squeeze(-1)
     effect = head_effects(model, model.blocks[start], clean.layers[start].z, u)
     effect = effect.movedim(-1, 0)[chosen] / scale
@@ -198,6 +143,8 @@ def ablate_heads(
     ablations: Sequence[str],
     layer_precision: Sequence[str],
     rows_at_once: int,
+    kept: KeptRows | None = None,
+    all_neurons: bool = False,
 ) -> Iterator[AblatedHeads]:
     """Ablate every head of `heads` by itself, at every position of `tokens` (batch, pos) at once.
 
@@ -206,6 +153,7 @@ def ablate_heads(
         mean_z: the run's mean `z`, (layer, head, d_head); for `mean`.
         layer_precision: `fp32` or `bf16` for the heads of each layer.
         rows_at_once: the most `head x batch` rows propagated together.
+        kept: the rows whose details are wanted; `all_neurons` instead of their summary.
     """
     clean = CleanRun.of(model, tokens)
     partner_z: list[Tensor] = []
@@ -214,15 +162,54 @@ def ablate_heads(
             raise ValueError("resample ablation needs partner_tokens")
         partner_z = [layer.z for layer in run_layers(model, partner_tokens[:, :-1])]
     for ablation in ablations:
-        for layer, heads_of_layer in _by_layer(heads).items():
+        for layer, heads_of_layer in by_layer(heads).items():
             replacement = _replacement(model, ablation, layer, partner_z, mean_z)
             at_once = max(1, rows_at_once // len(tokens))
             parts = [
-                propagate(clean, heads_of_layer[i : i + at_once], replacement, layer_precision[layer])
+                _ablate_some(
+                    clean, ablation, heads_of_layer[i : i + at_once], replacement,
+                    layer_precision[layer], kept, all_neurons,
+                )
                 for i in range(0, len(heads_of_layer), at_once)
-            ]
-            columns = {name: torch.cat([part[name] for part in parts]) for name in ABLATION_COLUMNS}
-            yield AblatedHeads(ablation, heads_of_layer, columns)
+            ]  # fmt: skip
+            yield join(parts, heads_of_layer)
+
+
+def _ablate_some(
+    clean: CleanRun,
+    ablation: str,
+    heads: list[Head],
+    replacement: Tensor,
+    precision: str,
+    kept: KeptRows | None,
+    all_neurons: bool,
+) -> AblatedHeads:
+    """One propagation of stacked heads, with the details of their kept rows."""
+    if kept is None:
+        columns = propagate(clean, heads, replacement, precision)
+        return AblatedHeads(ablation, heads, columns)
+    indices = [head.head for head in heads]
+    rows = kept.of(heads[0].layer, indices)
+    details = KeptDetails.of(rows, indices, clean.model.device, all_neurons)
+    columns = propagate(clean, heads, replacement, precision, details)
+    scale = clean.squared_final_scale.sqrt().squeeze(-1)
+    of_rows = details.columns(scale, columns["direct_effect"])
+    return AblatedHeads(ablation, heads, columns, rows, of_rows)
+
+
+def join(parts: Sequence[AblatedHeads], heads: list[Head], dim: int = 0) -> AblatedHeads:
+    """Parts of one ablation and layer as one: of other heads (dim 0) or other sequences (dim 1)."""
+    if len(parts) == 1:
+        return parts[0]
+    columns = {n: torch.cat([p.columns[n] for p in parts], dim) for n in parts[0].columns}
+    kept, details = [p.kept for p in parts if p.kept], [p.details for p in parts if p.details]
+    return AblatedHeads(
+        parts[0].ablation,
+        heads,
+        columns,
+        KeptRows.joined(kept) if kept else None,
+        {n: torch.cat([d[n] for d in details]) for n in details[0]} if details else None,
+    )
 
 
 def _replacement(
@@ -236,10 +223,3 @@ def _replacement(
     if mean_z is None:
         raise ValueError("mean ablation needs mean_z")
     return mean_z[layer].to(model.device, torch.float32)
-
-
-def _by_layer(heads: Sequence[Head]) -> Mapping[int, list[Head]]:
-    layers: dict[int, list[Head]] = {}
-    for head in sorted(heads):
-        layers.setdefault(head.layer, []).append(head)
-    return layers

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from functools import cached_property
 
-import torch
 from torch import Tensor
 from torch.nn.functional import linear
 

@@ -10,8 +10,8 @@ import hashlib
 import json
 import random
 import re
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
-from pathlib import Path
 
 from selfrepair_assets.measurement.errors import InputError
 
@@ -20,7 +20,7 @@ PRECISIONS = ("fp32", "bf16")
 MEASUREMENT_VERSION = 1
 """Raised when the measurement changes in a way that makes old shards wrong to mix with new."""
 
-_NOT_PART_OF_THE_NUMBERS = ("device", "batch_size", "shard_sequences", "top_fraction")
+_NOT_PART_OF_THE_NUMBERS = ("device", "batch_size", "shard_sequences")
 
 
 @dataclass(frozen=True, order=True)
@@ -44,6 +44,14 @@ class Head:
 def parse_heads(text: str) -> tuple[Head, ...]:
     """`"L10H11,L9H3"` to heads, sorted and without repeats."""
     return tuple(sorted({Head.parse(part) for part in text.split(",") if part.strip()}))
+
+
+def by_layer(heads: Sequence[Head]) -> dict[int, list[Head]]:
+    """Heads by their layer, both in order."""
+    layers: dict[int, list[Head]] = {}
+    for head in sorted(heads):
+        layers.setdefault(head.layer, []).append(head)
+    return layers
 
 
 def parse_layers(text: str) -> slice | tuple[int, ...]:
@@ -81,6 +89,11 @@ class RunSpec:
         seed: of the resample pairing.
         top_fraction: the share of a head's rows that its top rows are (the paper's 2 %).
         center_unembed: subtract the vocabulary's mean from `W_U` (the paper: on, off for Llama).
+        neuron_heads: heads whose ablation is followed to every neuron of the last MLP layer
+            (`L10H11,L9H3`); None takes the four of the largest mean direct effect before it.
+        reinforcement_scales: multiples of a head's own output that it is fed (section 5.3).
+        reinforcement_layers: as `layers`; None is the upper half.
+        reinforcement_sequences: sequences that heads are fed on; None is an eighth, 50 at most.
     """
 
     model: str
@@ -99,6 +112,10 @@ class RunSpec:
     seed: int = 0
     top_fraction: float = 0.02
     center_unembed: bool = True
+    neuron_heads: str | None = None
+    reinforcement_scales: tuple[float, ...] = (1.0, 3.0, 5.0)
+    reinforcement_layers: str | None = None
+    reinforcement_sequences: int | None = None
 
     def __post_init__(self) -> None:
         if not self.model.strip():
@@ -126,14 +143,16 @@ class RunSpec:
             )
         if not 0 < self.top_fraction <= 1:
             raise InputError(f"--top-fraction is a share above 0 up to 1, not {self.top_fraction}.")
-        for name in ("batch_size", "shard_sequences"):
+        for name in ("batch_size", "shard_sequences", "reinforcement_sequences"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise InputError(f"--{name.replace('_', '-')} is 1 or more, not {value}.")
-        if self.layers is not None:
-            parse_layers(self.layers)
-        if self.heads is not None:
-            parse_heads(self.heads)
+        for layers in (self.layers, self.reinforcement_layers):
+            parse_layers(layers or ":")
+        for heads in (self.heads, self.neuron_heads):
+            parse_heads(heads or "")
+        if not self.reinforcement_scales:
+            raise InputError("--reinforcement-scales needs one number at least, as in 1,3,5.")
 
     @property
     def run_id(self) -> str:
@@ -148,14 +167,8 @@ class RunSpec:
     def fingerprint(self) -> str:
         """SHA-256 of every choice that determines the numbers, and of the measurement's version."""
         choices = {k: v for k, v in asdict(self).items() if k not in _NOT_PART_OF_THE_NUMBERS}
-        if self.is_local_file:
-            choices["corpus_content"] = _file_digest(Path(self.corpus))
         text = json.dumps({"version": MEASUREMENT_VERSION, **choices}, sort_keys=True, default=list)
         return hashlib.sha256(text.encode()).hexdigest()
-
-    @property
-    def is_local_file(self) -> bool:
-        return Path(self.corpus).is_file()
 
     def chosen_heads(self, n_layers: int, n_heads: int) -> list[Head]:
         """The heads to ablate, in order.
@@ -163,31 +176,29 @@ class RunSpec:
         Raises:
             InputError: a layer or head that the model does not have.
         """
-        layers = range(n_layers)
-        if self.layers is not None:
-            chosen = parse_layers(self.layers)
-            layers_chosen = list(layers)[chosen] if isinstance(chosen, slice) else list(chosen)
-            absent = [layer for layer in layers_chosen if layer not in layers]
-            if absent or not layers_chosen:
-                raise InputError(
-                    f"--layers {self.layers} names no layer that is there: "
-                    f"the model has layers 0 to {n_layers - 1}."
-                )
-        else:
-            layers_chosen = list(layers)
-        heads = [Head(layer, head) for layer in layers_chosen for head in range(n_heads)]
-        if self.heads is None:
-            return heads
-        wanted = parse_heads(self.heads)
-        for head in wanted:
-            if head.layer >= n_layers or head.head >= n_heads:
-                raise InputError(
-                    f"There is no head {head}: the model has layers 0 to {n_layers - 1} "
-                    f"and heads 0 to {n_heads - 1}."
-                )
-            if head not in heads:
-                raise InputError(f"Head {head} is outside of --layers {self.layers}.")
-        return list(wanted)
+        chosen = _layers("--layers", self.layers, n_layers)
+        heads = [Head(layer, head) for layer in chosen for head in range(n_heads)]
+        return (
+            heads if self.heads is None else _among("--heads", self.heads, heads, n_layers, n_heads)
+        )
+
+    def chosen_neuron_heads(self, n_layers: int, n_heads: int) -> list[Head] | None:
+        """Of the ablated heads those followed to every neuron; None: found by their effect."""
+        if self.neuron_heads is None:
+            return None
+        chosen = self.chosen_heads(n_layers, n_heads)
+        return _among("--neuron-heads", self.neuron_heads, chosen, n_layers, n_heads)
+
+    def reinforced_heads(self, n_layers: int, n_heads: int) -> list[Head]:
+        """Of the ablated heads those that are fed their own output."""
+        upper = f"{n_layers // 2}:"
+        layers = _layers("--reinforcement-layers", self.reinforcement_layers or upper, n_layers)
+        return [head for head in self.chosen_heads(n_layers, n_heads) if head.layer in layers]
+
+    @property
+    def n_reinforcement_sequences(self) -> int:
+        wanted = self.reinforcement_sequences or min(50, -(-self.n_sequences // 8))
+        return min(wanted, self.n_sequences)
 
     def resample_partners(self) -> list[int]:
         """The sequence whose `z` replaces sequence i's: one seeded cycle through all sequences.
@@ -208,7 +219,8 @@ class RunSpec:
     @classmethod
     def from_json(cls, text: str) -> RunSpec:
         stored = json.loads(text)
-        stored["ablations"] = tuple(stored["ablations"])
+        for name in ("ablations", "reinforcement_scales"):
+            stored[name] = tuple(stored[name])
         return cls(**stored)
 
     def differences(self, other: RunSpec) -> list[str]:
@@ -224,6 +236,30 @@ class RunSpec:
         return replace(self, **changes)  # type: ignore[arg-type]
 
 
-def _file_digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _layers(option: str, text: str | None, n_layers: int) -> list[int]:
+    """The layers that an option names; all where it names none."""
+    chosen = parse_layers(text or ":")
+    there = list(range(n_layers))
+    layers = there[chosen] if isinstance(chosen, slice) else list(chosen)
+    if not layers or not set(layers) <= set(there):
+        raise InputError(
+            f"{option} {text} names a layer that is not there: "
+            f"the model has layers 0 to {n_layers - 1}."
+        )
+    return layers
+
+
+def _among(option: str, text: str, heads: list[Head], n_layers: int, n_heads: int) -> list[Head]:
+    """The heads that an option names, all of which must be among `heads`."""
+    wanted = parse_heads(text)
+    for head in wanted:
+        if head.layer >= n_layers or head.head >= n_heads:
+            raise InputError(
+                f"There is no head {head}: the model has layers 0 to {n_layers - 1} "
+                f"and heads 0 to {n_heads - 1}."
+            )
+        if head not in heads:
+            raise InputError(f"{option} {head}: that head is not among those that are ablated.")
+    if not wanted:
+        raise InputError(f"{option} names no head. Write heads as in L10H11,L9H3.")
+    return list(wanted)

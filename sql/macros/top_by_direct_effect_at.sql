@@ -1,47 +1,9 @@
 -- One row per run, ablation, head and kept position: top_by_direct_effect for another fraction.
--- Ranked by signed direct effect, the paper's choice of rows (section 2.2).
--- Kept are the floor(fraction * N) largest of a head's N rows; ties go to the lower sequence, then
--- to the lower position. The threshold first and row_number on what reaches it: ranking all rows
--- takes ten times as long. 1e-9 stands for 0.29 * 100 being 28.999999999999996.
+-- Ranked by signed direct effect, the paper's choice of rows (section 2.2): the same positions of a
+-- head for every ablation. Which they are is top_places_at(fraction).
 create macro top_by_direct_effect_at(fraction) as table
-with
-
-thresholds as (
-    select
-        run_id,
-        ablation,
-        layer,
-        head,
-        quantile_disc(direct_effect, 1 - fraction) as threshold,
-        floor(fraction * count(*) + 1e-9) as n_kept
-    from head_ablations
-    group by
-        run_id,
-        ablation,
-        layer,
-        head
-),
-
-ranked as (
-    select
-        self_repair.*,
-        row_number() over (
-            partition by
-                run_id,
-                ablation,
-                layer,
-                head
-            order by
-                direct_effect desc,
-                sequence,
-                position
-        ) as rank,
-        n_kept
-    from self_repair
-    join thresholds using (run_id, ablation, layer, head)
-    where direct_effect >= threshold
-)
-
-select * exclude (n_kept)
-from ranked
-where rank <= n_kept
+select
+    self_repair.*,
+    rank
+from self_repair
+join top_places_at(fraction) as places using (run_id, layer, head, sequence, position)

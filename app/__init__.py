@@ -1,0 +1,1 @@
+"""The Streamlit app: look at the published warehouse first, then ask it with SQL."""

@@ -1,0 +1,193 @@
+"""Head: one head under every ablation: its numbers, their spread, the tokens themselves."""
+
+import pandas as pd
+import streamlit as st
+
+from app import charts, frame, head_questions, queries, questions, show, state, token_charts, words
+from app.head_tokens import tokens
+from app.queries import Serving
+
+VIEWS = ["Tokens", "Scatter", "Parts", "Spread", "LayerNorm", "Ablations"]
+ROW_SETS = {"top by direct effect": "top_by_direct_effect", "all tokens": "all"}
+
+
+def numbers(serving: Serving, means: pd.Series, noise: pd.Series) -> None:
+    """The head's headline numbers, each with its definition."""
+    top = f"Mean over the head's top {words.share(means['top_fraction'])}, {means['n_rows']} tokens"
+    shown = [
+        ("self-repair", "self_repair", words.signed(means["self_repair"])),
+        ("direct effect", "direct_effect", words.signed(means["direct_effect"])),
+        ("logit change", "logit_change", words.signed(means["logit_change"])),
+        ("by LayerNorm", "layernorm_fraction_clipped",
+         words.share(means["layernorm_fraction_clipped"])),
+        ("overcorrected", "share_overcorrected", words.share(noise["share_overcorrected"])),
+        ("broken", "share_broken", words.share(noise["share_broken"])),
+    ]  # fmt: skip
+    for place, (label, column, text) in zip(st.columns(len(shown)), shown, strict=True):
+        error = means.get(f"{column}_se")
+        about = queries.meaning(serving, column, "head_summary")
+        sure = (
+            "" if error is None or error != error else f" Standard error {words.number(error, 2)}."
+        )
+        place.metric(label, text, help=f"{about}. {top}.{sure}")
+
+
+def scatter(serving: Serving, run: str, ablation: str, layer: int, head: int) -> None:
+    """Fig. 3 and 5."""
+    answer = head_questions.sampled_tokens(serving, run, layer, head)
+    measured = list(dict.fromkeys(answer.frame["ablation"]))
+    both = len(measured) > 1 and state.switch("all ablations (Fig. 5)", "every")
+    clicked = show.chart(
+        "Direct effect against logit change, per token (Fig. 3 and 5)",
+        token_charts.scatter(answer.frame, measured if both else [ablation]),
+        answer,
+        key="tokens_scatter",
+        caption=f"At most {head_questions.SAMPLE:,} sampled tokens per ablation, the same ones "
+        "under each. Click a token to read it in its text.",
+        definitions=show.defined(serving, ["direct_effect", "logit_change", "self_repair"]),
+        clickable=True,
+    )
+    if clicked and clicked.get("customdata"):
+        sequence, position = (int(n) for n in clicked["customdata"][:2])
+        state.choose("view", "Tokens")
+        state.choose("instance", f"{sequence}:{position}")
+        st.rerun()
+
+
+def parts(serving: Serving, run: str, layer: int, head: int) -> None:
+    """Self-repair broken into its parts."""
+    answer = head_questions.summary(serving, run, layer, head)
+    for place, suffix, rows in zip(
+        st.columns(2), ("", "_all"), ("top rows", "all tokens"), strict=True
+    ):
+        with place:
+            show.chart(
+                f"Who repairs: {rows}",
+                charts.parts(answer.frame, suffix=suffix),
+                answer,
+                key=f"parts{suffix}",
+                caption="Means with their standard errors, clustered by sequence.",
+                definitions=show.defined(serving, charts.PARTS),
+            )
+
+
+def spread(serving: Serving, run: str, layer: int, head: int) -> None:
+    """Distribution per token and per prompt; what is overcorrected and broken (section 2.3)."""
+    rows = state.one_of("Rows", "spread", list(ROW_SETS), kind="row")
+    token_rows = {"all tokens": "all tokens"}.get(rows, "top by direct effect")
+    left, right = st.columns(2)
+    with left:
+        answer = head_questions.per_token(serving, run, layer, head, token_rows)
+        show.chart(
+            "Self-repair per token",
+            token_charts.histogram(
+                answer.frame, x="self-repair (logits)", line_at=0, y="share of tokens"
+            ),
+            answer,
+            key="per_token",
+            caption="What lies beyond the outer 0.1 % is counted in the outermost bins.",
+            definitions=show.defined(serving, ["self_repair"]),
+        )
+    with right:
+        answer = head_questions.per_sequence(serving, run, layer, head, ROW_SETS[rows])
+        show.chart(
+            "Mean self-repair per sequence (per prompt)",
+            token_charts.histogram(
+                answer.frame, x="self-repair (logits)", line_at=0, y="share of sequences"
+            ),
+            answer,
+            key="per_sequence",
+            caption="A prompt is a sequence of the run.",
+            definitions=show.defined(serving, ["self_repair"], "self_repair_by_sequence"),
+        )
+    show.table(
+        "How noisy it is (section 2.3)",
+        head_questions.noise(serving, run, layer, head, ROW_SETS[rows]),
+        serving,
+        key="noise",
+        relation="self_repair_noise",
+    )
+
+
+def layernorm(serving: Serving, run: str, layer: int, head: int) -> None:
+    """Fig. 4, 17, 18 and 16."""
+    left, right = st.columns(2)
+    with left:
+        answer = head_questions.layernorm_ratios(serving, run, layer, head)
+        above = answer.frame.drop_duplicates("ablation")
+        shares = ", ".join(
+            f"{row.ablation} {words.share(row.share_above_one)}" for row in above.itertuples()
+        )
+        show.chart(
+            "LayerNorm ratio on the top rows (Fig. 4)",
+            token_charts.histogram(answer.frame, x="ln_scale / ln_scale_ablated", line_at=1),
+            answer,
+            key="layernorm_ratio",
+            caption=f"Share above 1, where the norm amplifies what is left: {shares}.",
+            definitions=show.defined(serving, ["layernorm_ratio", "ln_scale", "ln_scale_ablated"]),
+        )
+    with right:
+        answer = head_questions.residual_norms(serving, run, layer, head)
+        show.chart(
+            "Residual norm after ablation / before, all rows (Fig. 16)",
+            token_charts.histogram(answer.frame, x="ln_scale_ablated / ln_scale", line_at=1),
+            answer,
+            key="residual_norm",
+            caption="Below 1, ablation has made the final residual smaller.",
+            definitions=show.defined(serving, ["ln_scale", "ln_scale_ablated"]),
+        )
+
+
+def ablations(serving: Serving, run: str, layer: int, head: int) -> None:
+    """Every quantity under every ablation, side by side."""
+    answer = head_questions.summary(serving, run, layer, head)
+    means = answer.frame.set_index("ablation")
+    rows = [
+        {
+            "quantity": words.name(column),
+            **{
+                f"{ablation} ablation": f"{words.signed(one[column])} ± "
+                + words.number(one[f"{column}_se"], 2)
+                for ablation, one in means.iterrows()
+            },
+            "meaning": queries.meaning(serving, column, "head_summary"),
+        }
+        for column in questions.QUANTITIES
+    ]
+    show.table(
+        "The ablations side by side: means over the top rows",
+        answer,
+        serving,
+        key="ablations",
+        frame=pd.DataFrame(rows),
+        caption="± is the standard error, clustered by sequence.",
+    )
+
+
+def page() -> None:
+    serving = frame.serving_or_stop("Head")
+    title = st.empty()
+    run, ablation, layer, head = frame.picked(serving, with_head=True)
+    title.title(f"Head {words.head(layer, head)}")
+    means = head_questions.summary(serving, run, layer, head).frame
+    noise = head_questions.noise(serving, run, layer, head, "top_by_direct_effect").frame
+    own = means[means["ablation"] == ablation]
+    if not noise.empty:
+        numbers(serving, own.iloc[0], noise[noise["ablation"] == ablation].iloc[0])
+    view = state.one_of("Show", "view", VIEWS, "Tokens", kind="row")
+    match view:
+        case "Tokens":
+            tokens(serving, run, ablation, layer, head)
+        case "Scatter":
+            scatter(serving, run, ablation, layer, head)
+        case "Parts":
+            parts(serving, run, layer, head)
+        case "Spread":
+            spread(serving, run, layer, head)
+        case "LayerNorm":
+            layernorm(serving, run, layer, head)
+        case _:
+            ablations(serving, run, layer, head)
+
+
+page()

@@ -1,0 +1,118 @@
+"""Model: all heads of one run, as a scatter, a map and a table; who repairs whom; the authors'."""
+
+import streamlit as st
+
+from app import charts, frame, queries, questions, show, state, words
+from app.queries import Serving
+from app.questions import QUANTITIES
+
+TABLE = [
+    "name", "self_repair", "self_repair_se", "direct_effect", "direct_effect_ablated",
+    "logit_change", "self_repair_from_heads", "self_repair_from_mlps",
+    "self_repair_from_layernorm", "layernorm_fraction_clipped", "heads_fraction_clipped",
+    "mlps_fraction_clipped", "share_overcorrected", "share_broken", "n_rows",
+]  # fmt: skip
+
+
+def open_head(run: str, ablation: str, layer: object, head: object) -> None:
+    state.open_page("head", run=run, ablation=ablation, head=f"L{layer}H{head}")
+
+
+def scatter(serving: Serving, run: str, ablation: str) -> None:
+    """Fig. 2."""
+    answer = questions.effects(serving, run, ablation)
+    rows = answer.frame
+    unit = queries.meaning(serving, "direct_effect")
+    clicked = show.chart(
+        "Direct effect against logit change (Fig. 2)",
+        charts.effects(
+            rows,
+            words.axis("direct_effect", unit, ", mean over all tokens"),
+            words.axis("logit_change", unit, ", mean over all tokens"),
+            charts.map_height(rows["layer"].nunique()),
+        ),
+        answer,
+        key="effects",
+        caption=f"{int(rows['self_repaired'].sum())} of {len(rows)} heads are self-repaired: "
+        "removing them costs less than their direct effect. Click a head to open it.",
+        definitions=show.defined(
+            serving, ["direct_effect", "logit_change", "self_repaired"], "logit_change_by_head"
+        ),
+        clickable=True,
+        framed=False,
+    )
+    if clicked and clicked.get("customdata"):
+        layer, head = (int(number) for number in clicked["customdata"][:2])
+        open_head(run, ablation, layer, head)
+
+
+def heat_map(serving: Serving, run: str, ablation: str) -> None:
+    """A cell per head, of any quantity."""
+    left, right = st.columns([3, 2], vertical_alignment="bottom")
+    quantity = state.one_of(
+        "Map of", "quantity", list(QUANTITIES), "self_repair", shown=words.name, place=left
+    )
+    with right:
+        over_all = state.switch(
+            "over all tokens", "all", help="Off: over each head's top rows by direct effect."
+        )
+    column = f"{quantity}_all" if over_all else quantity
+    answer = questions.heads(serving, run, ablation)
+    rows = answer.frame
+    said = queries.meaning(serving, quantity, "head_summary")
+    clicked = show.chart(
+        f"{words.name(quantity).capitalize()} of every head",
+        charts.heat_map(
+            rows,
+            column,
+            has_sign=QUANTITIES[quantity],
+            dark=show.is_dark(),
+            unit=words.unit(said),
+        ),
+        answer,
+        key=f"heads_{column}",
+        caption="Mean over "
+        + ("all tokens" if over_all else f"the top {words.share(rows['top_fraction'].iloc[0])}")
+        + ". Click a cell to open the head.",
+        definitions=show.defined(serving, [quantity], "head_summary"),
+        clickable=True,
+        framed=False,
+    )
+    if clicked and clicked.get("customdata"):
+        layer, head = (int(number) for number in clicked["customdata"][:2])
+        open_head(run, ablation, layer, head)
+
+
+def table(serving: Serving, run: str, ablation: str) -> None:
+    """All heads, sortable."""
+    answer = questions.heads(serving, run, ablation)
+    selected = show.table(
+        "All heads",
+        answer,
+        serving,
+        key="heads",
+        relation="head_summary",
+        frame=answer.frame[TABLE],
+        selectable=True,
+        height=420,
+        caption="Means over each head's top rows. Click a header to sort, point at it for its "
+        "definition; tick a row to open the head.",
+    )
+    if selected is not None:
+        row = answer.frame.iloc[selected]
+        open_head(run, ablation, row["layer"], row["head"])
+
+
+def page() -> None:
+    serving = frame.serving_or_stop("Model")
+    st.title("Model")
+    run, ablation, _, _ = frame.picked(serving)
+    left, right = st.columns(2)
+    with left.container(border=True, height="stretch"):
+        scatter(serving, run, ablation)
+    with right.container(border=True, height="stretch"):
+        heat_map(serving, run, ablation)
+    table(serving, run, ablation)
+
+
+page()

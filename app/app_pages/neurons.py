@@ -1,0 +1,8 @@
+"""placeholder"""
+
+import streamlit as st
+
+from app import frame
+
+serving = frame.serving_or_stop("neurons")
+st.title("neurons")

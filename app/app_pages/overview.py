@@ -1,0 +1,126 @@
+"""Overview: what has been measured, what runs now, the headline numbers, what to look at next."""
+
+import streamlit as st
+
+from app import frame, progress, queries, questions, show, state, words
+from app.queries import Serving
+from warehouse.paths import Warehouse
+
+
+def running(published: set[str]) -> None:
+    """Runs that are measured now, and those that were begun and left."""
+    for run in progress.unfinished(Warehouse(), published):
+        done = f"{run.shards_done} of {run.n_shards} shards of heads measured"
+        if run.seems_running:
+            st.progress(run.share, f"**{run.run_id}** is being measured: {done}")
+        else:
+            st.caption(
+                f":material/pause_circle: **{run.run_id}** was begun and is not finished: {done}. "
+                "The command that began it goes on from there."
+            )
+
+
+def headline(serving: Serving, run: str) -> None:
+    """One run's headline numbers, under its first ablation."""
+    numbers = questions.headline(serving, run).frame.iloc[0]
+    top = f"on each head's top rows under {numbers['ablation']} ablation"
+    a, b, c, d = st.columns(4)
+    a.metric(
+        "mean self-repair",
+        f"{words.signed(numbers['self_repair'])} logits",
+        help=f"{queries.meaning(serving, 'self_repair')}; mean over {numbers['n_heads']} heads, "
+        f"{top}.",
+    )
+    b.metric(
+        "repaired by LayerNorm",
+        words.share(numbers["layernorm_fraction_clipped"]),
+        help=f"{queries.meaning(serving, 'layernorm_fraction_clipped')}; mean over heads, {top}. "
+        "The paper finds about 30 %.",
+    )
+    c.metric(
+        "tokens overcorrected",
+        words.share(numbers["share_overcorrected"]),
+        help=f"{queries.meaning(serving, 'overcorrected')}; mean over heads, {top}.",
+    )
+    d.metric(
+        "tokens broken",
+        words.share(numbers["share_broken"]),
+        help=f"{queries.meaning(serving, 'broken')}; mean over heads, {top}.",
+    )
+    with st.container(horizontal=True):
+        ablation = str(numbers["ablation"])
+        if isinstance(numbers["most_repaired"], str):
+            state.link(
+                "head",
+                f"most self-repaired head: {numbers['most_repaired']} "
+                f"({words.signed(numbers['most_self_repair'])} logits)",
+                icon=":material/center_focus_strong:",
+                run=run,
+                ablation=ablation,
+                head=numbers["most_repaired"],
+            )
+        state.link("model", "all heads", icon=":material/grid_on:", run=run, ablation=ablation)
+
+
+def page() -> None:
+    st.title("Self-repair in language models")
+    st.markdown(
+        "Remove one attention head, and later parts of the model often make up for some of it: "
+        "**self-repair**. Here every head is ablated on real text, and what the rest of the model "
+        "does about it is measured, token by token.",
+        help="self-repair = logit change − change in the head's own direct effect, in logits of "
+        "the target token. After Rushing & Nanda, Explorations of Self-Repair in Language Models, "
+        "arXiv 2402.15390.",
+    )
+    serving = st.session_state.get("serving")
+    if serving is None:
+        frame.how_to_fill()
+        running(set())
+        return
+    answer = questions.runs(serving)
+    if answer.frame.empty:
+        frame.how_to_fill()
+    running(set(answer.frame["run_id"]))
+    for run in answer.frame.head(12).to_dict("records"):
+        with st.container(border=True):
+            left, right = st.columns([5, 1], vertical_alignment="center")
+            left.markdown(
+                f"#### {run['run_id']}\n"
+                f"{run['n_ablated_heads']:,} of {run['n_layers'] * run['n_heads']:,} heads "
+                f"({run['n_layers']} layers × {run['n_heads']}) · "
+                f"{words.count(int(run['n_tokens']))} tokens of {run['corpus']} · "
+                f"{run['ablations']} ablation · {run['precision']} · "
+                f"measured {run['finished_at']:%Y-%m-%d}"
+            )
+            with right.popover("Settings", icon=":material/tune:", width="stretch"):
+                frame.settings(serving, run["run_id"])
+            headline(serving, run["run_id"])
+    if answer.frame.empty:
+        return
+    st.subheader("What to look at next")
+    a, b, c = st.columns(3)
+    with a.container(border=True, height="stretch"):
+        state.link("across_models", "Across models", icon=":material/stacked_line_chart:")
+        st.caption("Does self-repair grow with depth? Figures 1, 6, 10 and 11, for any runs.")
+    with b.container(border=True, height="stretch"):
+        state.link("paper", "Beside the paper", icon=":material/article:")
+        st.caption("Every figure by its number, with the query that draws it.")
+    with c.container(border=True, height="stretch"):
+        state.link("sql", "Ask with SQL", icon=":material/terminal:")
+        st.caption("All of it is tables and views; here with a dictionary of every column.")
+    show.table(
+        "All runs",
+        answer,
+        serving,
+        key="runs",
+        relation="runs",
+        frame=answer.frame[
+            [
+                "run_id", "architecture", "n_layers", "n_heads", "corpus", "n_tokens", "ablations",
+                "precision", "engine", "device", "finished_at",
+            ]
+        ],
+    )  # fmt: skip
+
+
+page()

@@ -1,0 +1,82 @@
+"""Paper: every figure by its number, ours beside what the paper reports, with the query."""
+
+import pandas as pd
+import streamlit as st
+
+from app import figures, frame, queries, questions, show, state, words
+from app.figures import Look
+
+
+def title_of(row: pd.Series) -> str:
+    """`Figure 4: Histogram of …`, `Section 2.3: …`."""
+    number = str(row["figure"])
+    named = f"Figure {number}" if number[0].isdigit() else number.capitalize()
+    return f"{named}: {row['title']}"
+
+
+def page() -> None:
+    serving = frame.serving_or_stop("Paper")
+    st.title("Beside the paper")
+    index = questions.figures(serving)
+    known = index.frame.set_index("figure", drop=False)
+    number = state.one_of(
+        "Figure",
+        "figure",
+        list(known.index),
+        "1",
+        shown=lambda figure: title_of(known.loc[figure]),
+    )
+    run, ablation, layer, head = frame.picked(serving, with_head=number in figures.OF_ONE_HEAD)
+    told = known.loc[number]
+    if number not in figures.DRAWN_BY:
+        _rows_only(serving, told, run)
+        return
+    if queries.lacking(serving, told["view"]):
+        show.not_there(title_of(told), [told["view"]], "Measure a run that keeps it.")
+        return
+    drawn = figures.DRAWN_BY[number](
+        serving, number, Look(run, ablation, layer, head, show.is_dark())
+    )
+    ours, theirs = st.columns([3, 1])
+    with theirs.container(border=True):
+        st.markdown("##### The paper")
+        st.markdown(figures.PAPER.get(number, "Names no number for it."))
+        st.markdown(f"**Rows:** {told['rows']}")
+        if pd.notna(told["parameters"]):
+            st.markdown(f"**Can be chosen otherwise:** {told['parameters']}")
+        if pd.notna(told["note"]):
+            st.markdown(f"**Differs here:** {told['note']}")
+        st.markdown(f"**Ask it yourself:** `from {told['view']}`")
+    with ours:
+        show.chart(
+            title_of(told),
+            drawn.figure,
+            drawn.answer,
+            key=f"paper_{words.name(number).replace(' ', '_')}",
+            caption=f"{run}, {ablation} ablation. {drawn.caption}",
+            definitions=queries.relations(serving).get(told["view"], ""),
+        )
+    authors(serving, run, ablation)
+
+
+def authors(serving: queries.Serving, run: str, ablation: str) -> None:
+    """The authors' stored means beside this run's, head by head, where there are any."""
+
+
+def _rows_only(serving: queries.Serving, told: pd.Series, run: str) -> None:
+    """A figure that no chart draws yet: the rows of its view."""
+    if queries.lacking(serving, told["view"]):
+        show.not_there(title_of(told), [told["view"]], "Measure a run that keeps it.")
+        return
+    answer = questions.rows_of(serving, told["view"], run)
+    show.table(
+        title_of(told),
+        answer,
+        serving,
+        key="paper_rows",
+        relation=told["view"],
+        caption=f"The first {len(answer.frame):,} rows of `{told['view']}`.",
+    )
+
+
+page()

@@ -1,0 +1,202 @@
+"""SQL: a statement on a locked connection, with the data dictionary and examples beside it."""
+
+import pandas as pd
+import plotly.graph_objects as go
+import streamlit as st
+
+from app import charts, frame, queries, show, sql_console, state
+from app.sql_console import Result, Statement
+
+EXAMPLES = {
+    "the most self-repaired heads": """select
+    run_id,
+    ablation,
+    format('L{}H{}', layer, head) as name,
+    self_repair,
+    self_repair_se,
+    direct_effect
+from head_summary
+order by self_repair desc
+limit 20""",
+    "LayerNorm's share, by layer": """select
+    run_id,
+    ablation,
+    layer,
+    layernorm_fraction_clipped,
+    layernorm_fraction_clipped_se
+from layer_summary
+order by all""",
+    "the targets that one head helps most": """select
+    target_text,
+    count(*) as n,
+    avg(direct_effect) as direct_effect,
+    avg(self_repair) as self_repair
+from top_by_direct_effect
+join tokens using (run_id, sequence, position)
+where (run_id, layer, head) = (
+    select (run_id, layer, head)
+    from head_summary
+    order by direct_effect desc
+    limit 1
+)
+group by target_text
+order by n desc
+limit 30""",
+    "top 5 % instead of 2 %": """select
+    run_id,
+    layer,
+    head,
+    n_rows,
+    self_repair
+from head_summary_at(0.05)
+where layer = (select max(layer) from head_summary)
+order by all""",
+    "what there is": """select
+    table_name,
+    column_name,
+    data_type,
+    comment
+from duckdb_columns()
+where not internal""",
+}
+
+
+def editor(serving: queries.Serving) -> None:
+    """The statement and its buttons."""
+    example = st.pills("Examples", list(EXAMPLES), key="example", wrap=True)
+    if example and example != st.session_state.get("example_shown"):
+        st.session_state["statement_text"] = EXAMPLES[example]
+    st.session_state["example_shown"] = example
+    told = state.value("sql")
+    if "statement_text" not in st.session_state:
+        st.session_state["statement_text"] = told or EXAMPLES["the most self-repaired heads"]
+    with st.form("ask", border=False):
+        text = st.text_area("Statement", key="statement_text", height=300)
+        asked = st.form_submit_button(
+            "Run", type="primary", icon=":material/play_arrow:", shortcut="Ctrl+Enter"
+        )
+    st.caption(
+        f"Read-only, without files, network or settings; at most {sql_console.SECONDS:.0f} s, "
+        f"{sql_console.MEMORY_MB} MB and {sql_console.MOST_ROWS:,} rows. "
+        "For more, `make sql` opens the same tables without limits."
+    )
+    if asked and text.strip():
+        state.choose("sql", text.strip())
+        state.value("sql")
+        start(serving, text.strip())
+    elif told and st.session_state.get("started_sql") is None:  # a link: show what it showed
+        start(serving, told)
+
+
+def start(serving: queries.Serving, text: str) -> None:
+    """Begins a statement; one that still runs for this visitor ends."""
+    running = st.session_state.get("statement")
+    if running is not None and running.result is None:
+        running.cancel()
+    st.session_state["started_sql"] = text
+    st.session_state["statement"] = Statement(serving.file, text)
+
+
+@st.fragment(run_every=0.4)
+def waiting() -> None:
+    """Watches the statement; Cancel ends it at once."""
+    statement: Statement = st.session_state["statement"]
+    if statement.result is not None:
+        st.rerun()
+    left, right = st.columns([4, 1], vertical_alignment="center")
+    left.progress(
+        min(1.0, statement.elapsed / sql_console.SECONDS), f"running, {statement.elapsed:.1f} s"
+    )
+    if right.button("Cancel", icon=":material/stop:", width="stretch"):
+        statement.cancel()
+
+
+def result(told: Result) -> None:
+    """Rows as a table and as a chart, or the line that says why there are none."""
+    if told.error is not None or told.table is None:
+        st.error(told.error or "no result", icon=":material/block:")
+        return
+    rows = told.table.to_pandas()
+    limited = f", the first {sql_console.MOST_ROWS:,} of more" if told.more else ""
+    st.caption(f"{len(rows):,} rows{limited} · {told.seconds:.1f} s")
+    as_table, as_chart = st.tabs(["Table", "Chart"])
+    with as_table:
+        st.dataframe(rows, hide_index=True, height=420)
+        show.downloads(rows, "result")
+    with as_chart:
+        chart(rows)
+
+
+def chart(rows: pd.DataFrame) -> None:
+    """Any two columns against each other."""
+    numbers = [c for c in rows.columns if pd.api.types.is_numeric_dtype(rows[c])]
+    if not numbers or rows.empty:
+        st.info("A chart needs a column of numbers and a row.", icon=":material/show_chart:")
+        return
+    a, b, c, d = st.columns(4)
+    x = a.selectbox("x", list(rows.columns), key="chart_x")
+    y = b.selectbox("y", numbers, index=len(numbers) - 1, key="chart_y")
+    group = c.selectbox("Colour", [None, *rows.columns], key="chart_colour")
+    kind = d.segmented_control(
+        "Marks", ["points", "bars", "line"], default="points", required=True, key="chart_marks"
+    )
+    drawn = rows.head(queries.MOST_MARKS)
+    groups = [None] if group is None else list(drawn[group].dropna().unique())[:12]
+    figure = go.Figure()
+    for i, one in enumerate(groups):
+        own = drawn if one is None else drawn[drawn[group] == one]
+        color = charts.COLORS[i % len(charts.COLORS)]
+        name = str(y if one is None else one)
+        if kind == "bars":
+            figure.add_bar(x=own[x], y=own[y], name=name, marker_color=color)
+        else:
+            mode = "lines" if kind == "line" else "markers"
+            figure.add_scatter(
+                x=own[x], y=own[y], name=name, mode=mode, line_color=color, marker_color=color
+            )
+    st.plotly_chart(charts.plain(figure, 420, x=str(x), y=str(y)), key="chart:result")
+    if len(rows) > len(drawn) or (group is not None and rows[group].nunique() > len(groups)):
+        st.caption(f"Drawn: the first {len(drawn):,} rows and at most 12 colours.")
+
+
+def dictionary(serving: queries.Serving) -> None:
+    """Every table and view, and what each column means."""
+    known = queries.relations(serving)
+    columns = queries.columns(serving)
+    relation = state.one_of(
+        "Data dictionary", "relation", list(known), "head_summary", help="Tables and views."
+    )
+    first, *more = known[relation].splitlines() or ["not documented"]
+    st.markdown(f"**{first}**")
+    if more:
+        st.text(" ".join(more))
+    own = columns[columns["relation"] == relation]
+    with st.container(height=430, border=True):
+        st.markdown(
+            "\n".join(
+                f"- **`{row.column}`** :gray[{row.type.lower()}]  \n  {row.meaning or ''}"
+                for row in own.itertuples(index=False)
+            )
+        )
+
+
+def page() -> None:
+    serving = st.session_state.get("serving")
+    if serving is None:
+        frame.serving_or_stop("SQL")
+        return
+    st.title("Ask with SQL")
+    left, right = st.columns([3, 2], gap="large")
+    with left:
+        editor(serving)
+    with right:
+        dictionary(serving)
+    statement = st.session_state.get("statement")
+    if statement is not None:
+        if statement.result is None:
+            waiting()
+        else:
+            result(statement.result)
+
+
+page()

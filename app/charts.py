@@ -1,0 +1,306 @@
+"""Figures of runs and heads from rows: pure functions, of frames as `questions.py` gives them.
+
+A mark that can be clicked carries `customdata`, whose first entries say what to open.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+
+from app import words
+
+# Seven colours that can be told apart on white and on black, also by colour-blind readers.
+COLORS = ["#4c7bf3", "#e8963d", "#22a58b", "#c2569b", "#8a63d2", "#8b8f3a", "#d2555a"]
+ABLATIONS = {"resample": COLORS[0], "mean": COLORS[1], "zero": COLORS[3]}
+PARTS = {
+    "self_repair_from_heads": COLORS[0],
+    "self_repair_from_mlps": COLORS[1],
+    "self_repair_from_layernorm": COLORS[2],
+}
+DEPTH_SCALE = [[0, "#3a7bd5"], [0.35, "#7a63d8"], [0.65, "#c9539f"], [1, "#f08a3c"]]
+RISING_LIGHT = [[0, "#f3f4f8"], [0.5, "#8aa8f0"], [1, "#23429f"]]
+RISING_DARK = [[0, "#23242a"], [0.5, "#4569c8"], [1, "#b9ccff"]]
+BOTH_LIGHT = [
+    [0, "#23429f"],
+    [0.25, "#8aa8f0"],
+    [0.5, "#f7f7f7"],
+    [0.75, "#f0a48a"],
+    [1, "#a8321f"],
+]
+BOTH_DARK = [[0, "#a9c1ff"], [0.25, "#4569c8"], [0.5, "#24242a"], [0.75, "#b8573d"], [1, "#ffb79f"]]
+QUIET = "rgba(128,128,128,0.6)"
+ZONE = "rgba(128,128,128,0.13)"
+
+
+def plain(figure: go.Figure, height: int = 420, *, x: str = "", y: str = "") -> go.Figure:
+    """The layout that all charts share."""
+    figure.update_layout(
+        height=height,
+        margin={"l": 10, "r": 10, "t": 30, "b": 10},
+        hovermode="closest",
+        legend={
+            "orientation": "h",
+            "yanchor": "bottom",
+            "y": 1.0,
+            "x": 0,
+            "title": None,
+        },
+        dragmode="zoom",
+    )
+    figure.update_xaxes(title=x, automargin=True, zeroline=False)
+    figure.update_yaxes(title=y, automargin=True, zeroline=False)
+    return figure
+
+
+def by_depth(
+    frame: pd.DataFrame, quantity: str, y: str, y_range: tuple[float, float] | None = None
+) -> go.Figure:
+    """Fig. 1, 6, 10, 11: a dot per head, a line per run through its layers' means."""
+    figure = go.Figure()
+    runs = list(dict.fromkeys(frame["run_id"]))
+    for run, color in zip(runs, _colors(len(runs)), strict=True):
+        own = frame[frame["run_id"] == run]
+        figure.add_scatter(
+            x=own["depth"],
+            y=own[quantity],
+            mode="markers",
+            name=run,
+            legendgroup=run,
+            showlegend=False,
+            marker={"size": 6, "opacity": 0.45, "color": color},
+            customdata=np.stack(
+                [own["run_id"], own["layer"], own["head"], own[f"{quantity}_se"]], axis=-1
+            ),
+            hovertemplate=(
+                "<b>L%{customdata[1]}H%{customdata[2]}</b> of %{customdata[0]}<br>"
+                "%{y:.3f} ± %{customdata[3]:.3f}<extra></extra>"
+            ),
+        )
+        layers = own.drop_duplicates("layer").sort_values("layer")
+        figure.add_scatter(
+            x=layers["depth"],
+            y=layers[f"layer_{quantity}"],
+            error_y={
+                "array": layers[f"layer_{quantity}_se"],
+                "thickness": 1,
+                "width": 2,
+                "color": color,
+            },
+            mode="lines",
+            name=run,
+            legendgroup=run,
+            line={"color": color, "width": 2.5},
+            customdata=layers["layer"],
+            hovertemplate="layer %{customdata}, mean of its heads: %{y:.3f}<extra>"
+            + run
+            + "</extra>",
+        )
+    figure.add_hline(y=0, line={"color": QUIET, "width": 1})
+    plain(figure, 480, x="depth: layer / number of layers", y=y)
+    figure.update_xaxes(range=[-0.02, 1.0])
+    if y_range:
+        figure.update_yaxes(range=list(y_range))
+    return figure
+
+
+def effects(frame: pd.DataFrame, x: str, y: str, height: int = 480) -> go.Figure:
+    """Fig. 2, 20-22: a head's direct effect against its logit change, coloured by layer."""
+    figure = go.Figure()
+    zone(figure, frame["direct_effect"], frame["logit_change"])
+    figure.add_scatter(
+        x=frame["direct_effect"],
+        y=frame["logit_change"],
+        mode="markers",
+        name="heads",
+        showlegend=False,
+        marker={
+            "size": 9,
+            "color": frame["layer"],
+            "colorscale": DEPTH_SCALE,
+            "colorbar": {
+                "title": {"text": "layer"},
+                "thickness": 12,
+                "outlinewidth": 0,
+                "dtick": max(1, int(np.ptp(frame["layer"])) // 6) if len(frame) else 1,
+            },
+            "line": {"width": 0.5, "color": "rgba(255,255,255,0.6)"},
+        },
+        customdata=np.stack(
+            [frame[c] for c in ("layer", "head", "direct_effect_se", "logit_change_se")], axis=-1
+        ),
+        hovertemplate=(
+            "<b>L%{customdata[0]:.0f}H%{customdata[1]:.0f}</b><br>"
+            "direct effect %{x:.3f} ± %{customdata[2]:.3f}<br>"
+            "logit change %{y:.3f} ± %{customdata[3]:.3f}<extra></extra>"
+        ),
+    )
+    return plain(figure, height, x=x, y=y)
+
+
+def map_height(n_layers: int) -> int:
+    """Pixels of a map with that many layers."""
+    return max(480, 19 * n_layers + 90)
+
+
+def heat_map(
+    frame: pd.DataFrame, quantity: str, *, has_sign: bool, dark: bool, unit: str
+) -> go.Figure:
+    """A cell per head: layers up, heads across; white (or black) is zero where there is a sign."""
+    cells = frame.pivot(index="layer", columns="head", values=quantity)
+    errors = frame.pivot(index="layer", columns="head", values=f"{quantity}_se")
+    largest = float(np.nanmax(np.abs(cells.to_numpy(dtype=float)), initial=0)) or 1.0
+    scale = (
+        (BOTH_DARK if dark else BOTH_LIGHT) if has_sign else (RISING_DARK if dark else RISING_LIGHT)
+    )
+    figure = go.Figure(
+        go.Heatmap(
+            z=cells.to_numpy(dtype=float),
+            x=list(cells.columns),
+            y=list(cells.index),
+            customdata=errors.to_numpy(dtype=float),
+            colorscale=scale,
+            zmid=0 if has_sign else None,
+            zmin=-largest if has_sign else None,
+            zmax=largest if has_sign else None,
+            xgap=1,
+            ygap=1,
+            colorbar={"title": {"text": unit}, "thickness": 12, "outlinewidth": 0},
+            hovertemplate="<b>L%{y}H%{x}</b><br>%{z:.3f} ± %{customdata:.3f}<extra></extra>",
+        )
+    )
+    # Heat map cells cannot be clicked in every browser; an invisible mark on each one can.
+    figure.add_scatter(
+        x=frame["head"],
+        y=frame["layer"],
+        mode="markers",
+        showlegend=False,
+        marker={"size": 16, "symbol": "square", "color": "rgba(0,0,0,0)"},
+        selected={"marker": {"opacity": 1}},
+        unselected={"marker": {"opacity": 1}},
+        customdata=np.stack(
+            [frame["layer"], frame["head"], frame[quantity], frame[f"{quantity}_se"]], axis=-1
+        ),
+        hovertemplate=(
+            "<b>L%{customdata[0]:.0f}H%{customdata[1]:.0f}</b><br>"
+            "%{customdata[2]:.3f} ± %{customdata[3]:.3f}<extra></extra>"
+        ),
+    )
+    plain(figure, map_height(len(cells.index)), x="head", y="layer")
+    step = max(1, len(cells.index) // 12)
+    figure.update_yaxes(dtick=step, showgrid=False)
+    figure.update_xaxes(dtick=max(1, len(cells.columns) // 16), showgrid=False)
+    return figure
+
+
+def parts(frame: pd.DataFrame, *, suffix: str = "") -> go.Figure:
+    """Self-repair's three parts as bars per ablation, and their sum, with standard errors."""
+    figure = go.Figure()
+    columns = [*PARTS, "self_repair"]
+    for column in columns:
+        figure.add_bar(
+            x=frame["ablation"],
+            y=frame[f"{column}{suffix}"],
+            error_y={
+                "array": frame[f"{column}{suffix}_se"],
+                "thickness": 1.2,
+                "width": 4,
+                "color": QUIET,
+            },
+            name={"self_repair": "all of it"}.get(column, words.name(column).split(" from ")[-1]),
+            marker={"color": PARTS.get(column, "#8a8f98")},
+            hovertemplate=f"{words.name(column)}: %{{y:.3f}}<extra>%{{x}} ablation</extra>",
+        )
+    figure.add_hline(y=0, line={"color": QUIET, "width": 1})
+    figure.update_layout(barmode="group", bargap=0.25)
+    return plain(figure, 360, y="self-repair (logits)")
+
+
+def matrix(
+    frame: pd.DataFrame, *, rows: str, columns: str, value: str, dark: bool, x: str, y: str
+) -> go.Figure:
+    """A matrix of signed values, such as who repairs whom. Missing pairs stay empty."""
+    cells = frame.pivot_table(index=rows, columns=columns, values=value, sort=False)
+    largest = float(np.nanmax(np.abs(cells.to_numpy(dtype=float)), initial=0)) or 1.0
+    figure = go.Figure(
+        go.Heatmap(
+            z=cells.to_numpy(dtype=float),
+            x=[str(name) for name in cells.columns],
+            y=[str(name) for name in cells.index],
+            colorscale=BOTH_DARK if dark else BOTH_LIGHT,
+            zmin=-largest,
+            zmax=largest,
+            xgap=1,
+            ygap=1,
+            colorbar={"title": {"text": "logits"}, "thickness": 12, "outlinewidth": 0},
+            hovertemplate="<b>%{x}</b> repairs <b>%{y}</b><br>%{z:.3f}<extra></extra>",
+        )
+    )
+    plain(figure, max(320, 18 * len(cells.index) + 110), x=x, y=y)
+    figure.update_xaxes(type="category", showgrid=False)
+    figure.update_yaxes(type="category", showgrid=False)
+    return figure
+
+
+def against(frame: pd.DataFrame, ours: str, theirs: str, unit: str) -> go.Figure:
+    """The authors' published number of each head (x) beside this run's (y), and the line y = x."""
+    both = pd.concat([frame[ours], frame[theirs]]).dropna()
+    ends = [float(both.min()), float(both.max())] if len(both) else [0.0, 1.0]
+    figure = go.Figure()
+    figure.add_scatter(
+        x=ends, y=ends, mode="lines", name="the same", line={"color": QUIET, "dash": "dash"}
+    )
+    figure.add_scatter(
+        x=frame[theirs],
+        y=frame[ours],
+        mode="markers",
+        name="heads",
+        marker={"size": 8, "color": frame["layer"], "colorscale": DEPTH_SCALE},
+        customdata=np.stack([frame["layer"], frame["head"]], axis=-1),
+        hovertemplate=(
+            "<b>L%{customdata[0]}H%{customdata[1]}</b><br>authors %{x:.3f}<br>"
+            "this run %{y:.3f}<extra></extra>"
+        ),
+    )
+    return plain(figure, 420, x=f"the authors'{unit}", y=f"this run{unit}")
+
+
+def zone(figure: go.Figure, x: "pd.Series[float]", y: "pd.Series[float]") -> None:
+    """The line y = -x, and the zone between it and the x-axis: what is self-repaired."""
+    far = max(1e-6, *(float(np.nanmax(np.abs(v.to_numpy()), initial=0)) for v in (x, y))) * 1.08
+    low, high = min(0.0, float(x.min()) * 1.08), max(1e-6, float(x.max()) * 1.08)
+    for end in (low, high):
+        figure.add_scatter(
+            x=[0, end, end, 0],
+            y=[0, -end, 0, 0],
+            mode="lines",
+            fill="toself",
+            fillcolor=ZONE,
+            line={"width": 0},
+            hoverinfo="skip",
+            name="self-repaired: between y = −x and the x-axis",
+            showlegend=end == high,
+        )
+    figure.add_scatter(
+        x=[max(low, -far), min(high, far)],
+        y=[-max(low, -far), -min(high, far)],
+        mode="lines",
+        line={"color": QUIET, "dash": "dash", "width": 1.5},
+        name="y = −x: no self-repair",
+        hoverinfo="skip",
+    )
+    figure.add_hline(y=0, line={"color": QUIET, "width": 1})
+    # The line is drawn as far as there is something beside it, not down to the largest effect.
+    lowest = min(1.15 * float(y.min()), -0.35 * high) if len(y) else -1.0
+    highest = max(1.15 * float(y.max()), -0.35 * low, 0.05 * high) if len(y) else 1.0
+    figure.update_yaxes(range=[lowest, highest])
+
+
+def _colors(n: int) -> Sequence[str]:
+    return [COLORS[i % len(COLORS)] for i in range(n)]
+
+
+def ablation_color(ablation: str, colors: Mapping[str, str] = ABLATIONS) -> str:
+    """The colour that an ablation has everywhere."""
+    return colors.get(ablation, "#8a8f98")

@@ -1,0 +1,191 @@
+"""The tokens themselves: a head's instances with their text, and one of them opened."""
+
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+
+from app import head_questions, queries, show, state, token_charts, token_view, words
+from app.head_questions import KINDS, ORDERS, ROWS_OF
+from app.queries import Serving
+
+PER_PAGE = 8
+BEFORE, AFTER = 28, 10  # tokens around a target
+COLORED_BY = ["self_repair", "direct_effect", "logit_change"]
+
+
+def tokens(serving: Serving, run: str, ablation: str, layer: int, head: int) -> None:
+    """The list of instances, or the one that the address names."""
+    place = state.value("instance")
+    sequence, _, position = place.partition(":")
+    if sequence.isdecimal() and position.isdecimal() and len(place) < 20:
+        opened(serving, run, ablation, layer, head, int(sequence), int(position))
+    else:
+        listed(serving, run, ablation, layer, head)
+
+
+def listed(serving: Serving, run: str, ablation: str, layer: int, head: int) -> None:
+    """One page of instances, filtered and ordered."""
+    a, b, c = st.columns(3)
+    d, e, f = st.columns(3)
+    rows = state.one_of(
+        "Tokens",
+        "rows",
+        list(ROWS_OF),
+        place=a,
+        help="Top by direct effect is the paper's choice of rows (section 2.2).",
+    )
+    order = state.one_of("Order", "order", list(ORDERS), place=b)
+    quantity = state.one_of(
+        "Colour", "colour", COLORED_BY, shown=lambda name: f"by {words.name(name)}", place=c
+    )
+    kind = state.one_of(
+        "Keep",
+        "kind",
+        list(KINDS),
+        kind="row",
+        place=d,
+        help=show.defined(serving, ["overcorrected", "broken"]),
+    )
+    with e:
+        search = state.text("Find in the token or target", "find", placeholder="any text")
+    asked = {
+        "run": run, "ablation": ablation, "layer": layer, "head": head,
+        "rows": rows, "order": order, "kind": kind, "search": search,
+    }  # fmt: skip
+    first = head_questions.instances(serving, **asked, limit=PER_PAGE, offset=0)
+    if first.frame.empty:
+        st.info("No token is like that. Loosen the filter.", icon=":material/filter_alt_off:")
+        return
+    n_found = int(first.frame["n_found"].iloc[0])
+    n_pages = -(-n_found // PER_PAGE)
+    number = state.whole_number(f"Page (of {n_pages:,})", "page", 1, n_pages, place=f)
+    answer = (
+        first
+        if number == 1
+        else head_questions.instances(
+            serving, **asked, limit=PER_PAGE, offset=PER_PAGE * (number - 1)
+        )
+    )
+    found = answer.frame
+    around = head_questions.stretches(
+        serving,
+        run=run,
+        ablation=ablation,
+        layer=layer,
+        head=head,
+        places=list(zip(found["sequence"], found["position"], strict=True)),
+        before=BEFORE,
+        after=AFTER,
+    ).frame
+    largest = token_view.largest_of(around[quantity])
+    with st.container(border=True):
+        show.heading(
+            f"{n_found:,} tokens: {rows}, {order} first",
+            show.defined(serving, ["direct_effect", "self_repair", "logit_change"]),
+        )
+        st.html(token_view.legend(quantity, largest))
+        for row in found.itertuples(index=False):
+            text = around[(around["sequence"] == row.sequence) & (around["place"] == row.position)]
+            _instance(row, text, quantity, largest)
+        show.behind(answer, "tokens")
+
+
+def _instance(row: Any, text: pd.DataFrame, quantity: str, largest: float) -> None:
+    """One instance: its numbers, its text, and the button that opens it."""
+    with st.container(border=True):
+        left, right = st.columns([8, 1], vertical_alignment="center")
+        kinds = [word for word in ("overcorrected", "broken") if getattr(row, word)]
+        left.markdown(
+            f"direct effect **{words.signed(row.direct_effect)}** · "
+            f"logit change **{words.signed(row.logit_change)}** · "
+            f"self-repair **{words.signed(row.self_repair)}** "
+            f"(heads {words.signed(row.self_repair_from_heads)}, "
+            f"MLPs {words.signed(row.self_repair_from_mlps)}, "
+            f"LayerNorm {words.signed(row.self_repair_from_layernorm)})"
+            + "".join(f" :orange-badge[{word}]" for word in kinds)
+            + f" :gray[sequence {row.sequence}, position {row.position}]"
+        )
+        right.button(
+            "Open",
+            key=f"open:{row.sequence}:{row.position}",
+            on_click=state.choose,
+            args=("instance", f"{row.sequence}:{row.position}"),
+            width="stretch",
+        )
+        st.html(token_view.colored(text, quantity, largest, mark=int(row.position)))
+
+
+def opened(
+    serving: Serving, run: str, ablation: str, layer: int, head: int, sequence: int, position: int
+) -> None:
+    """One instance: its whole sequence, and what happened to the target's logit."""
+    left, right = st.columns([3, 2], vertical_alignment="bottom")
+    left.button(
+        "Back to the list",
+        icon=":material/arrow_back:",
+        on_click=state.choose,
+        args=("instance", ""),
+    )
+    quantity = state.one_of(
+        "Colour", "colour", COLORED_BY, shown=lambda name: f"by {words.name(name)}", place=right
+    )
+    answer = head_questions.stretches(
+        serving,
+        run=run,
+        ablation=ablation,
+        layer=layer,
+        head=head,
+        places=[(sequence, position)],
+        before=1_000_000,
+        after=1_000_000,
+    )
+    text = answer.frame
+    if not (text["position"] == position).any():
+        st.info(
+            f"This run has no position {position} in sequence {sequence}.",
+            icon=":material/search_off:",
+        )
+        return
+    here = text[text["position"] == position].iloc[0]
+    target = words.token(here["target_text"])
+    largest = token_view.largest_of(text[quantity])
+    with st.container(border=True):
+        show.heading(
+            f"Sequence {sequence}, position {position}: predicting “{target}”",
+            show.defined(serving, [quantity]),
+        )
+        st.html(token_view.legend(quantity, largest))
+        st.html(token_view.colored(text, quantity, largest, mark=position, lines=True))
+        show.behind(answer, "sequence")
+    all_ablations = head_questions.instance(serving, run, layer, head, sequence, position)
+    own = all_ablations.frame[all_ablations.frame["ablation"] == ablation]
+    show.chart(
+        f"What happened to the logit of “{target}” under {ablation} ablation",
+        token_charts.one_token(own),
+        all_ablations,
+        key="one_token",
+        caption=f"The head's direct effect of {words.signed(here['direct_effect'])} logits goes "
+        "(or changes), later heads, MLPs and the final norm answer, and the logit ends "
+        f"{words.signed(here['logit_change'])} from where it was.",
+        definitions=show.defined(serving, ["self_repair", *_PARTS]),
+    )
+    show.table(
+        "This token under every ablation",
+        all_ablations,
+        serving,
+        key="one_token_ablations",
+        relation="self_repair",
+    )
+    repairers(serving, run, ablation, layer, head, sequence, position)
+
+
+_PARTS = ["self_repair_from_heads", "self_repair_from_mlps", "self_repair_from_layernorm"]
+
+
+def repairers(
+    serving: Serving, run: str, ablation: str, layer: int, head: int, sequence: int, position: int
+) -> None:
+    """Which components and neurons repaired this token, where that was kept."""
+    if queries.lacking(serving, "component_changes"):
+        return

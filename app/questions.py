@@ -1,0 +1,174 @@
+"""What the pages ask about runs, models and heads, each as one query over the published views.
+
+Nothing is defined here: self-repair, top rows, fractions and errors are the views'. A query picks
+columns and rows, puts values into bins, or takes a sample where a chart could not draw them all.
+"""
+
+from app.queries import MOST_MARKS, Answer, Serving, ask
+
+# What can be shown per head. name -> whether it has a sign (0 is then the colours' middle).
+QUANTITIES = {
+    "self_repair": True,
+    "self_repair_from_heads": True,
+    "self_repair_from_mlps": True,
+    "self_repair_from_last_mlp": True,
+    "self_repair_from_layernorm": True,
+    "direct_effect": True,
+    "direct_effect_ablated": True,
+    "logit_change": True,
+    "layernorm_fraction_clipped": False,
+    "heads_fraction_clipped": False,
+    "mlps_fraction_clipped": False,
+    "layernorm_ratio": False,
+    "share_layernorm_ratio_above_one": False,
+    "share_overcorrected": False,
+    "share_broken": False,
+}
+
+# The figures that draw a dot per head and a line per model over depth: the view, and its columns.
+BY_DEPTH = {
+    "1": ("self_repair_by_head", "self_repair"),
+    "6": ("layernorm_repair_by_head", "self_repair_from_layernorm"),
+    "11": ("layernorm_fraction_by_head", "layernorm_fraction_clipped"),
+    "10": ("layernorm_fraction_unclipped_by_head", "layernorm_fraction_unclipped"),
+}
+
+
+def runs(serving: Serving) -> Answer:
+    """All runs, the newest first."""
+    return ask(
+        serving,
+        """
+        select
+            * exclude (ablations, heads, layer_precision, precision_error, versions),
+            array_to_string(ablations, ', ') as ablations,
+            coalesce(len(heads), n_layers * n_heads) as n_ablated_heads,
+            versions::varchar as versions
+        from runs
+        order by finished_at desc, run_id
+        """,
+    )
+
+
+def settings(serving: Serving, run: str) -> Answer:
+    """Everything that decided one run's numbers, one setting a row."""
+    return ask(
+        serving,
+        """
+        with
+
+        one as (
+            select columns(*)::varchar
+            from runs
+            where run_id = $run
+        )
+
+        unpivot one
+        on columns(*)
+        into
+            name setting
+            value value
+        """,
+        run=run,
+    )
+
+
+def headline(serving: Serving, run: str) -> Answer:
+    """Per ablation of a run: means over its heads, on the top rows."""
+    return ask(
+        serving,
+        """
+        select
+            ablation,
+            count(*) as n_heads,
+            avg(self_repair) as self_repair,
+            avg(layernorm_fraction_clipped) as layernorm_fraction_clipped,
+            avg(share_overcorrected) as share_overcorrected,
+            avg(share_broken) as share_broken,
+            arg_max(format('L{}H{}', layer, head), self_repair) as most_repaired,
+            max(self_repair) as most_self_repair
+        from head_summary
+        where run_id = $run
+        group by ablation
+        order by ablation = 'resample' desc, ablation
+        """,
+        run=run,
+    )
+
+
+def heads(serving: Serving, run: str, ablation: str) -> Answer:
+    """One row per head of a run: all quantities with their standard errors."""
+    return ask(
+        serving,
+        """
+        select
+            format('L{}H{}', layer, head) as name,
+            *
+        from head_summary
+        where run_id = $run
+            and ablation = $ablation
+        order by layer, head
+        """,
+        run=run,
+        ablation=ablation,
+    )
+
+
+def by_depth(serving: Serving, figure: str, runs: list[str], ablation: str) -> Answer:
+    """Figures 1, 6, 10 and 11 for some runs; heads are sampled where a chart has too many."""
+    view, quantity = BY_DEPTH[figure]
+    return ask(
+        serving,
+        f"""
+        select
+            run_id,
+            layer,
+            head,
+            depth,
+            {quantity},
+            {quantity}_se,
+            layer_{quantity},
+            layer_{quantity}_se
+        from {view}
+        where run_id in (select unnest($runs))
+            and ablation = $ablation
+        qualify row_number() over (order by md5(concat(run_id, layer, '.', head))) <= {MOST_MARKS}
+        order by run_id, layer, head
+        """,
+        runs=runs,
+        ablation=ablation,
+    )
+
+
+def effects(serving: Serving, run: str, ablation: str) -> Answer:
+    """Fig. 2 and 20-22: a head's mean direct effect against its mean logit change."""
+    return ask(
+        serving,
+        """
+        select
+            layer,
+            head,
+            direct_effect,
+            direct_effect_se,
+            logit_change,
+            logit_change_se,
+            self_repaired,
+            n_rows
+        from logit_change_by_head
+        where run_id = $run
+            and ablation = $ablation
+        order by layer, head
+        """,
+        run=run,
+        ablation=ablation,
+    )
+
+
+def figures(serving: Serving) -> Answer:
+    """Every figure of the paper with the view that answers it."""
+    return ask(serving, "from figures")
+
+
+def rows_of(serving: Serving, view: str, run: str, most: int = 1000) -> Answer:
+    """The first rows of a view for one run, as they come. `view` is a published name."""
+    return ask(serving, f'from "{view}" where run_id = $run limit {int(most)}', run=run)

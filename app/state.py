@@ -1,0 +1,157 @@
+"""A page's state is its address: what is chosen is in the query parameters, and the other way.
+
+The rule: if the address is not the one that was last written here, it comes from outside (a link,
+a bookmark, the back button) and what it says is taken; else what the widgets say is written to it.
+What is chosen on one page (run, ablation, head) is remembered for the others. Every value that is
+not its default's own choice is written too, so that a link keeps its meaning when defaults change.
+"""
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import streamlit as st
+
+WIDGET = "widget:"
+Choice = Callable[[Any], str]
+
+
+def begin() -> None:
+    """Takes what the address says where it was changed from outside; call it once a script run."""
+    remembered = st.session_state.setdefault("remembered", {})
+    told = {name: ",".join(st.query_params.get_all(name)) for name in st.query_params}
+    before, since = st.session_state.get("before", (None, 0.0))
+    # A click that overtakes the address' own update still carries the address before it.
+    overtaken = told == before and time.monotonic() - since < 1
+    if told != st.session_state.get("written") and not overtaken:
+        for name, value in told.items():
+            remembered[name] = value
+            st.session_state.pop(WIDGET + name, None)
+    st.session_state["before"] = (dict(told), time.monotonic())
+    st.session_state["written"] = told
+
+
+def value(name: str, default: str = "") -> str:
+    """What is chosen for `name`, as text; it is written to the address."""
+    chosen = str(st.session_state["remembered"].get(name, default))
+    _write(name, chosen)
+    return chosen
+
+
+def choose(name: str, new: str) -> None:
+    """Chooses `new` for `name` in the program; its widget follows in the same script run."""
+    st.session_state["remembered"][name] = new
+    st.session_state.pop(WIDGET + name, None)
+
+
+def one_of(
+    label: str,
+    name: str,
+    options: Sequence[Any],
+    default: Any = None,
+    *,
+    shown: Choice = str,
+    kind: str = "list",
+    help: str | None = None,
+    place: Any = st,
+) -> Any:
+    """A choice of one option. kind: "list" (select box) or "row" (segmented control)."""
+    by_text = {str(option): option for option in options}
+    usual = default if default in options else options[0]
+    chosen = by_text.get(str(st.session_state["remembered"].get(name)), usual)
+    _seed(name, chosen, lambda held: held in options)
+    if kind == "row":
+        picked = place.segmented_control(
+            label,
+            options,
+            required=True,
+            format_func=shown,
+            key=WIDGET + name,
+            help=help,
+        )
+    else:
+        picked = place.selectbox(label, options, format_func=shown, key=WIDGET + name, help=help)
+    return _keep(name, usual if picked is None else picked)
+
+
+def some_of(
+    label: str,
+    name: str,
+    options: Sequence[str],
+    default: Iterable[str],
+    *,
+    shown: Choice = str,
+    help: str | None = None,
+) -> list[str]:
+    """A choice of several options; none of those that are offered means the default."""
+    told = str(st.session_state["remembered"].get(name, "")).split(",")
+    chosen = [option for option in options if _one_word(option) in told] or list(default)
+    _seed(name, chosen, lambda held: all(one in options for one in held))
+    picked = st.multiselect(label, options, format_func=shown, key=WIDGET + name, help=help)
+    _keep(name, ",".join(_one_word(option) for option in picked))
+    return list(picked)
+
+
+def text(label: str, name: str, *, placeholder: str = "", help: str | None = None) -> str:
+    """A line of text."""
+    _seed(name, str(st.session_state["remembered"].get(name, "")), lambda held: True)
+    typed = st.text_input(label, key=WIDGET + name, placeholder=placeholder, help=help)
+    return str(_keep(name, typed.strip()))
+
+
+def whole_number(label: str, name: str, lowest: int, highest: int, *, place: Any = st) -> int:
+    """A whole number, such as the page of a list."""
+    told = str(st.session_state["remembered"].get(name, ""))
+    chosen = int(told) if told.isdecimal() and len(told) < 10 else lowest
+    _seed(name, min(max(chosen, lowest), highest), lambda held: lowest <= held <= highest)
+    picked = place.number_input(label, lowest, highest, step=1, key=WIDGET + name)
+    return int(_keep(name, int(picked)))
+
+
+def switch(label: str, name: str, *, help: str | None = None) -> bool:
+    """On or off; off is not written."""
+    _seed(name, st.session_state["remembered"].get(name) == "True", lambda held: True)
+    return str(_keep(name, st.toggle(label, key=WIDGET + name, help=help))) == "True"
+
+
+def open_page(page: str, **chosen: str) -> None:
+    """Goes to another page with these choices; the script run ends."""
+    for name, new in chosen.items():
+        choose(name, new)
+    st.switch_page(f"app_pages/{page}.py", query_params=chosen)
+
+
+def link(page: str, label: str, *, icon: str | None = None, **chosen: str) -> None:
+    """A link to another page with these choices."""
+    st.page_link(f"app_pages/{page}.py", label=label, icon=icon, query_params=chosen)
+
+
+def _seed(name: str, chosen: Any, allowed: Callable[[Any], bool]) -> None:
+    """Gives the widget its value where it has none, or one that is no longer offered."""
+    key = WIDGET + name
+    if key not in st.session_state or not allowed(st.session_state[key]):
+        st.session_state[key] = chosen
+
+
+def _keep(name: str, chosen: Any) -> Any:
+    st.session_state["remembered"][name] = str(chosen)
+    _write(name, str(chosen))
+    return chosen
+
+
+def _write(name: str, chosen: str) -> None:
+    """Writes one value to the address; an empty one, or a switch that is off, is left out."""
+    written = st.session_state.setdefault("written", {})
+    if chosen in ("", "False"):
+        if name in st.query_params:
+            del st.query_params[name]
+        written.pop(name, None)
+    else:
+        if st.query_params.get(name) != chosen:
+            st.query_params[name] = chosen
+        written[name] = chosen
+
+
+def _one_word(option: str) -> str:
+    """An option without a comma, which stands between options in the address."""
+    return option.replace(",", "%2C")

@@ -1,0 +1,255 @@
+"""The steps that ablate heads and feed them their own output; see `steps` for what comes before.
+
+kept_rows ─► ablation shard … ─► neuron shard …          reinforcement shard …
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from selfrepair_assets.measurement.kept_details import KeptRows
+from selfrepair_assets.measurement.measure import EngineMismatchError, Measurer, Progress
+from selfrepair_assets.measurement.perturbation import AblatedHeads
+from selfrepair_assets.measurement.run_spec import Head
+from selfrepair_assets.run_folder import RunFolder, Shard
+from selfrepair_assets.steps import (
+    layer_precision,
+    load,
+    run_facts,
+    shard_is_done,
+    store_shard,
+)
+from warehouse.facts import shard_path
+from warehouse.top_rows import most_direct_heads, top_rows, top_rows_by_mlp_repair
+
+Column = np.ndarray | list[np.ndarray]
+Columns = dict[str, Column]
+PLACE = ("ablation", "layer", "head", "sequence", "position")
+ABLATION_TABLES = ("head_ablations", "component_changes", "neuron_repairs")
+EFFECT_TOLERANCE = 1e-3
+"""Largest difference, in logits, of a direct effect measured twice that is rounding."""
+
+
+def ablation_shard_done(folder: RunFolder, shard: Shard) -> bool:
+    return all(shard_is_done(folder, table, shard) for table in ABLATION_TABLES)
+
+
+def head_tokens(folder: RunFolder, shards: list[Shard]) -> int:
+    """The work in some shards: ablations x heads x prediction positions."""
+    spec, model = folder.spec, folder.model
+    heads = len(spec.chosen_heads(model["n_layers"], model["n_heads"]))
+    return len(spec.ablations) * heads * _positions(folder, shards)
+
+
+def keep_top_rows(folder: RunFolder) -> int:
+    """Rank every head's rows by direct effect, in SQL, and keep where its top ones are."""
+    if not folder.has_top_rows:
+        places = top_rows(folder.warehouse, run_facts(folder))
+        folder.write_top_rows(places)
+    return len(folder.top_rows())
+
+
+def measure_ablation_shard(
+    folder: RunFolder, shard: Shard, progress: Progress | None = None
+) -> bool:
+    """Ablate every chosen head over a shard's sequences; False where it was there already."""
+    if ablation_shard_done(folder, shard):
+        return False
+    model = folder.model
+    heads = folder.spec.chosen_heads(model["n_layers"], model["n_heads"])
+    kept = folder.top_rows(shard.start, shard.stop)
+    some = np.arange(shard.start, shard.stop)
+    found = _ablate(folder, some, heads, folder.spec.ablations, kept, False, progress)
+    effects = _stored_effects(folder, shard)
+    facts: list[Columns] = []
+    changes: list[Columns] = []
+    repairs: list[Columns] = []
+    for part in found:
+        facts.append(_fact_rows(part, some, effects))
+        details = _detail_rows(part, some)
+        of_components = {n: details.pop(n) for n in ("head_changes", "mlp_changes")}
+        repairs.append(details)
+        changes.append({n: details[n] for n in PLACE} | of_components)
+    for table, parts in zip(ABLATION_TABLES, (facts, changes, repairs), strict=True):
+        store_shard(folder, table, shard, joined_rows(parts))
+    return True
+
+
+def neuron_heads(folder: RunFolder) -> list[Head]:
+    """The heads that are followed to every neuron: chosen, or the most direct ones."""
+    model = folder.model
+    chosen = folder.spec.chosen_neuron_heads(model["n_layers"], model["n_heads"])
+    if chosen is not None:
+        return chosen
+    return sorted(Head(*head) for head in most_direct_heads(folder.warehouse, run_facts(folder)))
+
+
+def measure_neuron_shard(folder: RunFolder, shard: Shard, progress: Progress | None = None) -> bool:
+    """Every neuron of the last MLP on the top rows of some heads; False where it was there.
+
+    The top rows by direct effect, and those by the last MLP layer's self-repair, which each
+    ablation has of its own.
+    """
+    if shard_is_done(folder, "neuron_changes", shard):
+        return False
+    heads = neuron_heads(folder)
+    pairs = [(head.layer, head.head) for head in heads]
+    by_repair = top_rows_by_mlp_repair(folder.warehouse, run_facts(folder), pairs)
+    parts: list[Columns] = []
+    for ablation in folder.spec.ablations:
+        of_ablation = KeptRows.at(by_repair).where(np.asarray(by_repair["ablation"]) == ablation)
+        rankings = {
+            "direct_effect": folder.top_rows(shard.start, shard.stop).of_heads(pairs),
+            "mlp_repair": of_ablation.in_sequences(shard.start, shard.stop),
+        }
+        for ranking, in_shard in rankings.items():
+            here, rows = in_shard.renumbered()  # only the sequences that have a kept row are run
+            if not len(here):
+                continue
+            sequences = here + shard.start
+            found = _ablate(folder, sequences, heads, (ablation,), rows, True, progress)
+            for part in found:
+                columns = _detail_rows(part, sequences)
+                names = ("direct_effects", "direct_effects_ablated")
+                wanted = {n: columns[n] for n in (*PLACE, *names)}
+                parts.append({"ranking": np.full(len(columns["layer"]), ranking), **wanted})
+    if not parts:
+        empty = ("ranking", *PLACE, "direct_effects", "direct_effects_ablated")
+        parts = [{name: [] for name in empty}]
+    store_shard(folder, "neuron_changes", shard, joined_rows(parts))
+    return True
+
+
+def reinforcement_shards(folder: RunFolder) -> list[Shard]:
+    """The shards of the first sequences, as many as heads are fed on."""
+    stop = folder.spec.n_reinforcement_sequences
+    return [Shard(s.start, min(s.stop, stop)) for s in folder.shards if s.start < stop]
+
+
+def reinforcement_work(folder: RunFolder, shards: list[Shard]) -> int:
+    spec, model = folder.spec, folder.model
+    heads = spec.reinforced_heads(model["n_layers"], model["n_heads"])
+    return len(heads) * len(spec.reinforcement_scales) * _positions(folder, shards)
+
+
+def measure_reinforcement_shard(
+    folder: RunFolder, shard: Shard, progress: Progress | None = None
+) -> bool:
+    """Feed heads their own output over a shard's sequences; False where it was there already."""
+    if shard_is_done(folder, "self_reinforcement", shard):
+        return False
+    spec, loaded = folder.spec, load(folder.spec)
+    tokens = np.asarray(folder.tokens[shard.start : shard.stop])
+    heads = spec.reinforced_heads(loaded.n_layers, loaded.n_heads)
+    scales = spec.reinforcement_scales
+    parts: list[Columns] = []
+    for part in Measurer(loaded, spec).reinforce(tokens, heads, scales, progress):
+        shape = part.direct_effect_after.shape  # scale head sequence pos
+        columns = {
+            "layer": np.array(part.heads[0].layer),
+            "head": np.array([head.head for head in part.heads])[:, None, None],
+            "scale": np.array(scales, dtype=np.float32)[:, None, None, None],
+            "sequence": np.arange(shard.start, shard.stop)[:, None],
+            "position": np.arange(shape[-1]),
+            "direct_effect": part.direct_effect.numpy(),
+            "direct_effect_after": part.direct_effect_after.numpy(),
+            "ln_scale_after": part.ln_scale_after.numpy(),
+        }
+        parts.append({name: np.broadcast_to(c, shape).ravel() for name, c in columns.items()})
+    store_shard(folder, "self_reinforcement", shard, joined_rows(parts))
+    return True
+
+
+def _ablate(
+    folder: RunFolder,
+    sequences: np.ndarray,
+    heads: list[Head],
+    ablations: tuple[str, ...],
+    kept: KeptRows,
+    all_neurons: bool,
+    progress: Progress | None,
+) -> list[AblatedHeads]:
+    spec = folder.spec
+    partners = np.array(spec.resample_partners())[sequences]
+    measurer = Measurer(load(spec), spec, layer_precision(folder)["layer_precision"])
+    results = measurer.ablate_with_details(
+        np.asarray(folder.tokens[sequences]),
+        np.asarray(folder.tokens[partners]) if "resample" in ablations else None,
+        folder.mean_z() if "mean" in ablations else None,
+        heads,
+        ablations,
+        kept,
+        all_neurons,
+        progress,
+    )
+    return list(results)
+
+
+def _fact_rows(part: AblatedHeads, sequences: np.ndarray, effects: np.ndarray) -> Columns:
+    """Rows of `head_ablations`, with the direct effects that `direct_effects` holds.
+
+    Both are the same quantity of the same run; stored twice, it must be the same to the last bit,
+    so that it ranks the rows alike.
+    """
+    layer, heads = part.heads[0].layer, [head.head for head in part.heads]
+    columns = {name: column.numpy() for name, column in part.columns.items()}
+    stored, measured = effects[layer, heads], columns["direct_effect"]
+    if not np.abs(stored - measured).max() <= EFFECT_TOLERANCE:
+        raise EngineMismatchError(
+            f"layer {layer}: the clean run and the ablation measure direct effects that differ by "
+            f"{np.abs(stored - measured).max():.3g} logits. Measure the run again with --restart."
+        )
+    columns["direct_effect_ablated"] = columns["direct_effect_ablated"] + (stored - measured)
+    columns["direct_effect"] = stored
+    shape = stored.shape  # head sequence pos
+    keys = {
+        "ablation": np.array(part.ablation),
+        "layer": np.array(layer),
+        "head": np.array(heads)[:, None, None],
+        "sequence": sequences[:, None],
+        "position": np.arange(shape[-1]),
+    }
+    return {name: np.broadcast_to(c, shape).ravel() for name, c in (keys | columns).items()}
+
+
+def _detail_rows(part: AblatedHeads, sequences: np.ndarray) -> Columns:
+    """The kept rows of a part: where they are, and their details, of which some are lists."""
+    assert part.kept is not None
+    assert part.details is not None
+    n = len(part.kept)
+    places = {
+        "ablation": np.full(n, part.ablation),
+        "layer": part.kept.layer,
+        "head": part.kept.head,
+        "sequence": sequences[part.kept.sequence],
+        "position": part.kept.position,
+    }
+    return places | {
+        name: column.numpy() if column.ndim == 1 else list(column.numpy())
+        for name, column in part.details.items()
+    }
+
+
+def joined_rows(parts: list[Columns]) -> Columns:
+    """The rows of all parts; lists may be of another length in each part."""
+
+    def join(columns: list[Column]) -> Column:
+        if isinstance(columns[0], list):
+            return [value for column in columns for value in column]
+        return np.concatenate(columns)
+
+    return {name: join([part[name] for part in parts]) for name in parts[0]}
+
+
+def _stored_effects(folder: RunFolder, shard: Shard) -> np.ndarray:
+    """The shard's `direct_effects`, [layer head sequence pos]; its rows are sorted that way."""
+    key = (folder.warehouse, "direct_effects", folder.run_id, shard.start, shard.stop)
+    column = pq.read_table(shard_path(*key), columns=["direct_effect"])["direct_effect"]
+    model, positions = folder.model, folder.spec.sequence_length - 1
+    shape = (model["n_layers"], model["n_heads"], shard.stop - shard.start, positions)
+    return column.to_numpy().reshape(shape)
+
+
+def _positions(folder: RunFolder, shards: list[Shard]) -> int:
+    return sum(s.stop - s.start for s in shards) * (folder.spec.sequence_length - 1)

@@ -1,0 +1,23 @@
+-- One row per run of a model of the paper and quantity: how well the run agrees with the authors.
+-- Over the heads (beside_paper): the correlation of the run's means with the authors', the means of
+-- both, and the spread of their difference in the run's standard errors (1.4 is expected from text
+-- alone, and a median robust to few wild heads stands beside it).
+select
+    run_id,
+    quantity,
+    count(*) as n_heads,
+    case
+        when count(*) > 2
+            and var_pop(value) > 0
+            and var_pop(paper_value) > 0
+            then corr(value, paper_value)
+    end as correlation,
+    avg(paper_value) as paper_value,
+    avg(value) as value,
+    sqrt(avg(difference ** 2)) as difference_rms,
+    sqrt(avg(difference_in_errors ** 2)) as difference_in_errors_rms,
+    median(abs(difference_in_errors)) as difference_in_errors_median
+from beside_paper
+group by
+    run_id,
+    quantity

@@ -1,0 +1,192 @@
+"""Small random models of every family, so that a test needs no hub.
+
+``FAMILIES`` are the seven shapes that the perturbation engine knows, ``VARIANTS`` the switches
+within them that a real checkpoint may have set, ``FALLBACK_ONLY`` the architectures that only the
+hooked engine measures. Every parameter is random, norm weights and all biases included: a model
+left as it was initialised has zero biases and unit norms, and would pass with half of the folding
+missing. The scales make the attention patterns uneven and one head's ablation worth some tenths of
+a logit.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from tokenizers import Regex, Tokenizer, decoders, normalizers, pre_tokenizers
+from tokenizers.models import WordLevel
+from tokenizers.processors import TemplateProcessing
+from torch import Tensor, nn
+from transformers import (
+    AutoModelForCausalLM,
+    BloomConfig,
+    GPT2Config,
+    GPTJConfig,
+    GPTNeoConfig,
+    GPTNeoXConfig,
+    LlamaConfig,
+    MistralConfig,
+    OPTConfig,
+    PhiConfig,
+    PretrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+    Qwen2Config,
+    Qwen3Config,
+)
+
+BOS, EOS = 0, 1
+PRINTABLE = [chr(code) for code in range(32, 127)]
+D_VOCAB = 2 + len(PRINTABLE)
+N_CTX = 64
+WINDOW = 5  # shorter than any sequence measured in the tests, so that it cuts
+
+_TOKENS: dict[str, Any] = {"vocab_size": D_VOCAB, "bos_token_id": BOS, "eos_token_id": EOS}
+_GROUPED: dict[str, Any] = {
+    "num_hidden_layers": 3,
+    "hidden_size": 32,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "intermediate_size": 48,
+    "max_position_embeddings": N_CTX,
+    **_TOKENS,
+}
+_NEOX: dict[str, Any] = {
+    "num_hidden_layers": 3,
+    "hidden_size": 32,
+    "num_attention_heads": 4,
+    "intermediate_size": 64,
+    "max_position_embeddings": N_CTX,
+    "rotary_pct": 0.25,
+    **_TOKENS,
+}
+_GPT2: dict[str, Any] = {"n_layer": 3, "n_head": 4, "n_embd": 32, "n_positions": N_CTX, **_TOKENS}
+_LLAMA3_ROPE: dict[str, Any] = {
+    "rope_type": "llama3",
+    "rope_theta": 10_000.0,
+    "factor": 8.0,
+    "low_freq_factor": 1.0,
+    "high_freq_factor": 4.0,
+    "original_max_position_embeddings": 16,
+}
+
+ConfigOf = Callable[[], PretrainedConfig]
+
+FAMILIES: dict[str, ConfigOf] = {
+    "gpt2": lambda: GPT2Config(**_GPT2),
+    "gpt_neo": lambda: GPTNeoConfig(
+        num_layers=4,
+        num_heads=4,
+        hidden_size=32,
+        attention_types=[[["global", "local"], 2]],
+        window_size=WINDOW,
+        max_position_embeddings=N_CTX,
+        **_TOKENS,
+    ),
+    "opt": lambda: OPTConfig(
+        num_hidden_layers=3,
+        hidden_size=32,
+        ffn_dim=64,
+        num_attention_heads=4,
+        max_position_embeddings=N_CTX,
+        word_embed_proj_dim=32,
+        pad_token_id=EOS,
+        **_TOKENS,
+    ),
+    "gpt_neox": lambda: GPTNeoXConfig(**_NEOX),
+    "llama": lambda: LlamaConfig(**_GROUPED),
+    "mistral": lambda: MistralConfig(sliding_window=WINDOW, **_GROUPED),
+    "qwen2": lambda: Qwen2Config(**_GROUPED),
+}
+
+VARIANTS: dict[str, ConfigOf] = {
+    "gpt2_odd_d_head": lambda: GPT2Config(**{**_GPT2, "n_embd": 36}),
+    "gpt2_attention_scaled_by_layer": lambda: GPT2Config(
+        scale_attn_by_inverse_layer_idx=True, **_GPT2
+    ),
+    "gpt_neox_sequential": lambda: GPTNeoXConfig(use_parallel_residual=False, **_NEOX),
+    "llama_rope_llama3": lambda: LlamaConfig(rope_parameters=dict(_LLAMA3_ROPE), **_GROUPED),
+    "llama_biases": lambda: LlamaConfig(attention_bias=True, mlp_bias=True, **_GROUPED),
+    "llama_wide_heads": lambda: LlamaConfig(head_dim=12, **_GROUPED),
+    "llama_tied": lambda: LlamaConfig(tie_word_embeddings=True, rms_norm_eps=1e-5, **_GROUPED),
+    "mistral_without_window": lambda: MistralConfig(sliding_window=None, **_GROUPED),
+    "qwen2_window_in_upper_layers": lambda: Qwen2Config(
+        use_sliding_window=True, sliding_window=WINDOW, max_window_layers=1, **_GROUPED
+    ),
+}
+
+FALLBACK_ONLY: dict[str, ConfigOf] = {
+    "qwen3": lambda: Qwen3Config(head_dim=8, **_GROUPED),
+    "gptj": lambda: GPTJConfig(rotary_dim=4, **_GPT2),
+    "phi": lambda: PhiConfig(**{**_GROUPED, "num_key_value_heads": 4}),
+    "bloom": lambda: BloomConfig(n_layer=3, n_head=4, hidden_size=32, **_TOKENS),
+}
+
+ALL = {**FAMILIES, **VARIANTS, **FALLBACK_ONLY}
+
+
+def random_model(name: str, seed: int = 0) -> PreTrainedModel:
+    """The model ``name`` of ``ALL`` with every parameter drawn anew; fp32, eager attention."""
+    config = ALL[name]()
+    model = AutoModelForCausalLM.from_config(
+        config, dtype=torch.float32, attn_implementation="eager"
+    )
+    generator = torch.Generator().manual_seed(seed)
+
+    def normal(parameter: Tensor, mean: float, spread: float) -> None:
+        parameter.data = mean + spread * torch.randn(parameter.shape, generator=generator)
+
+    # GPT-Neo does not divide its attention scores by sqrt(d_head): the same weights would give it
+    # patterns that look at one token only.
+    score_scale = 8**-0.25 if name == "gpt_neo" else 1.0
+    for module_name, module in model.named_modules():
+        for parameter_name, parameter in module.named_parameters(recurse=False):
+            is_matrix = parameter_name == "weight" and not isinstance(module, nn.Embedding)
+            if "Norm" in type(module).__name__:
+                normal(parameter, 1.0 if parameter_name == "weight" else 0.0, 0.3)
+            elif not is_matrix or module_name == "lm_head":  # which may be the embedding
+                normal(parameter, 0.0, 0.3)
+            elif module_name.endswith(("q_proj", "k_proj")):
+                normal(parameter, 0.0, 0.2 * score_scale)
+            else:
+                normal(parameter, 0.0, 0.2)
+    return model.eval()
+
+
+def random_tokens(n_sequences: int, length: int, *, seed: int = 0, bos: bool = False) -> Tensor:
+    """[sequence pos] int64 token ids, uniform over the printable ones; ``bos`` puts BOS first."""
+    generator = torch.Generator().manual_seed(seed)
+    tokens = torch.randint(2, D_VOCAB, (n_sequences, length), generator=generator)
+    if bos:
+        tokens[:, 0] = BOS
+    return tokens
+
+
+def character_tokenizer(*, prepend_bos: bool) -> PreTrainedTokenizerFast:
+    """One token a printable ASCII character; any other character becomes a space."""
+    words = ["<s>", "</s>", *PRINTABLE]
+    tokenizer = Tokenizer(
+        WordLevel({word: index for index, word in enumerate(words)}, unk_token=" ")
+    )
+    tokenizer.normalizer = normalizers.Replace(Regex("[^ -~]"), " ")
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex("."), "isolated")
+    tokenizer.decoder = decoders.Fuse()
+    if prepend_bos:
+        tokenizer.post_processor = TemplateProcessing(
+            single="<s> $A", pair="<s> $A <s> $B", special_tokens=[("<s>", BOS)]
+        )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        bos_token="<s>",
+        eos_token="</s>",
+        pad_token="</s>",
+        clean_up_tokenization_spaces=False,
+    )
+
+
+def save(name: str, folder: Path, seed: int = 0) -> Path:
+    """Write model and tokenizer into ``folder`` as ``save_pretrained`` does; returns ``folder``."""
+    random_model(name, seed).save_pretrained(folder)
+    with_bos = name.startswith(("llama", "mistral", "opt"))
+    character_tokenizer(prepend_bos=with_bos).save_pretrained(folder)
+    return folder

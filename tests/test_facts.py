@@ -1,0 +1,287 @@
+"""Shards and manifests: whole or not at all, sorted, and noticed when they change."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from tests.small_run import FINGERPRINT, run_row, tables, write_run
+from warehouse import facts
+from warehouse.errors import WarehouseError
+from warehouse.facts import NEEDED, fact_tables, schema, shard_done, shard_path, write_shard
+from warehouse.manifest import (
+    drop_shards,
+    read_manifest,
+    row_count,
+    shard_files,
+    verify_manifest,
+    write_manifest,
+)
+from warehouse.paths import Warehouse, slug
+
+
+@pytest.fixture
+def warehouse(tmp_path: Path) -> Warehouse:
+    return Warehouse(tmp_path / "data").prepare()
+
+
+EFFECTS = {
+    "layer": np.array([[1], [0]]),
+    "head": np.array([[0], [1]]),
+    "sequence": np.array([0, 0, 1]),
+    "position": np.array([0, 1, 0]),
+    "direct_effect": np.array([[1, 2, 3], [4, 5, 6]], dtype="f4"),
+}
+
+
+def test_a_shard_gives_back_its_rows_sorted_by_head(warehouse: Warehouse) -> None:
+    path = write_shard(warehouse, "direct_effects", "a/b", 0, 2, EFFECTS, FINGERPRINT)
+    assert path == warehouse.root / "facts/direct_effects/run=a%2Fb/sequences-000000-000002.parquet"
+    assert duckdb.execute(
+        "from read_parquet(?, hive_partitioning=false)", [str(path)]
+    ).fetchall() == [
+        (0, 1, 0, 0, 4.0),
+        (0, 1, 0, 1, 5.0),
+        (0, 1, 1, 0, 6.0),
+        (1, 0, 0, 0, 1.0),
+        (1, 0, 0, 1, 2.0),
+        (1, 0, 1, 0, 3.0),
+    ]
+    assert pq.read_schema(path).remove_metadata() == schema("direct_effects")
+    assert pq.read_metadata(path).metadata[b"spec_fingerprint"] == FINGERPRINT.encode()
+
+
+def test_schemas_come_from_the_tables_without_run_id() -> None:
+    assert set(NEEDED) <= set(fact_tables())
+    assert {"runs", "generation"}.isdisjoint(fact_tables())
+    assert schema("sequences").names == ["sequence", "resample_partner"]
+    with pytest.raises(WarehouseError, match="no table 'neurons'"):
+        schema("neurons")
+
+
+def test_row_groups_hold_whole_heads_of_one_layer(
+    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(facts, "ROW_GROUP", 1)
+    row = run_row(n_layers=3, n_heads=2)
+    columns = tables(row, 0, 2)["head_ablations"]
+    path = write_shard(warehouse, "head_ablations", "toy", 0, 2, columns, FINGERPRINT)
+    metadata = pq.read_metadata(path)
+    heads = []
+    for i in range(metadata.num_row_groups):
+        ranges = [metadata.row_group(i).column(c).statistics for c in range(3)]
+        assert [r.min for r in ranges] == [r.max for r in ranges]
+        heads.append(tuple(r.min for r in ranges))
+    assert heads == [
+        (ablation, layer, head)
+        for ablation in ("resample", "zero")
+        for layer in range(3)
+        for head in range(2)
+    ]
+    monkeypatch.setattr(facts, "ROW_GROUP", 100_000)  # more than a layer has: a layer a group
+    write_shard(warehouse, "head_ablations", "toy", 0, 2, columns, FINGERPRINT)
+    assert pq.read_metadata(path).num_row_groups == 2 * 3
+
+
+def test_columns_of_lists_are_sorted_with_their_rows(warehouse: Warehouse) -> None:
+    columns = {
+        "ablation": np.array("zero"),
+        "layer": np.array(0),
+        "head": np.array([1, 0]),
+        "sequence": np.array(0),
+        "position": np.array(0),
+        "head_changes": [np.array([1.5, 2.5], dtype="f4"), np.array([], dtype="f4")],
+        "mlp_changes": [[3.0], [4.0, 5.0]],
+    }
+    path = write_shard(warehouse, "component_changes", "toy", 0, 1, columns, FINGERPRINT)
+    assert duckdb.execute(
+        "select head, head_changes, mlp_changes from read_parquet(?)", [str(path)]
+    ).fetchall() == [(0, [], [4.0, 5.0]), (1, [1.5, 2.5], [3.0])]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"layer": None}, r"missing \['layer'\]"),
+        ({"logit": np.zeros(3)}, r"unknown columns \['logit'\]"),
+        ({"sequence": np.array([0, 1, 2])}, "was given sequences 0 to 2"),
+        ({"head": np.array([[0], [40_000]])}, "cannot write a shard of direct_effects for toy"),
+        ({"direct_effect": np.zeros((2, 5))}, "shapes"),
+    ],
+)
+def test_columns_that_do_not_fit_are_refused_and_leave_nothing(
+    warehouse: Warehouse, change: dict[str, np.ndarray | None], message: str
+) -> None:
+    columns = {n: v for n, v in (EFFECTS | change).items() if v is not None}
+    with pytest.raises(WarehouseError, match=message):
+        write_shard(warehouse, "direct_effects", "toy", 0, 2, columns, FINGERPRINT)
+    folder = warehouse.facts("direct_effects", "toy")
+    assert not folder.exists() or list(folder.iterdir()) == []
+
+
+def test_a_shard_counts_for_its_own_spec_only(warehouse: Warehouse) -> None:
+    asked = (warehouse, "direct_effects", "toy", 0, 2)
+    assert not shard_done(*asked, FINGERPRINT)
+    path = write_shard(*asked, EFFECTS, FINGERPRINT)
+    assert shard_done(*asked, FINGERPRINT)
+    assert not shard_done(*asked, "another spec")
+    path.write_bytes(path.read_bytes()[:-10])
+    assert not shard_done(*asked, FINGERPRINT)
+
+
+KILLED = """
+import os, signal, sys
+from tests.test_facts import EFFECTS, FINGERPRINT, Warehouse, write_shard
+os.replace = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+write_shard(Warehouse(sys.argv[1]), "direct_effects", "toy", 0, 2, EFFECTS, FINGERPRINT)
+"""
+
+
+def test_a_writer_killed_before_the_rename_leaves_no_shard(warehouse: Warehouse) -> None:
+    killed = subprocess.run([sys.executable, "-c", KILLED, str(warehouse.root)], check=False)
+    assert killed.returncode == -9
+    asked = (warehouse, "direct_effects", "toy", 0, 2)
+    (leftover,) = warehouse.facts("direct_effects", "toy").iterdir()
+    assert ".parquet.tmp-" in leftover.name
+    assert not shard_done(*asked, FINGERPRINT)
+    path = write_shard(*asked, EFFECTS, FINGERPRINT)
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_manifest_names_what_counts_and_clears_the_rest(warehouse: Warehouse) -> None:
+    row = run_row()
+    write_run(warehouse, row, shard=1)  # of another shard size, left over
+    folder = warehouse.facts("tokens", "toy")
+    (folder / "sequences-000000-000001.parquet.tmp-1-ab").write_bytes(b"torn")
+    (folder / "notes.txt").write_text("somebody's")
+    paths = write_run(warehouse, row, shard=2)["tokens"]
+    assert sorted(p.name for p in folder.iterdir()) == [
+        "manifest.json",
+        "notes.txt",
+        *(p.name for p in paths),
+    ]
+    manifest = read_manifest(warehouse, "tokens", "toy")
+    assert manifest is not None
+    assert manifest["spec_fingerprint"] == FINGERPRINT
+    assert [shard["rows"] for shard in manifest["shards"]] == [8, 4]
+    assert row_count(warehouse, "tokens", "toy") == 12
+    assert shard_files(warehouse, "tokens", "toy") == paths
+
+
+def test_a_manifest_is_refused_for_shards_that_are_not_the_whole(warehouse: Warehouse) -> None:
+    def manifest(fingerprint: str, *shards: Path) -> None:
+        write_manifest(warehouse, "tokens", "toy", fingerprint, shards)
+
+    first, last = write_run(warehouse, run_row(), shard=2)["tokens"]
+    (warehouse.facts("tokens", "toy") / "manifest.json").unlink()
+    with pytest.raises(WarehouseError, match="sequence 0 should begin"):
+        manifest(FINGERPRINT, last)
+    with pytest.raises(WarehouseError, match="measured for another spec"):
+        manifest("another", first, last)
+    absent = shard_path(warehouse, "tokens", "toy", 3, 5)
+    with pytest.raises(WarehouseError, match="missing, damaged"):
+        manifest(FINGERPRINT, first, last, absent)
+    assert read_manifest(warehouse, "tokens", "toy") is None
+
+
+def test_a_flipped_byte_is_found(warehouse: Warehouse) -> None:
+    _, last = write_run(warehouse, run_row())["direct_effects"]
+    verify_manifest(warehouse, "direct_effects", "toy")
+    data = bytearray(last.read_bytes())
+    data[len(data) // 2] ^= 1
+    last.write_bytes(data)
+    with pytest.raises(WarehouseError, match=f"{last} is not what was measured"):
+        verify_manifest(warehouse, "direct_effects", "toy")
+    last.unlink()
+    with pytest.raises(WarehouseError, match=f"{last} is gone"):
+        verify_manifest(warehouse, "direct_effects", "toy")
+
+
+def test_dropped_shards_are_not_taken_for_unmeasured_ones(warehouse: Warehouse) -> None:
+    paths = write_run(warehouse, run_row())["tokens"]
+    with pytest.raises(WarehouseError, match="not measured to the end"):
+        verify_manifest(warehouse, "tokens", "another")
+    drop_shards(warehouse, "tokens", "toy")
+    assert not any(path.exists() for path in paths)
+    with pytest.raises(WarehouseError, match="were dropped after it was published"):
+        verify_manifest(warehouse, "tokens", "toy")
+
+
+def test_a_damaged_manifest_is_one_clear_line(warehouse: Warehouse) -> None:
+    write_run(warehouse, run_row())
+    (warehouse.facts("tokens", "toy") / "manifest.json").write_text("{")
+    with pytest.raises(WarehouseError, match=r"manifest.json is damaged: measure toy again$"):
+        read_manifest(warehouse, "tokens", "toy")
+
+
+def test_run_ids_become_names_that_stay_inside_their_folder() -> None:
+    names = [
+        "gpt2",
+        "a/b",
+        "a%2Fb",
+        "a/b@main",
+        "..",
+        "%2E.",
+        "/home/x/model",
+        "x" * 200,
+        "x" * 201,
+    ]
+    slugs = [slug(name) for name in names]
+    assert len(set(slugs)) == len(names)
+    assert all("/" not in s and s not in (".", "..") and len(s) <= 150 for s in slugs)
+    assert slug("EleutherAI/pythia-160m") == "EleutherAI%2Fpythia-160m"
+
+
+def test_a_folder_that_cannot_be_used_is_one_clear_line(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(WarehouseError, match="file is a file: choose a folder"):
+        Warehouse(tmp_path / "file").prepare()
+    with pytest.raises(WarehouseError, match="a part of that path is a file"):
+        Warehouse(tmp_path / "file" / "below").prepare()
+
+
+FORBIDDEN = """
+import os, sys
+from warehouse.paths import Warehouse
+from warehouse.errors import WarehouseError
+if os.geteuid() == 0:
+    os.seteuid(65534)  # root may write anywhere
+try:
+    Warehouse(sys.argv[1]).prepare()
+except WarehouseError as error:
+    print(error)
+"""
+
+
+def test_a_read_only_folder_is_one_clear_line(tmp_path: Path) -> None:
+    tmp_path.chmod(0o555)
+    told = subprocess.run(
+        [sys.executable, "-c", FORBIDDEN, str(tmp_path / "data")],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    tmp_path.chmod(0o755)
+    assert told.stdout.count("\n") == 1
+    assert "permission denied: choose a warehouse folder" in told.stdout
+
+
+def test_the_manifest_is_the_documented_json(warehouse: Warehouse) -> None:
+    (path,) = write_run(warehouse, run_row(), shard=3)["sequences"]
+    manifest = json.loads((path.parent / "manifest.json").read_text())
+    (shard,) = manifest.pop("shards")
+    assert manifest == {
+        "table": "sequences",
+        "run_id": "toy",
+        "spec_fingerprint": FINGERPRINT,
+        "dropped": False,
+    }
+    assert shard["file"] == path.name
+    assert shard["bytes"] == os.path.getsize(path)
+    assert len(shard["sha256"]) == 64

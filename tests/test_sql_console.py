@@ -1,0 +1,199 @@
+"""Hostile statements: each is refused or bounded, and the warehouse stays as it was."""
+
+import hashlib
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from app import sql_console
+from app.sql_console import Statement, run
+from tests.app_runs import page, publish_run, said, sound
+from warehouse.paths import Warehouse
+
+SECONDS = 3.0
+
+# What must be refused at once. {folder} is one that the app could write to.
+REFUSED = [
+    "select * from read_text('/etc/passwd')",
+    "select * from read_csv('/etc/passwd')",
+    "select * from read_blob('{folder}/*')",
+    "from '/etc/passwd'",
+    "from '{folder}/victim.parquet'",
+    "select * from glob('/*')",
+    "select * from read_parquet('https://example.org/x.parquet')",
+    "from sniff_csv('/etc/passwd')",
+    "copy (select 1) to '{folder}/out.csv'",
+    "copy runs to '{folder}/victim.parquet' (format parquet)",
+    "with x as (copy (select 1) to '{folder}/out.csv') select 1",
+    "copy runs from '/etc/passwd'",
+    "copy (select 'x') to '/dev/stdout'",
+    "export database '{folder}/out'",
+    "import database '{folder}/out'",
+    "attach '{folder}/other.db' as other",
+    "attach '{folder}/other.db' as other (read_only)",
+    "install httpfs",
+    "force install httpfs",
+    "load '{folder}/evil.duckdb_extension'",
+    "load httpfs",
+    "set memory_limit = '100GB'",
+    "set lock_configuration = false",
+    "set enable_external_access = true",
+    "set global threads = 64",
+    "reset max_execution_time",
+    "pragma memory_limit = '100GB'",
+    "pragma enable_profiling = 'json'",
+    "set temp_directory = '{folder}'",
+    "create table mine as select 1",
+    "create or replace view head_summary as select 1",
+    "drop table runs",
+    "delete from runs",
+    "update runs set model = 'mine'",
+    "insert into runs select * from runs",
+    "alter table runs add column mine integer",
+    "comment on table runs is 'mine'",
+    "create secret mine (type s3, key_id 'a', secret 'b')",
+    "select 1; select 2",
+    "select 1; copy (select 1) to '{folder}/out.csv'",
+    "select * from query('copy (select 1) to ''{folder}/out.csv''')",
+    "from python_variable",
+    "",
+    "not sql at all",
+]
+# What would take for ever, or all memory: it ends within the limits.
+BOUNDED = [
+    "select count(*) from range(1000000000) a, range(1000000) b where a.range * b.range % 7 = 3",
+    "with recursive t as (select 1 i union all select i + 1 from t) select count(*) from t",
+    "with recursive t as (select 'x' s union all select s || s from t) select count(*) from t",
+    "select repeat('x', 10000000000)",
+    "select repeat(repeat('x', 1000000), 3000)",
+    "select list(range) from range(10000000000)",
+    "create temp table t as select random() from range(10000000000)",
+    "select range % 1000000000 as g, count(*) from range(100000000000) group by g",
+    "select * from range(100000000000) order by random()",
+]
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("published")
+    publish_run(root, "toy", ablations=["resample"])
+    return root
+
+
+@pytest.fixture(scope="module")
+def file(root: Path) -> Path:
+    return Warehouse(root).generation(1)
+
+
+def tree(root: Path) -> dict[str, str]:
+    """Every file below a folder with the hash of its bytes."""
+    return {
+        str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(root.rglob("*"))
+        if path.is_file()
+    }
+
+
+def test_there_are_forty_hostile_statements() -> None:
+    assert len(set(REFUSED + BOUNDED)) >= 40
+
+
+def test_what_reaches_out_or_writes_is_refused(root: Path, file: Path, tmp_path: Path) -> None:
+    (tmp_path / "victim.parquet").write_bytes(b"untouched")
+    before, beside = tree(root), tree(tmp_path)
+    for statement in REFUSED:
+        told = run(file, statement.replace("{folder}", str(tmp_path)), seconds=SECONDS)
+        assert told.table is None, statement
+        assert told.error, statement
+    assert tree(root) == before
+    assert tree(tmp_path) == beside
+
+
+@pytest.mark.parametrize("statement", BOUNDED)
+def test_what_would_never_end_is_bounded(root: Path, file: Path, statement: str) -> None:
+    before, began = tree(root), time.monotonic()
+    told = run(file, statement, seconds=SECONDS)
+    assert told.table is None
+    assert told.error
+    assert time.monotonic() - began < SECONDS + 12
+    assert tree(root) == before
+    again = run(file, "select count(*) as n from runs")
+    assert again.table is not None
+    assert again.table.to_pylist() == [{"n": 1}]
+
+
+def test_reading_works_and_the_rows_are_limited(file: Path) -> None:
+    told = run(file, "select range as n from range(100000)", most_rows=1000)
+    assert told.error is None
+    assert told.more
+    assert told.table is not None
+    assert told.table.num_rows == 1000
+    whole = run(file, "from head_summary")
+    assert whole.table is not None
+    assert whole.table.num_rows == 6
+    assert not whole.more
+
+
+def test_a_large_result_is_not_carried_over(file: Path) -> None:
+    told = run(file, "select repeat('x', 1000000) as x from range(1000)")
+    assert told.error is not None
+    assert "larger than" in told.error
+
+
+def test_the_environment_is_not_the_apps(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MY_TOKEN", "secret")
+    told = run(file, "select value from duckdb_settings() where value like '%secret%'")
+    assert told.table is not None
+    assert told.table.num_rows == 0
+
+
+def test_cancel_ends_it_at_once(file: Path) -> None:
+    statement = Statement(file, BOUNDED[0], seconds=60)
+    time.sleep(1.0)
+    assert statement.result is None
+    began = time.monotonic()
+    statement.cancel()
+    told = statement.wait()
+    assert told.error == "cancelled"
+    assert time.monotonic() - began < 3
+
+
+def test_statements_wait_for_each_other(file: Path) -> None:
+    many = [Statement(file, "select 1 as one") for _ in range(2 * sql_console.AT_ONCE)]
+    tables = [statement.wait().table for statement in many]
+    assert [table.num_rows for table in tables if table is not None] == [1] * len(many)
+
+
+def test_no_worker_is_left_behind(file: Path) -> None:
+    statement = Statement(file, BOUNDED[1], seconds=1)
+    statement.wait()
+    process = statement._process
+    assert process is not None
+    with pytest.raises(ProcessLookupError):
+        os.kill(process.pid, 0)
+
+
+def test_the_page_runs_what_its_address_says(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    test = sound(page(root, "sql", monkeypatch, sql="select 6 * 7 as answer"))
+    began = time.monotonic()
+    while not any("answer" in one.value for one in test.dataframe):
+        assert time.monotonic() - began < 20
+        time.sleep(0.2)
+        test = sound(test.run())
+    assert "1 rows" in said(test)
+
+
+def test_the_page_goes_on_after_a_refused_statement(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    test = page(root, "sql", monkeypatch, sql="drop table runs")
+    began = time.monotonic()
+    while not test.error:
+        assert time.monotonic() - began < 20
+        time.sleep(0.2)
+        test = test.run()
+    assert "refused" in test.error[0].value
+    assert not test.exception
+    sound(test.switch_page("app_pages/model.py").run())
