@@ -54,6 +54,12 @@ def plain(figure: go.Figure, height: int = 420, *, x: str = "", y: str = "") -> 
     return figure
 
 
+def largest_of(values: np.ndarray) -> float:
+    """The largest absolute value, the end of a scale around 0; 1 where there is none."""
+    known = np.abs(values[np.isfinite(values)])
+    return float(known.max()) if known.size and known.max() > 0 else 1.0
+
+
 def by_depth(
     frame: pd.DataFrame, quantity: str, y: str, y_range: tuple[float, float] | None = None
 ) -> go.Figure:
@@ -150,7 +156,7 @@ def heat_map(
     """A cell per head: layers up, heads across; white (or black) is zero where there is a sign."""
     cells = frame.pivot(index="layer", columns="head", values=quantity)
     errors = frame.pivot(index="layer", columns="head", values=f"{quantity}_se")
-    largest = float(np.nanmax(np.abs(cells.to_numpy(dtype=float)), initial=0)) or 1.0
+    largest = largest_of(cells.to_numpy(dtype=float))
     scale = (
         (BOTH_DARK if dark else BOTH_LIGHT) if has_sign else (RISING_DARK if dark else RISING_LIGHT)
     )
@@ -222,7 +228,7 @@ def matrix(
 ) -> go.Figure:
     """A matrix of signed values, such as who repairs whom. Missing pairs stay empty."""
     cells = frame.pivot_table(index=rows, columns=columns, values=value, sort=False)
-    largest = float(np.nanmax(np.abs(cells.to_numpy(dtype=float)), initial=0)) or 1.0
+    largest = largest_of(cells.to_numpy(dtype=float))
     figure = go.Figure(
         go.Heatmap(
             z=cells.to_numpy(dtype=float),
@@ -243,32 +249,9 @@ def matrix(
     return figure
 
 
-def against(frame: pd.DataFrame, ours: str, theirs: str, unit: str) -> go.Figure:
-    """The authors' published number of each head (x) beside this run's (y), and the line y = x."""
-    both = pd.concat([frame[ours], frame[theirs]]).dropna()
-    ends = [float(both.min()), float(both.max())] if len(both) else [0.0, 1.0]
-    figure = go.Figure()
-    figure.add_scatter(
-        x=ends, y=ends, mode="lines", name="the same", line={"color": QUIET, "dash": "dash"}
-    )
-    figure.add_scatter(
-        x=frame[theirs],
-        y=frame[ours],
-        mode="markers",
-        name="heads",
-        marker={"size": 8, "color": frame["layer"], "colorscale": DEPTH_SCALE},
-        customdata=np.stack([frame["layer"], frame["head"]], axis=-1),
-        hovertemplate=(
-            "<b>L%{customdata[0]}H%{customdata[1]}</b><br>authors %{x:.3f}<br>"
-            "this run %{y:.3f}<extra></extra>"
-        ),
-    )
-    return plain(figure, 420, x=f"the authors'{unit}", y=f"this run{unit}")
-
-
 def zone(figure: go.Figure, x: "pd.Series[float]", y: "pd.Series[float]") -> None:
     """The line y = -x, and the zone between it and the x-axis: what is self-repaired."""
-    far = max(1e-6, *(float(np.nanmax(np.abs(v.to_numpy()), initial=0)) for v in (x, y))) * 1.08
+    far = max(largest_of(v.to_numpy(dtype=float)) for v in (x, y)) * 1.08
     low, high = min(0.0, float(x.min()) * 1.08), max(1e-6, float(x.max()) * 1.08)
     for end in (low, high):
         figure.add_scatter(

@@ -6,9 +6,20 @@ The Paper page and the report draw the same figures from here.
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import pandas as pd
 import plotly.graph_objects as go
 
-from app import charts, head_questions, questions, token_charts, words
+from app import (
+    charts,
+    detail_charts,
+    detail_questions,
+    head_questions,
+    neuron_questions,
+    questions,
+    token_charts,
+    trust_questions,
+    words,
+)
 from app.queries import Answer, Serving, meaning
 from app.questions import BY_DEPTH
 
@@ -31,34 +42,6 @@ class Drawn:
     figure: go.Figure
     answer: Answer
     caption: str
-
-
-# What the paper reports, where it names a number or a shape.
-PAPER = {
-    "1": "Self-repair exists in all models, and mean self-repair is larger in later layers "
-    "(section 2.2).",
-    "2": "Many heads lie between the line y = −x and the x-axis: they are self-repaired, and most "
-    "of them only in part (section 2.2).",
-    "3": "Pythia-410M, four heads: self-repair is noisy from token to token (section 2.3).",
-    "4": "Pythia-160M L11H2: 90.66 % of the ratios are above 1 under resample, 98.75 % under mean "
-    "and 100 % under zero ablation (section 3.2).",
-    "5": "Zero and mean ablation move the logits more than resample ablation does (section 3.2).",
-    "6": "LayerNorm repairs some of the direct effect of most heads (section 3.2).",
-    "10": "The unclipped fraction is unstable where direct effects are near zero (appendix A).",
-    "11": "About 30 % of the direct effect in most models and layers (section 3.2). The authors' "
-    "stored means over heads: Pythia-160M 0.341, GPT2-Small 0.318, Pythia-410M 0.251, "
-    "GPT2-Medium 0.296.",
-    "16": "The final residual's norm often falls when a head is ablated (appendix D).",
-    "17": "Figure 4 for GPT2-Small L11H10 (appendix).",
-    "18": "Figure 4 for GPT2-Small L11H3 (appendix).",
-    "20": "Figure 2 for Llama-7B (appendix F).",
-    "21": "Figure 2 for Pythia-410M (appendix F).",
-    "22": "Figure 2 for GPT2-Medium (appendix F).",
-    "section 2.3": "Self-repair is imperfect and noisy: tokens are overcorrected or broken.",
-    "section 2.3, per prompt": "Self-repair differs between prompts.",
-}
-# Heads that a figure is about; taken where the run has them.
-PAPER_HEADS = {"4": (11, 2), "17": (11, 10), "18": (11, 3)}
 
 
 def by_depth(serving: Serving, figure: str, look: Look) -> Drawn:
@@ -148,6 +131,96 @@ def per_sequence(serving: Serving, figure: str, look: Look) -> Drawn:
     )
 
 
+def top_neurons(serving: Serving, figure: str, look: Look) -> Drawn:
+    """Fig. 7."""
+    answer = neuron_questions.top_neurons(serving, look.run, look.ablation, look.layer, look.head)
+    return Drawn(
+        detail_charts.top_neurons(answer.frame, look.dark),
+        answer,
+        f"{words.head(look.layer, look.head)}, top rows by the last MLP layer's self-repair.",
+    )
+
+
+def of_head(
+    view: str, draw: Callable[[pd.DataFrame], go.Figure]
+) -> Callable[[Serving, str, Look], Drawn]:
+    """A figure of one head under one ablation, drawn from all rows of a view about it."""
+
+    def drawn(serving: Serving, figure: str, look: Look) -> Drawn:
+        answer = detail_questions.of_head(
+            serving, view, look.run, look.ablation, look.layer, look.head
+        )
+        return Drawn(
+            draw(answer.frame.assign(ablation=look.ablation)),
+            answer,
+            f"{words.head(look.layer, look.head)}.",
+        )
+
+    return drawn
+
+
+def among_ten(serving: Serving, figure: str, look: Look) -> Drawn:
+    """Section 4.2.2."""
+    answer = neuron_questions.neuron_frequency(
+        serving, look.run, look.ablation, look.layer, look.head, "mlp_repair"
+    )
+    return Drawn(
+        detail_charts.among_ten(answer.frame),
+        answer,
+        f"{words.head(look.layer, look.head)}; the 200 most frequent neurons.",
+    )
+
+
+def reinforcement(serving: Serving, figure: str, look: Look) -> Drawn:
+    """Fig. 9 (scale 3, or the one measured that is nearest) and 19 (all)."""
+    answer = detail_questions.reinforcement(serving, look.run, look.layer, look.head)
+    scales = sorted(float(scale) for scale in answer.frame["scale"].unique())
+    if figure == "9":
+        scales = sorted(scales, key=lambda scale: abs(scale - 3))[:1]
+    return Drawn(
+        detail_charts.reinforcement(answer.frame, scales),
+        answer,
+        f"{words.head(look.layer, look.head)}; a sample of positions.",
+    )
+
+
+def reinforcing_heads(serving: Serving, figure: str, look: Look) -> Drawn:
+    """Section 5.3."""
+    answer = detail_questions.reinforcing_heads(serving, look.run)
+    counts = answer.frame["kind"].value_counts()
+    said = ", ".join(f"{n} {kind}" for kind, n in counts.items())
+    return Drawn(detail_charts.slopes(answer.frame), answer, f"Heads: {said}.")
+
+
+def ranks(serving: Serving, figure: str, look: Look) -> Drawn:
+    """Section 5.1."""
+    answer = trust_questions.trust(serving, look.run, look.ablation, "all")
+    return Drawn(detail_charts.ranks(answer.frame), answer, "Means over all tokens.")
+
+
+def who_repairs_whom(serving: Serving, figure: str, look: Look) -> Drawn:
+    """Beyond the paper."""
+    answer = detail_questions.who_repairs_whom(serving, look.run, look.ablation)
+    return Drawn(
+        charts.matrix(
+            answer.frame,
+            rows="ablated",
+            columns="repairer",
+            value="direct_effect_change",
+            dark=look.dark,
+            x="repairing component, by layer",
+            y="ablated head",
+        ),
+        answer,
+        "The most repaired heads and the components that change most.",
+    )
+
+
+def neurons_histogram(frame: pd.DataFrame) -> go.Figure:
+    """Fig. 7, histogram."""
+    return token_charts.histogram(frame, x="direct effect of the neuron (logits)", line_at=0)
+
+
 DRAWN_BY: dict[str, Callable[[Serving, str, Look], Drawn]] = {
     **dict.fromkeys(("1", "6", "10", "11"), by_depth),
     **dict.fromkeys(("2", "20", "21", "22"), effects),
@@ -156,5 +229,34 @@ DRAWN_BY: dict[str, Callable[[Serving, str, Look], Drawn]] = {
     "16": residual_norm,
     "section 2.3": per_token,
     "section 2.3, per prompt": per_sequence,
+    "7": top_neurons,
+    "7, histogram": of_head("top_repairing_neuron_histogram", neurons_histogram),
+    "8": of_head("repairing_neuron_frequency", detail_charts.frequency),
+    **dict.fromkeys(
+        ("12", "13", "14", "15"), of_head("neuron_cumulative_change", detail_charts.cumulative)
+    ),
+    **dict.fromkeys(("9", "19"), reinforcement),
+    "section 4.2.2": among_ten,
+    "section 5.1": ranks,
+    "section 5.3": reinforcing_heads,
+    "who repairs whom": who_repairs_whom,
 }
-OF_ONE_HEAD = {"3", "4", "5", "16", "17", "18", "section 2.3", "section 2.3, per prompt"}
+OF_CHOSEN_HEADS = {"7", "7, histogram", "section 4.2.2"}  # those whose every neuron was kept
+OF_MEASURED_HEADS = {"9", "19"}  # those whose self-reinforcement was measured
+OF_ONE_HEAD = (
+    {"3", "4", "5", "8", "12", "13", "14", "15", "16", "17", "18"}
+    | {"section 2.3", "section 2.3, per prompt"}
+    | OF_CHOSEN_HEADS
+    | OF_MEASURED_HEADS
+)
+
+
+def heads_of(serving: Serving, figure: str, run: str, ablation: str) -> list[str]:
+    """The heads that a figure can be drawn of, where that is not every ablated one; else none."""
+    if figure in OF_CHOSEN_HEADS:
+        kept = neuron_questions.neuron_heads(serving, run, ablation).frame
+    elif figure in OF_MEASURED_HEADS:
+        kept = detail_questions.reinforcing_heads(serving, run).frame
+    else:
+        return []
+    return [words.head(one.layer, one.head) for one in kept.itertuples()]

@@ -1,11 +1,14 @@
 """What stands around every page: the run and ablation that are looked at, and what was measured."""
 
+from collections.abc import Callable
 from typing import Any
 
 import streamlit as st
 
 from app import queries, questions, state, words
 from app.queries import Serving
+
+HeadsOf = Callable[[str, str], list[str]]
 
 
 def style() -> None:
@@ -64,8 +67,18 @@ def how_to_fill() -> None:
     )
 
 
-def picked(serving: Serving, *, with_head: bool = False) -> tuple[str, str, int, int]:
-    """The chosen run, ablation, layer and head (0, 0 without one); draws the row of choices."""
+def picked(
+    serving: Serving,
+    *,
+    with_head: bool = False,
+    heads: HeadsOf | None = None,
+    rather: HeadsOf | None = None,
+) -> tuple[str, str, int, int]:
+    """The chosen run, ablation, layer and head (0, 0 without one); draws the row of choices.
+
+    heads: of a run and an ablation, the heads that can be chosen; all ablated ones by default.
+    rather: those of which the default is taken.
+    """
     runs = questions.runs(serving).frame
     names = list(runs["run_id"])
     widths = [7, 7, 7, 5] if with_head else [5, 6, 2]
@@ -77,7 +90,8 @@ def picked(serving: Serving, *, with_head: bool = False) -> tuple[str, str, int,
     layer, head = 0, 0
     if with_head:
         with places[2]:
-            layer, head = picked_head(serving, run, ablation)
+            only, first = (of(run, ablation) if of else [] for of in (heads, rather))
+            layer, head = picked_head(serving, run, ablation, only, first)
     with places[-1].popover("Settings", icon=":material/tune:", width="stretch"):
         settings(serving, run)
     return run, ablation, layer, head
@@ -108,10 +122,20 @@ def settings(serving: Serving, run: str) -> None:
     st.dataframe(shown, hide_index=True, width=720, height=420)
 
 
-def picked_head(serving: Serving, run: str, ablation: str) -> tuple[int, int]:
-    """The chosen head among those that were ablated; the default is the most self-repairing."""
+def picked_head(
+    serving: Serving, run: str, ablation: str, only: list[str], first: list[str]
+) -> tuple[int, int]:
+    """The chosen head among those that were ablated; the default is the most self-repairing.
+
+    only: those that can be chosen, as L10H11; empty for all. first: those that are the default
+    rather than others.
+    """
     heads = questions.heads(serving, run, ablation).frame
-    by_repair = heads.sort_values("self_repair", ascending=False)
+    if only and heads["name"].isin(only).any():
+        heads = heads[heads["name"].isin(only)]
+    by_repair = heads.assign(first=heads["name"].isin(first)).sort_values(
+        ["first", "self_repair"], ascending=False
+    )
     repair = dict(zip(heads["name"], heads["self_repair"], strict=True))
     chosen: Any = state.one_of(
         "Head",

@@ -5,9 +5,21 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from app import head_questions, queries, show, state, token_charts, token_view, words
-from app.head_questions import KINDS, ORDERS, ROWS_OF
+from app import (
+    detail_charts,
+    detail_questions,
+    neuron_questions,
+    queries,
+    show,
+    state,
+    token_charts,
+    token_questions,
+    token_view,
+    words,
+)
+from app.head_questions import ROWS_OF
 from app.queries import Serving
+from app.token_questions import KINDS, ORDERS
 
 PER_PAGE = 8
 BEFORE, AFTER = 28, 10  # tokens around a target
@@ -53,7 +65,7 @@ def listed(serving: Serving, run: str, ablation: str, layer: int, head: int) -> 
         "run": run, "ablation": ablation, "layer": layer, "head": head,
         "rows": rows, "order": order, "kind": kind, "search": search,
     }  # fmt: skip
-    first = head_questions.instances(serving, **asked, limit=PER_PAGE, offset=0)
+    first = token_questions.instances(serving, **asked, limit=PER_PAGE, offset=0)
     if first.frame.empty:
         st.info("No token is like that. Loosen the filter.", icon=":material/filter_alt_off:")
         return
@@ -63,12 +75,12 @@ def listed(serving: Serving, run: str, ablation: str, layer: int, head: int) -> 
     answer = (
         first
         if number == 1
-        else head_questions.instances(
+        else token_questions.instances(
             serving, **asked, limit=PER_PAGE, offset=PER_PAGE * (number - 1)
         )
     )
     found = answer.frame
-    around = head_questions.stretches(
+    around = token_questions.stretches(
         serving,
         run=run,
         ablation=ablation,
@@ -130,7 +142,7 @@ def opened(
     quantity = state.one_of(
         "Colour", "colour", COLORED_BY, shown=lambda name: f"by {words.name(name)}", place=right
     )
-    answer = head_questions.stretches(
+    answer = token_questions.stretches(
         serving,
         run=run,
         ablation=ablation,
@@ -158,7 +170,7 @@ def opened(
         st.html(token_view.legend(quantity, largest))
         st.html(token_view.colored(text, quantity, largest, mark=position, lines=True))
         show.behind(answer, "sequence")
-    all_ablations = head_questions.instance(serving, run, layer, head, sequence, position)
+    all_ablations = token_questions.instance(serving, run, layer, head, sequence, position)
     own = all_ablations.frame[all_ablations.frame["ablation"] == ablation]
     show.chart(
         f"What happened to the logit of “{target}” under {ablation} ablation",
@@ -187,5 +199,44 @@ def repairers(
     serving: Serving, run: str, ablation: str, layer: int, head: int, sequence: int, position: int
 ) -> None:
     """Which components and neurons repaired this token, where that was kept."""
-    if queries.lacking(serving, "component_changes"):
+    if queries.lacking(serving, "component_changes", "neuron_repairs"):
         return
+    one = (serving, run, ablation, layer, head, sequence, position)
+    components = detail_questions.repairers_of_token(*one)
+    neurons = neuron_questions.neurons_of_token(*one)
+    if components.frame.empty:
+        st.caption("Which components repaired is kept for a head's top rows by direct effect only.")
+        return
+    left, right = st.columns(2)
+    with left:
+        show.chart(
+            "Which components repaired this token",
+            detail_charts.bars(
+                components.frame,
+                label="component",
+                value="direct_effect_change",
+                x="change in direct effect (logits)",
+            ),
+            components,
+            key="repairers",
+            caption="The later heads and MLP layers whose direct effect changed most.",
+            definitions=show.defined(serving, ["direct_effect_change"], "component_repairs"),
+        )
+    with right:
+        if neurons.frame.empty:
+            st.caption("The last MLP layer is not downstream of this head.")
+            return
+        changed = neurons.frame.assign(
+            change=neurons.frame["direct_effect_ablated"] - neurons.frame["direct_effect"],
+            name="neuron " + neurons.frame["neuron"].astype(str),
+        )
+        show.chart(
+            "Which neurons of the last MLP layer repaired it",
+            detail_charts.bars(
+                changed, label="name", value="change", x="change in direct effect (logits)"
+            ),
+            neurons,
+            key="repairing_neurons",
+            caption="The most repairing ones.",
+            definitions=show.defined(serving, ["neurons"], "neuron_repairs"),
+        )

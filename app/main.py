@@ -49,12 +49,13 @@ def main() -> None:
             for section, pages in PAGES.items()
         }
     )
-    state.begin()
+    state.begin(page.url_path)
     try:
         serving = queries.serving()
         st.session_state["serving"] = serving
         frame.sidebar(serving)
         page.run()
+        state.finish()
     except WarehouseError as error:
         st.error(str(error), icon=":material/folder_off:")
     except duckdb.InterruptException:

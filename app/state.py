@@ -2,8 +2,8 @@
 
 The rule: if the address is not the one that was last written here, it comes from outside (a link,
 a bookmark, the back button) and what it says is taken; else what the widgets say is written to it.
-What is chosen on one page (run, ablation, head) is remembered for the others. Every value that is
-not its default's own choice is written too, so that a link keeps its meaning when defaults change.
+What is chosen on one page (run, ablation, head) is remembered for the others. Defaults are written
+too, so that a link keeps its meaning when they change.
 """
 
 import time
@@ -16,19 +16,40 @@ WIDGET = "widget:"
 Choice = Callable[[Any], str]
 
 
-def begin() -> None:
-    """Takes what the address says where it was changed from outside; call it once a script run."""
-    remembered = st.session_state.setdefault("remembered", {})
+def begin(page: str) -> None:
+    """Takes what the address says where it was changed from outside; call it before the page.
+
+    An address without anything, on the page that was shown before, is the back button's (or the
+    page's own link): it shows the defaults, and is not written over, which would make the way back
+    endless.
+    """
+    session = st.session_state
     told = {name: ",".join(st.query_params.get_all(name)) for name in st.query_params}
-    before, since = st.session_state.get("before", (None, 0.0))
+    written, same_page = session.get("written"), session.get("page") == page
+    before, since = session.get("before", (None, 0.0))
     # A click that overtakes the address' own update still carries the address before it.
-    overtaken = told == before and time.monotonic() - since < 1
-    if told != st.session_state.get("written") and not overtaken:
+    overtaken = told == before and same_page and time.monotonic() - since < 1
+    session["left_alone"] = not told and bool(written) and same_page and not overtaken
+    remembered = session.setdefault("remembered", {})
+    if session["left_alone"]:
+        for name in [*remembered]:
+            choose(name, "")
+            del remembered[name]
+    elif told != written and not overtaken:
         for name, value in told.items():
-            remembered[name] = value
-            st.session_state.pop(WIDGET + name, None)
-    st.session_state["before"] = (dict(told), time.monotonic())
-    st.session_state["written"] = told
+            choose(name, value)
+    session["before"] = (told, time.monotonic())
+    session["written"] = told
+    session["page"] = page
+    session["chosen"] = {}
+
+
+def finish() -> None:
+    """Writes what the page's widgets say to the address; call it after the page."""
+    chosen = st.session_state["chosen"]
+    if chosen != st.session_state["written"] and not st.session_state["left_alone"]:
+        st.query_params.from_dict(chosen)
+        st.session_state["written"] = chosen
 
 
 def value(name: str, default: str = "") -> str:
@@ -140,16 +161,10 @@ def _keep(name: str, chosen: Any) -> Any:
 
 
 def _write(name: str, chosen: str) -> None:
-    """Writes one value to the address; an empty one, or a switch that is off, is left out."""
-    written = st.session_state.setdefault("written", {})
-    if chosen in ("", "False"):
-        if name in st.query_params:
-            del st.query_params[name]
-        written.pop(name, None)
-    else:
-        if st.query_params.get(name) != chosen:
-            st.query_params[name] = chosen
-        written[name] = chosen
+    """Notes a value for the address; an empty one, or a switch that is off, is left out."""
+    st.session_state["chosen"].pop(name, None)
+    if chosen not in ("", "False"):
+        st.session_state["chosen"][name] = chosen
 
 
 def _one_word(option: str) -> str:

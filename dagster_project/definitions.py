@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from selfrepair_assets.assets.checks import checks
+from selfrepair_assets.assets.checks import checks, checks_of_closer_looks
 from selfrepair_assets.assets.clean_run import clean_run
 from selfrepair_assets.assets.closer_looks import neuron_changes, self_reinforcement
 from selfrepair_assets.assets.head_ablations import head_ablations
@@ -20,7 +20,7 @@ ASSETS = [
     runs,
     views,
 ]
-CHECKS = [checks]
+CHECKS = [checks, checks_of_closer_looks]
 
 measure_model = dg.define_asset_job(
     "measure_model",

@@ -6,12 +6,11 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sys
-from importlib.resources import as_file, files
+from importlib.resources import files
 from pathlib import Path
 
-from warehouse.paths import Warehouse
+from warehouse.paths import Warehouse, written_whole
 
 
 def dagster_home(warehouse: Warehouse) -> Path:
@@ -19,8 +18,9 @@ def dagster_home(warehouse: Warehouse) -> Path:
     home = warehouse.prepare().root / "dagster"
     home.mkdir(exist_ok=True)
     if not (home / "dagster.yaml").exists():
-        with as_file(files("dagster_project") / "dagster.yaml") as settings:
-            shutil.copy(settings, home / "dagster.yaml")
+        settings = (files("dagster_project") / "dagster.yaml").read_bytes()
+        with written_whole(home / "dagster.yaml") as path:  # half of it would be other settings
+            path.write_bytes(settings)
     return home
 
 

@@ -5,6 +5,8 @@ kept_rows ─► ablation shard … ─► neuron shard …          reinforceme
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import pyarrow.parquet as pq
 
@@ -85,7 +87,24 @@ def neuron_heads(folder: RunFolder) -> list[Head]:
     return sorted(Head(*head) for head in most_direct_heads(folder.warehouse, run_facts(folder)))
 
 
-def measure_neuron_shard(folder: RunFolder, shard: Shard, progress: Progress | None = None) -> bool:
+@dataclass(frozen=True)
+class NeuronRows:
+    """Which heads are followed to every neuron, and their top rows by the last MLP's repair."""
+
+    heads: list[Head]
+    by_repair: dict[str, np.ndarray]
+
+
+def neuron_rows(folder: RunFolder) -> NeuronRows:
+    """Rank the rows once for all shards: it reads the whole run."""
+    heads = neuron_heads(folder)
+    pairs = [(head.layer, head.head) for head in heads]
+    return NeuronRows(heads, top_rows_by_mlp_repair(folder.warehouse, run_facts(folder), pairs))
+
+
+def measure_neuron_shard(
+    folder: RunFolder, shard: Shard, rows: NeuronRows, progress: Progress | None = None
+) -> bool:
     """Every neuron of the last MLP on the top rows of some heads; False where it was there.
 
     The top rows by direct effect, and those by the last MLP layer's self-repair, which each
@@ -93,9 +112,8 @@ def measure_neuron_shard(folder: RunFolder, shard: Shard, progress: Progress | N
     """
     if shard_is_done(folder, "neuron_changes", shard):
         return False
-    heads = neuron_heads(folder)
+    heads, by_repair = rows.heads, rows.by_repair
     pairs = [(head.layer, head.head) for head in heads]
-    by_repair = top_rows_by_mlp_repair(folder.warehouse, run_facts(folder), pairs)
     parts: list[Columns] = []
     for ablation in folder.spec.ablations:
         of_ablation = KeptRows.at(by_repair).where(np.asarray(by_repair["ablation"]) == ablation)
@@ -104,11 +122,11 @@ def measure_neuron_shard(folder: RunFolder, shard: Shard, progress: Progress | N
             "mlp_repair": of_ablation.in_sequences(shard.start, shard.stop),
         }
         for ranking, in_shard in rankings.items():
-            here, rows = in_shard.renumbered()  # only the sequences that have a kept row are run
+            here, kept = in_shard.renumbered()  # only the sequences that have a kept row are run
             if not len(here):
                 continue
             sequences = here + shard.start
-            found = _ablate(folder, sequences, heads, (ablation,), rows, True, progress)
+            found = _ablate(folder, sequences, heads, (ablation,), kept, True, progress)
             for part in found:
                 columns = _detail_rows(part, sequences)
                 names = ("direct_effects", "direct_effects_ablated")

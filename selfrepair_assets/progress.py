@@ -44,7 +44,7 @@ class Work:
             )
         elif self.tell is None:
             self.tell = lambda line: print(line, file=sys.stderr, flush=True)
-        if self.tell is not None:
+        if self.tell is not None and self.unit != "%":
             self.tell(f"{self.title}: {self.total:,} {self.unit}, {self.done:,} of them done")
 
     def add(self, n: int) -> None:
@@ -59,7 +59,7 @@ class Work:
             self.tell(self.line())
 
     def reach(self, share: float, step: str) -> None:
-        """The work is done to that share, and this step of it is under way: a publisher's callback."""
+        """Done to that share, with this step under way: what a publisher calls."""
         self.add(round(share * self.total) - self.done)
         if self._bar is not None:
             self._bar.set_postfix_str(step)
@@ -73,8 +73,7 @@ class Work:
         share = self.done / max(1, self.total)
         speed = f"{rate:,.0f}/s" if rate >= 10 else f"{rate:.2g}/s"
         return (
-            f"{self.title}: {share:.0%} of {self.total:,} {self.unit}, {speed}, "
-            f"{_clock(left)} left"
+            f"{self.title}: {share:.0%} of {self.total:,} {self.unit}, {speed}, {_clock(left)} left"
         )
 
     def close(self) -> None:

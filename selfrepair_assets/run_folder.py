@@ -75,11 +75,10 @@ class RunFolder:
         Raises:
             InputError: the run on disk has other settings (or other text) and `restart` is not set.
         """
-        if self.exists:
-            if not restart:
-                self.refuse_other(spec, tokens)
-                return
-            self.remove()
+        if self.exists and not restart:
+            self.refuse_other(spec, tokens)
+            return
+        self.remove()  # also what a killed removal left: a choice of rows is not measured anew
         self.path.mkdir(parents=True, exist_ok=True)
         with one_clear_line(f"start {self.run_id}"):
             with written_whole(self.path / "tokens.npy") as path, path.open("wb") as file:
@@ -91,6 +90,7 @@ class RunFolder:
 
     def remove(self) -> None:
         """Remove the run's folder and its facts; what is published stays."""
+        (self.path / "spec.json").unlink(missing_ok=True)  # first: killed here, it is not a run
         shutil.rmtree(self.path, ignore_errors=True)
         for table in fact_tables():
             remove_facts(self.warehouse, table, self.run_id)

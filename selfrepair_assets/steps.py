@@ -1,6 +1,6 @@
 """The steps of a run as plain functions: what the Dagster assets call.
 
-    prepare ─► start ─► sequences ─► clean shard … ─► ablation shard … ─► run_row ─► publish
+    prepare ─► start ─► sequences ─► clean shard … ─► ablation shard … ─► publish
 
 Each takes the run's folder, measures through `Measurer`, and writes shards; a shard that is there
 is not measured again.
@@ -9,11 +9,9 @@ is not measured again.
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import platform
 import shutil
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -28,15 +26,14 @@ from selfrepair_assets.measurement.measure import Measurer, Progress
 from selfrepair_assets.measurement.models import LoadedModel, load_model
 from selfrepair_assets.measurement.run_spec import RunSpec
 from selfrepair_assets.run_folder import RunFolder, Shard
-from warehouse.checks import CheckResult, run_checks
-from warehouse.errors import WarehouseError
-from warehouse.facts import fact_tables, shard_done, shard_path, write_shard
-from warehouse.manifest import read_manifest, write_manifest
-from warehouse.publish import FactsMode, Generation, publish
+from warehouse.facts import shard_done, shard_path, write_shard
+from warehouse.manifest import write_manifest
 
 CLEAN_TABLES = ("tokens", "direct_effects", "mlp_effects")
 BYTES_PER_ROW = 60
 """Of `head_ablations`: its shard, its row in the serving file, and that file's next generation."""
+BYTES_AT_LEAST = 50_000_000
+"""Of any run: two generations of the serving file, Dagster's history, the text."""
 PRECISION_SAMPLE = 2
 """Sequences on which engine and precision are checked before a run is measured."""
 
@@ -81,10 +78,8 @@ def start(folder: RunFolder, prepared: PreparedRun, *, restart: bool = False) ->
     spec, loaded = prepared.spec, prepared.loaded
     measurer = Measurer(loaded, spec)
     measurer.check_engine(prepared.tokens[:PRECISION_SAMPLE])
-    heads = spec.chosen_heads(loaded.n_layers, loaded.n_heads)
-    rows = len(heads) * len(spec.ablations) * prepared.tokens[:, 1:].size
+    refuse_full_disk(folder, prepared)
     folder.warehouse.prepare()
-    _refuse_full_disk(folder, rows)
     model = {
         "fingerprint": _fingerprint(prepared),
         "architecture": loaded.architecture,
@@ -224,10 +219,7 @@ def run_row(folder: RunFolder) -> dict[str, Any]:
     """The run's row of the table `runs`."""
     spec, model = folder.spec, folder.model
     precision = layer_precision(folder)
-    finished = folder.noted("finished")
-    if finished is None:
-        finished = {"at": datetime.now(UTC).isoformat()}
-        folder.note("finished", finished)
+    finished = folder.noted("finished") or {"at": datetime.now(UTC).isoformat()}
     return {
         **run_facts(folder),
         "model": spec.model,
@@ -263,15 +255,28 @@ def store_shard(folder: RunFolder, table: str, shard: Shard, columns: dict[str, 
     write_shard(*key, columns, folder.fingerprint)
 
 
-def _refuse_full_disk(folder: RunFolder, rows: int) -> None:
-    free = shutil.disk_usage(folder.warehouse.root).free
-    needed = rows * BYTES_PER_ROW
+def refuse_full_disk(folder: RunFolder, prepared: PreparedRun) -> None:
+    """Raises InputError where what is still to be measured would not find room; writes nothing."""
+    spec, loaded = prepared.spec, prepared.loaded
+    heads = spec.chosen_heads(loaded.n_layers, loaded.n_heads)
+    sequences = spec.n_sequences
+    if folder.exists:
+        done = [s for s in folder.shards if shard_is_done(folder, "head_ablations", s)]
+        sequences -= sum(shard.stop - shard.start for shard in done)
+    rows = sequences * (spec.sequence_length - 1) * len(heads) * len(spec.ablations)
+    needed = BYTES_AT_LEAST + rows * BYTES_PER_ROW
+    root = folder.warehouse.root
+    free = shutil.disk_usage(next(p for p in (root, *root.parents) if p.is_dir())).free
     if needed > free:
         raise InputError(
-            f"This run needs about {needed / 1e9:.1f} GB in {folder.warehouse.root}, where "
-            f"{free / 1e9:.1f} GB are free. Free some space, choose another --warehouse, or "
-            "measure fewer --tokens, --layers or --ablations."
+            f"This run needs about {_size(needed)} in {root}, where {_size(free)} are free. "
+            "Free some space, choose another --warehouse, or measure fewer --tokens, --layers or "
+            "--ablations."
         )
+
+
+def _size(n: float) -> str:
+    return f"{n / 1e9:.1f} GB" if n >= 1e9 else f"{n / 1e6:.0f} MB"
 
 
 def _fingerprint(prepared: PreparedRun) -> str:
@@ -287,42 +292,3 @@ def _device_name(loaded: LoadedModel) -> str:
     if loaded.device.type == "cuda":
         return torch.cuda.get_device_name(loaded.device)
     return f"{loaded.device.type} ({os.cpu_count()} cores)"
-
-
-def check(folder: RunFolder) -> list[CheckResult]:
-    """Run every check over the run's shards and keep the outcome for `publish_run`."""
-    results = run_checks(folder.warehouse, run_row(folder))
-    failed = {result.name: result.rows[:3] for result in results if not result.passed}
-    folder.note("checks", {"facts": _facts_digest(folder), "failed": failed})
-    return results
-
-
-def publish_run(
-    folder: RunFolder,
-    facts: FactsMode = "native",
-    keep_shards: bool = True,
-    progress: Callable[[float, str], None] | None = None,
-) -> Generation:
-    """Publish a run whose facts passed every check; they are checked now if they were not.
-
-    Raises:
-        WarehouseError: a check fails; what is served stays as it was.
-    """
-    outcome = folder.noted("checks")
-    if outcome is None or outcome["facts"] != _facts_digest(folder):
-        check(folder)
-        outcome = folder.noted("checks")
-        assert outcome is not None
-    if outcome["failed"]:
-        name, rows = next(iter(outcome["failed"].items()))
-        raise WarehouseError(
-            f"'{folder.run_id}' is not published: {len(outcome['failed'])} check(s) fail, first "
-            f"{name}, for example at {rows[0]}. Look at its shards, or measure it anew (--restart)."
-        )
-    return publish(folder.warehouse, run_row(folder), facts, keep_shards, progress)
-
-
-def _facts_digest(folder: RunFolder) -> str:
-    """One hash of the manifests: of all facts of the run."""
-    manifests = [read_manifest(folder.warehouse, table, folder.run_id) for table in fact_tables()]
-    return hashlib.sha256(json.dumps(manifests, sort_keys=True).encode()).hexdigest()

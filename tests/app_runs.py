@@ -6,6 +6,7 @@ from typing import Any
 from streamlit.testing.v1 import AppTest
 
 import app.main
+from tests.app_details import write_details
 from tests.small_run import run_row, write_run
 from warehouse.paths import Warehouse
 from warehouse.publish import publish
@@ -24,7 +25,7 @@ PAGES = [
 ABLATIONS = ["resample", "mean", "zero"]
 
 
-def publish_run(root: Path, run_id: str = "toy", **changes: Any) -> None:
+def publish_run(root: Path, run_id: str = "toy", *, details: bool = False, **changes: Any) -> None:
     """Measures made-up numbers of one run and publishes them."""
     options: dict[str, Any] = {
         "n_layers": 3,
@@ -43,7 +44,9 @@ def publish_run(root: Path, run_id: str = "toy", **changes: Any) -> None:
         precision_error=[None] * n_layers,
         **options,
     )
-    write_run(warehouse, row)
+    write_run(warehouse, row, shard=row["n_sequences"])
+    if details:
+        write_details(warehouse, row)
     publish(warehouse, row)
 
 
@@ -62,7 +65,9 @@ def said(test: AppTest) -> str:
     """All text of a page, for looking something up in it."""
     kinds = ("title", "subheader", "markdown", "caption", "info", "error", "metric", "text", "code")
     return "\n".join(
-        f"{getattr(one, 'label', '')} {one.value}" for kind in kinds for one in test.get(kind)
+        f"{getattr(one, 'label', '')} {getattr(one, 'value', '')}"
+        for kind in kinds
+        for one in test.get(kind)
     )
 
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from app import queries
 from tests.app_runs import PAGES, page, publish_run, said, sound
 from warehouse.paths import Warehouse
 
@@ -19,7 +20,7 @@ def one(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def two(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("two")
     publish_run(root, "small", seed=1, ablations=["resample"])
-    publish_run(root, "large", seed=2, n_layers=4)
+    publish_run(root, "large", details=True, seed=2, n_layers=4)
     return root
 
 
@@ -52,12 +53,14 @@ def test_every_view_of_a_head(view: str, two: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_every_figure_of_the_paper(two: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    test = sound(page(two, "paper", monkeypatch))
-    figures = test.selectbox(key="widget:figure").options
+    serving = queries.serving(str(two))
+    assert serving is not None
+    figures = queries.ask(serving, "select figure, title from figures").frame
     assert len(figures) > 10
-    for shown in figures:
-        test = sound(test.selectbox(key="widget:figure").select(_figure(shown)).run())
-        assert shown in said(test)
+    test = sound(page(two, "paper", monkeypatch, run="large"))
+    for figure, title in zip(figures["figure"], figures["title"], strict=True):
+        test = sound(test.selectbox(key="widget:figure").select(figure).run())
+        assert title in said(test)
 
 
 def test_an_address_that_names_what_is_not_there_shows_the_default(
@@ -148,13 +151,6 @@ def test_a_link_that_leads_nowhere_is_one_clear_line(
     test = page(tmp_path, "overview", monkeypatch)
     assert not test.exception
     assert "move it away" in test.error[0].value
-
-
-def _figure(shown: str) -> str:
-    number = shown.split(":")[0]
-    if number.startswith("Figure "):
-        return number.removeprefix("Figure ")
-    return number.replace("Section", "section")
 
 
 def _found(text: str) -> int:

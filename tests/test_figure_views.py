@@ -1,14 +1,20 @@
 """The views that draw a figure, the noise of section 2.3, and the table of figures."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import duckdb
 import pytest
 
+from tests.detail_facts import write_details
 from tests.literal_facts import answer, warehouse_of
+from tests.small_run import run_row, write_run
 from tests.test_summary_views import rows_of, uneven_warehouse
+from warehouse.paths import Warehouse
+from warehouse.publish import publish
+from warehouse.read import open_serving
 
-FIRST_FIGURES = ["1", "2", "3", "4", "5", "6", "10", "11", "16", "17", "18", "20", "21", "22"]
+SECTIONS = {"section 2.3", "section 4.2.1", "section 4.2.2", "section 5.3"}
 
 
 @pytest.fixture(scope="module")
@@ -16,13 +22,47 @@ def uneven() -> duckdb.DuckDBPyConnection:
     return uneven_warehouse()
 
 
-def test_every_figure_names_a_view_that_has_rows(uneven: duckdb.DuckDBPyConnection) -> None:
-    figures = answer(uneven, "from figures")
-    assert set(FIRST_FIGURES) <= {row["figure"] for row in figures}
+@pytest.fixture(scope="module")
+def published(tmp_path_factory: pytest.TempPathFactory) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A run of one of the paper's models, with all that can be measured."""
+    warehouse = Warehouse(tmp_path_factory.mktemp("published")).prepare()
+    row = run_row("openai-community/gpt2", n_sequences=40, top_fraction=0.02)
+    write_run(warehouse, row)
+    write_details(warehouse, row)
+    publish(warehouse, row)
+    with open_serving(warehouse) as connection:
+        yield connection
+
+
+def test_every_figure_names_a_view_that_has_rows(published: duckdb.DuckDBPyConnection) -> None:
+    figures = answer(published, "from figures")
+    assert {str(n) for n in range(1, 23)} | SECTIONS <= {row["figure"] for row in figures}
     for row in figures:
-        assert uneven.execute(f"from {row['view']} limit 1").fetchone() is not None
+        assert published.execute(f"from {row['view']} limit 1").fetchone() is not None, row
         assert row["title"]
         assert row["rows"]
+
+
+def test_components_sum_to_the_published_repair(published: duckdb.DuckDBPyConnection) -> None:
+    heads = published.execute(
+        """
+        select
+            sum(direct_effect_change) filter (where component = 'head'),
+            any_value(self_repair_from_heads),
+            sum(direct_effect_change) filter (where component = 'mlp'),
+            any_value(self_repair_from_mlps),
+            any_value(head_summary.n_rows),
+            any_value(component_repairs.n_rows)
+        from component_repairs
+        join head_summary using (run_id, ablation, layer, head)
+        group by run_id, ablation, layer, head
+        """
+    ).fetchall()
+    assert len(heads) == 2 * 2 * 2
+    for from_heads, all_heads, from_mlps, all_mlps, n, n_of_components in heads:
+        assert (from_heads or 0.0) == pytest.approx(all_heads, abs=1e-6)
+        assert from_mlps == pytest.approx(all_mlps, abs=1e-6)
+        assert n == n_of_components == 3
 
 
 def test_every_relation_and_column_is_explained(uneven: duckdb.DuckDBPyConnection) -> None:

@@ -109,6 +109,17 @@ def test_a_run_without_direct_effects_is_one_clear_line(warehouse: Warehouse) ->
         top_rows(warehouse, ROW)
 
 
+def test_a_shard_may_hold_no_top_row(warehouse: Warehouse) -> None:
+    names = ("ablation", "layer", "head", "sequence", "position")
+    columns = {name: np.array([], dtype=str if name == "ablation" else int) for name in names}
+    columns |= {"head_changes": np.zeros((0, 2)), "mlp_changes": np.zeros((0, 2))}
+    path = write_shard(warehouse, "component_changes", "toy", 0, 2, columns, FINGERPRINT)
+    manifest = write_manifest(warehouse, "component_changes", "toy", FINGERPRINT, [path])
+    assert [shard["rows"] for shard in manifest["shards"]] == [0]
+    write_run(warehouse, run_row())
+    assert publish(warehouse, run_row()).rows["component_changes"] == 0
+
+
 @pytest.mark.parametrize(
     "effects",
     [

@@ -3,9 +3,10 @@
 Each file of `sql/checks/` selects the rows that break a rule. The checks read the run's shards, as
 its manifests name them, through views of the tables' names, and the run's row as `runs`.
 
-A check whose SQL names `$layer` is asked layer by layer: that bounds its memory by one layer's
-rows, and the shards' footers tell which parts of a file that layer is in. Rows are counted as they
-stream by, so that a check which everything fails takes no more memory than one which holds.
+A check may name `$top_fraction`, the run's own. One whose SQL names `$layer` is asked layer by
+layer: that bounds its memory by one layer's rows, and the shards' footers tell which parts of a
+file that layer is in. Rows are counted as they stream by, so that a check which everything fails
+takes no more memory than one which holds.
 """
 
 import time
@@ -62,7 +63,7 @@ def run_checks(
     Raises WarehouseError where the run is not measured to the end. A rule that does not hold is a
     result, not an error.
     """
-    run_id, n_layers = str(run_row["run_id"]), int(run_row["n_layers"])
+    run_id = str(run_row["run_id"])
     wanted = [found for found in _checks(source) if only is None or found.name in set(only)]
     results = []
     warehouse.prepare()
@@ -81,17 +82,19 @@ def run_checks(
         for done, found in enumerate(wanted):
             if progress:
                 progress(done / len(wanted), found.name)
-            results.append(_run(connection, found, n_layers))
+            results.append(_run(connection, found, run_row))
     if progress:
         progress(1.0, "checked")
     return results
 
 
-def _run(connection: Connection, found: Relation, n_layers: int) -> CheckResult:
+def _run(connection: Connection, found: Relation, run_row: Mapping[str, Any]) -> CheckResult:
     began = time.monotonic()
     count, shown = 0, list[dict[str, Any]]()
-    for layer in range(n_layers) if "$layer" in found.body else [None]:
-        parameters = {} if layer is None else {"layer": layer}
+    by_layer = "$layer" in found.body
+    for layer in range(int(run_row["n_layers"])) if by_layer else [0]:
+        known = {"layer": layer, "top_fraction": float(run_row["top_fraction"])}
+        parameters = {name: value for name, value in known.items() if f"${name}" in found.body}
         for batch in connection.sql(found.body, params=parameters).to_arrow_reader(10_000):
             count += batch.num_rows
             if len(shown) < ROWS_SHOWN:

@@ -132,7 +132,9 @@ def write_shard(
         ):
             writer.add_key_value_metadata(footer)
             for first, last in _row_groups(rows):
-                writer.write_table(rows.slice(first, last - first), row_group_size=last - first)
+                writer.write_table(
+                    rows.slice(first, last - first), row_group_size=max(1, last - first)
+                )
     return path
 
 

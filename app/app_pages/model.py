@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from app import charts, frame, queries, questions, show, state, words
+from app import authors, charts, detail_questions, frame, queries, questions, show, state, words
 from app.queries import Serving
 from app.questions import QUANTITIES
 
@@ -103,6 +103,35 @@ def table(serving: Serving, run: str, ablation: str) -> None:
         open_head(run, ablation, row["layer"], row["head"])
 
 
+def who_repairs_whom(serving: Serving, run: str, ablation: str) -> None:
+    """Every downstream component's part in repairing each head, beyond the paper."""
+    if missing := queries.lacking(serving, "component_repairs"):
+        show.not_there("Who repairs whom", missing, "Runs measured by this version have it.")
+        return
+    answer = detail_questions.who_repairs_whom(serving, run, ablation)
+    if answer.frame.empty:
+        show.not_there("Who repairs whom", ["component_repairs"], "Choose another run.")
+        return
+    show.chart(
+        "Who repairs whom",
+        charts.matrix(
+            answer.frame,
+            rows="ablated",
+            columns="repairer",
+            value="direct_effect_change",
+            dark=show.is_dark(),
+            x="repairing component, by layer",
+            y="ablated head",
+        ),
+        answer,
+        key="who_repairs_whom",
+        caption="Mean change in the component's direct effect on the ablated head's top rows: the "
+        f"{detail_questions.MOST_COMPONENTS // 2} most repaired heads and the "
+        f"{detail_questions.MOST_COMPONENTS} components that change most.",
+        definitions=show.defined(serving, ["direct_effect_change"], "component_repairs"),
+    )
+
+
 def page() -> None:
     serving = frame.serving_or_stop("Model")
     st.title("Model")
@@ -113,6 +142,9 @@ def page() -> None:
     with right.container(border=True, height="stretch"):
         heat_map(serving, run, ablation)
     table(serving, run, ablation)
+    who_repairs_whom(serving, run, ablation)
+    if not queries.lacking(serving, "beside_paper"):
+        authors.beside(serving, run)
 
 
 page()

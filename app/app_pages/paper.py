@@ -3,8 +3,9 @@
 import pandas as pd
 import streamlit as st
 
-from app import figures, frame, queries, questions, show, state, words
+from app import authors, figures, frame, queries, questions, show, state, words
 from app.figures import Look
+from app.paper_claims import PAPER
 
 
 def title_of(row: pd.Series) -> str:
@@ -26,7 +27,13 @@ def page() -> None:
         "1",
         shown=lambda figure: title_of(known.loc[figure]),
     )
-    run, ablation, layer, head = frame.picked(serving, with_head=number in figures.OF_ONE_HEAD)
+
+    def heads(run: str, ablation: str) -> list[str]:
+        return figures.heads_of(serving, number, run, ablation)
+
+    run, ablation, layer, head = frame.picked(
+        serving, with_head=number in figures.OF_ONE_HEAD, heads=heads
+    )
     told = known.loc[number]
     if number not in figures.DRAWN_BY:
         _rows_only(serving, told, run)
@@ -37,10 +44,13 @@ def page() -> None:
     drawn = figures.DRAWN_BY[number](
         serving, number, Look(run, ablation, layer, head, show.is_dark())
     )
+    if drawn.answer.frame.empty:
+        show.not_there(f"{title_of(told)}, for this run and head", [told["view"]], "Choose others.")
+        return
     ours, theirs = st.columns([3, 1])
     with theirs.container(border=True):
         st.markdown("##### The paper")
-        st.markdown(figures.PAPER.get(number, "Names no number for it."))
+        st.markdown(PAPER.get(number, "Names no number for it."))
         st.markdown(f"**Rows:** {told['rows']}")
         if pd.notna(told["parameters"]):
             st.markdown(f"**Can be chosen otherwise:** {told['parameters']}")
@@ -56,11 +66,8 @@ def page() -> None:
             caption=f"{run}, {ablation} ablation. {drawn.caption}",
             definitions=queries.relations(serving).get(told["view"], ""),
         )
-    authors(serving, run, ablation)
-
-
-def authors(serving: queries.Serving, run: str, ablation: str) -> None:
-    """The authors' stored means beside this run's, head by head, where there are any."""
+    if not queries.lacking(serving, "beside_paper"):
+        authors.beside(serving, run)
 
 
 def _rows_only(serving: queries.Serving, told: pd.Series, run: str) -> None:

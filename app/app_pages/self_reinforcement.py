@@ -1,8 +1,81 @@
-"""placeholder"""
+"""Self-reinforcement: what a head does when it reads its own output (section 5.3)."""
 
 import streamlit as st
 
-from app import frame
+from app import detail_charts, detail_questions, frame, queries, show, state, words
 
-serving = frame.serving_or_stop("self_reinforcement")
-st.title("self_reinforcement")
+
+def page() -> None:
+    serving = frame.serving_or_stop("Self-reinforcement")
+    st.title("Self-reinforcement")
+    st.markdown(
+        "A head's own output is added to what the head reads, some times over. A self-reinforcing "
+        "head then does more of what it did, a self-repressing one less.",
+        help=queries.meaning(serving, "relative_slope"),
+    )
+    run, _, _, _ = frame.picked(serving)
+    if missing := queries.lacking(serving, "self_reinforcement"):
+        show.not_there(
+            "Self-reinforcement",
+            missing,
+            "Runs measured by this version have it; measure the run again.",
+        )
+        return
+    answer = detail_questions.reinforcing_heads(serving, run)
+    heads = answer.frame
+    if heads.empty:
+        show.not_there("Self-reinforcement of this run", ["self_reinforcement"], "Choose another.")
+        return
+    counts = heads["kind"].value_counts()
+    for place, kind in zip(
+        st.columns(3), ("self-reinforcing", "neither", "self-repressing"), strict=True
+    ):
+        place.metric(kind, f"{int(counts.get(kind, 0))} heads")
+    names = list(heads.sort_values(["layer", "head"])["name"])
+    chosen = state.one_of(
+        "Head", "reinforced", names, heads["name"].iloc[0], help="The default represses most."
+    )
+    clicked = show.chart(
+        "Self-repressing and self-reinforcing heads (section 5.3)",
+        detail_charts.slopes(heads),
+        answer,
+        key="slopes",
+        caption="The share of its direct effect that a head gains per time its own output is "
+        "added, with two standard errors. Click a head to see its tokens below.",
+        definitions=show.defined(serving, ["relative_slope", "kind"], "self_reinforcing_heads"),
+        clickable=True,
+    )
+    if clicked and clicked.get("customdata"):
+        picked = words.head(*(int(n) for n in clicked["customdata"][:2]))
+        if picked != chosen and picked != st.session_state.get("slope_clicked"):
+            st.session_state["slope_clicked"] = picked
+            state.choose("reinforced", picked)
+            st.rerun()
+    layer, head = words.layer_and_head(chosen) or (0, 0)
+    left, right = st.columns(2)
+    with left:
+        rows = detail_questions.reinforcement(serving, run, layer, head)
+        scales = sorted(float(s) for s in rows.frame["scale"].unique())
+        show.chart(
+            f"{chosen}: direct effect before and after (Fig. 9 and 19)",
+            detail_charts.reinforcement(rows.frame, scales),
+            rows,
+            key="reinforcement",
+            caption="A sample of positions, the same at each scale. Nearer to 0 than the line: "
+            "the head represses itself.",
+            definitions=show.defined(
+                serving, ["direct_effect", "direct_effect_after", "scale"], "self_reinforcement"
+            ),
+        )
+    with right:
+        by_scale = detail_questions.reinforcement_by_scale(serving, run, layer, head)
+        show.table(
+            f"{chosen}: means at each scale (appendix E)",
+            by_scale,
+            serving,
+            key="reinforcement_by_scale",
+            relation="self_reinforcement_by_scale",
+        )
+
+
+page()

@@ -220,14 +220,21 @@ def _run() -> int:
         return 130
     except click.exceptions.Exit as error:
         return error.exit_code
-    except click.ClickException as error:
+    except click.exceptions.NoArgsIsHelpError as error:
         error.show()
-        return error.exit_code
+        return 2
+    except click.ClickException as error:
+        return _refuse(error.format_message())
     except Exception as error:
         from selfrepair_assets.measurement.errors import InputError
 
         if not isinstance(error, InputError | WarehouseError):
             traceback.print_exc()
             return 1
-        click.echo(click.style("error: ", fg="red", bold=True) + str(error), err=True)
-        return 2
+        return _refuse(str(error))
+
+
+def _refuse(message: str) -> int:
+    line = " ".join(message.split())
+    click.echo(click.style("error: ", fg="red", bold=True) + line, err=True)
+    return 2

@@ -33,6 +33,7 @@ def run_model(warehouse: Warehouse, spec: RunSpec, *, restart: bool = False) -> 
     prepared = steps.prepare(spec)
     if folder.exists and not restart:
         folder.refuse_other(spec, prepared.tokens)
+    steps.refuse_full_disk(folder, prepared)
     loaded = prepared.loaded
     heads = len(spec.chosen_heads(loaded.n_layers, loaded.n_heads))
     click.echo(

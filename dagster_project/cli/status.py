@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from selfrepair_assets import ablation_steps, steps
+from selfrepair_assets import ablation_steps, publish_steps
 from selfrepair_assets.measurement.errors import InputError
 from selfrepair_assets.progress import Work
 from selfrepair_assets.run_folder import RunFolder
@@ -73,7 +73,7 @@ def publish_runs(
             click.echo(f"{folder.run_id}: not measured to the end, left alone", err=True)
             continue
         work = Work(f"publish {folder.run_id}", "%", 100)
-        generation = steps.publish_run(folder, facts, keep_shards, work.reach)
+        generation = publish_steps.publish_run(folder, facts, keep_shards, work.reach)
         work.close()
         click.echo(f"{folder.run_id}: published as generation {generation.number}")
 
@@ -93,8 +93,3 @@ def delete_run(warehouse: Warehouse, run_id: str, *, ask: bool) -> None:
             if instance.has_dynamic_partition(str(models.name), run_id):
                 instance.delete_dynamic_partition(str(models.name), run_id)
     click.echo(f"{run_id} is removed")
-
-
-def progress_in(work: Work) -> Callable[[float, str], None]:
-    """A publisher's progress (share, step) as work of 1000 parts."""
-    return lambda share, _step: work.add(round(share * 1000) - work.done)

@@ -5,28 +5,62 @@ from typing import Any
 
 import dagster as dg
 
-from selfrepair_assets import steps
+from selfrepair_assets import publish_steps
+from selfrepair_assets.assets.metadata import describe
 from selfrepair_assets.assets.resources import WarehouseResource, mistakes_are_not_retried
 from warehouse.sql_files import relations
 
-CHECKS = {found.name: found for found in relations() if found.kind == "check"}
-"""They are shown at `head_ablations`, the last of the facts that they read, and stop publishing."""
+CLOSER_LOOKS = ("neuron_changes", "self_reinforcement")
+"""Measured after `head_ablations`, whose own checks they wait for."""
 
 
-@dg.multi_asset_check(
-    specs=[
-        dg.AssetCheckSpec(name, asset="head_ablations", blocking=True, description=check.comment)
-        for name, check in CHECKS.items()
-    ],
-    pool="publish",
-)
+def shown_at(check: str) -> str:
+    """The asset whose check it is: the last one of those that it reads."""
+    read = publish_steps.facts_read(check)
+    return next((table for table in CLOSER_LOOKS if table in read), "head_ablations")
+
+
+CHECKS = {found.name: shown_at(found.name) for found in relations() if found.kind == "check"}
+
+
+def _specs(*assets: str) -> list[dg.AssetCheckSpec]:
+    return [
+        dg.AssetCheckSpec(
+            name,
+            asset=asset,
+            additional_deps=sorted(
+                publish_steps.facts_read(name) & set(CLOSER_LOOKS) - {asset, "head_ablations"}
+            ),
+            blocking=True,
+            description=describe(name),
+        )
+        for name, asset in CHECKS.items()
+        if asset in assets
+    ]
+
+
+@dg.multi_asset_check(specs=_specs("head_ablations"), pool="publish")
 def checks(
     context: dg.AssetCheckExecutionContext, store: WarehouseResource
 ) -> Iterator[dg.AssetCheckResult]:
     """A failed check stops publishing; its metadata names the offending rows."""
-    folder = store.folder(context)
+    yield from _checked(context, store)
+
+
+@dg.multi_asset_check(specs=_specs(*CLOSER_LOOKS), pool="publish")
+def checks_of_closer_looks(
+    context: dg.AssetCheckExecutionContext, store: WarehouseResource
+) -> Iterator[dg.AssetCheckResult]:
+    """The checks that read what is measured after `head_ablations`."""
+    yield from _checked(context, store)
+
+
+def _checked(
+    context: dg.AssetCheckExecutionContext, store: WarehouseResource
+) -> Iterator[dg.AssetCheckResult]:
     with mistakes_are_not_retried():
-        results = steps.check(folder)
+        names = [key.name for key in context.selected_asset_check_keys]
+        results = publish_steps.check(store.folder(context), names)
     for result in results:
         metadata: dict[str, Any] = {
             "must_hold": result.must_hold,
@@ -36,7 +70,7 @@ def checks(
         if result.rows:
             metadata["first_offending_rows"] = dg.MetadataValue.md(_table(result.rows))
         yield dg.AssetCheckResult(
-            asset_key="head_ablations",
+            asset_key=CHECKS[result.name],
             check_name=result.name,
             passed=result.passed,
             severity=dg.AssetCheckSeverity.ERROR,

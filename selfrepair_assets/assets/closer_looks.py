@@ -23,10 +23,11 @@ def neuron_changes(
 ) -> dg.MaterializeResult:
     folder = store.folder(context)
     with mistakes_are_not_retried():
-        heads = ", ".join(str(head) for head in ablation_steps.neuron_heads(folder))
+        rows = ablation_steps.neuron_rows(folder)
+        heads = ", ".join(str(head) for head in rows.heads)
         work = store.work(context, f"neurons of {heads}", "shards", len(folder.shards))
         for shard in folder.shards:
-            ablation_steps.measure_neuron_shard(folder, shard)
+            ablation_steps.measure_neuron_shard(folder, shard, rows)
             work.add(1)
     work.close()
     return _collected(folder, "neuron_changes", folder.shards, heads)

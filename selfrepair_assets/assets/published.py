@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import dagster as dg
 
-from selfrepair_assets import steps
+from selfrepair_assets import publish_steps
 from selfrepair_assets.assets.metadata import column_schema, describe, preview, row_count
 from selfrepair_assets.assets.resources import WarehouseResource, mistakes_are_not_retried, models
 from warehouse.facts import fact_tables
@@ -39,7 +39,7 @@ def runs(
     folder = store.folder(context)
     work = store.work(context, "publish", "%", 100)
     with mistakes_are_not_retried():
-        generation = steps.publish_run(
+        generation = publish_steps.publish_run(
             folder, "external" if config.external else "native", config.keep_shards, work.reach
         )
     store.close_work(context)
@@ -47,8 +47,10 @@ def runs(
         quoted = folder.run_id.replace("'", "''")
         row = preview(connection, f"unpivot (select columns(*)::varchar from runs "
                       f"where run_id = '{quoted}') on columns(*)", rows=40)  # fmt: skip
+        types = {n: str(t) for n, t, *_ in connection.execute("describe runs").fetchall()}
     return dg.MaterializeResult(
         metadata=row_count(1)
+        | column_schema("runs", types)
         | {
             "run": row,
             "file": dg.MetadataValue.path(str(generation.path)),

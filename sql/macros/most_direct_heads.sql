@@ -1,7 +1,7 @@
 -- One row per run and head: the heads whose neurons are worth a look, the largest mean first.
 -- Of the ablated heads that the last MLP layer is downstream of (in a parallel model it is not of
--- those of the last layer), the n of largest mean direct effect over all rows. The paper takes heads
--- "before the final MLP layer which have a large average direct effect" (section 4.2).
+-- those of the last layer), the n of largest mean direct effect over all rows. The paper takes
+-- heads "before the final MLP layer which have a large average direct effect" (section 4.2).
 create macro most_direct_heads(n) as table
 with
 

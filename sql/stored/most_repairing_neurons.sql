@@ -1,7 +1,7 @@
 -- One row per run, ranking, ablation, chosen head and kept position: its most repairing neurons.
--- Ten of them, by the change in direct effect, the largest first; ties go to the lower neuron. Of a row kept by
--- direct_effect the change counts with the sign of the head's direct effect; of one kept by
--- mlp_repair as it is, because so is the layer's repair. Fig. 7, section 4.2.2.
+-- Ten of them, by the change in direct effect, the largest first; ties go to the lower neuron. Of a
+-- row kept by direct_effect the change counts with the sign of the head's direct effect; of one
+-- kept by mlp_repair as it is, because so is the layer's repair. Fig. 7, section 4.2.2.
 -- per: layer
 with
 

@@ -44,7 +44,7 @@ select
     layer,
     head,
     hundredth::smallint as hundredth,
-    round(hundredth / 100 * any_value(d_mlp))::integer as n_neurons,
+    round_even(hundredth / 100 * any_value(d_mlp), 0)::integer as n_neurons,
     sum(cumulative_share.n)::bigint as n_rows,
     count(*) as n_sequences,
     tally_mean(cumulative_share) as cumulative_share,

@@ -60,7 +60,9 @@ listed as (
         unnest(
             list_transform(
                 range(1, 101),
-                lambda i: direct_effects[repair_order[greatest(1, round(i / 100 * d_mlp)::integer)]]
+                lambda i: direct_effects[
+                    repair_order[greatest(1, round_even(i / 100 * d_mlp, 0)::integer)]
+                ]
             )
         ) as direct_effect
     from rows_of_neurons

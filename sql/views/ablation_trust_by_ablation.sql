@@ -1,8 +1,9 @@
 -- One row per run, set of rows and head: what each ablation says of the head, side by side.
 -- Section 5.1 and 5.2: the rank by ablation (1: the logit falls most), the share of the direct
 -- effect that the ablation hides, and the mean logit change, under resample, mean and zero
--- ablation, beside the rank by direct effect; null where an ablation was not measured. rank_spread is the
--- largest rank by an ablation less the smallest. All of it is in ablation_trust in long form.
+-- ablation, beside the rank by direct effect; null where an ablation was not measured. rank_spread
+-- is the largest rank by an ablation less the smallest. All of it is in ablation_trust in long
+-- form.
 select
     run_id,
     row_set,

@@ -1,8 +1,8 @@
 -- One row per run of a model of the paper, head and quantity: the run's mean beside the authors'.
 -- The run's resample ablation on the head's top rows, where its top_fraction is the authors', and
--- its model's name, without an organisation, is theirs. difference_in_errors is value - paper_value in
--- standard errors of the run alone: the authors published none, theirs is about as large on as many
--- tokens, so that a spread of 1.4 is expected. Text differs: compare the corpus.
+-- its model's name, without an organisation, is theirs. difference_in_errors is value - paper_value
+-- in standard errors of the run alone: the authors published none, theirs is about as large on as
+-- many tokens, so that a spread of 1.4 is expected. Text differs: compare the corpus.
 with
 
 authors as (

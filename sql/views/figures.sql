@@ -86,8 +86,8 @@ from (
             'self_reinforcement_by_token',
             'all measured, sampled',
             'scale: the column scale; all positions: self_reinforcement',
-            'direct_effect_after has the clean scale, as the text says; the authors'' script has the '
-            || 'changed run''s: direct_effect_after_rescaled. At most 5,000 positions'
+            'direct_effect_after has the clean scale, as the text says; the authors'' script has '
+            || 'the changed run''s: direct_effect_after_rescaled. At most 5,000 positions'
         ),
         (
             '10',
@@ -197,7 +197,7 @@ from (
             'neuron_change_by_head',
             'top by direct effect',
             null,
-            'the authors report the median of the tokens'' ratios; the ratio of the means is beside it'
+            'the authors report the median over tokens; the ratio of the means is beside it'
         ),
         (
             'section 4.2.1, negligible',

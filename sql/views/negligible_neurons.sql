@@ -1,6 +1,6 @@
 -- One row per run, ablation, head and threshold: the share of neurons that hardly change.
--- Section 4.2.1 ("roughly 60 %"): over the head's top rows (by direct_effect), the mean share of the
--- last MLP layer's neurons whose |change in direct effect| is below threshold times the head's
+-- Section 4.2.1 ("roughly 60 %"): over the head's top rows (by direct_effect), the mean share of
+-- the last MLP layer's neurons whose |change in direct effect| is below threshold times the head's
 -- |direct effect|. The paper names no threshold; here are 0.0001, 0.001, 0.01 and 0.1.
 with
 

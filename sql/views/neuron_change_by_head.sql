@@ -1,9 +1,9 @@
 -- One row per run, ablation and head: what the repair of the last MLP layer is the rest of.
 -- Section 4.2.1 and appendix C, over the head's top rows (by direct_effect). positive_to_net is how
 -- many times the neurons that repair outweigh what is left: the ratio of the means, and the median
--- of the rows' ratios, which the authors report. quietest_60_percent is the smallest share of
--- the summed |change| that six tenths of the neurons, consecutive in order of repair, have: "roughly
--- 60 % of the neurons have negligible changes" (less than 0.15 for Llama-7B).
+-- of the rows' ratios, which the authors report. quietest_60_percent is the smallest share of the
+-- summed |change| that six tenths of the neurons, consecutive in order of repair, have: "roughly 60
+-- % of the neurons have negligible changes" (less than 0.15 for Llama-7B).
 with
 
 curves as (

@@ -1,4 +1,4 @@
--- One row per run, ablation, head, neuron rank and threshold: how often the Nth neuron repairs more.
+-- One row per run, ablation, head, neuron rank and threshold: how often the Nth neuron repairs.
 -- Fig. 8 (section 4.2): x is neuron_rank, N = 1 to 50; y is share, the share of the head's top rows
 -- (by direct_effect) in which its Nth most repairing neuron of the last MLP layer changes by more
 -- than threshold (0.5, 0.1, 0.05, 0.02, 0.01) of the head's direct effect. The authors' code has

@@ -17,6 +17,7 @@ The values of the sampled heads are compared: a fast wrong answer is none.
 import argparse
 import statistics
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -28,6 +29,7 @@ from selfrepair_assets.measurement.models import LoadedModel, load_model
 from selfrepair_assets.measurement.run_spec import Head, RunSpec
 from tests.benchmarks.authors_algorithm import AuthorsAlgorithm
 
+CLOCKS: dict[str, Callable[[], float]] = {"wall": time.perf_counter, "cpu": time.process_time}
 LogitChanges = dict[Head, np.ndarray]  # each [batch pos-1]
 
 
@@ -44,34 +46,39 @@ class Timed:
 
 
 def theirs(
-    timed: Timed, loaded: LoadedModel, tokens: np.ndarray, heads_per_layer: int, round_: int
+    timed: Timed,
+    loaded: LoadedModel,
+    tokens: np.ndarray,
+    heads_per_layer: int,
+    round_: int,
+    clock: str,
 ) -> None:
     """One round of the authors' algorithm over all layers."""
     algorithm = AuthorsAlgorithm(loaded.bridge)
     clean = torch.from_numpy(tokens.astype(np.int64)).to(loaded.device)
-    started = time.perf_counter()
+    started = CLOCKS[clock]()
     algorithm.start(clean, clean.roll(1, 0))
-    seconds = time.perf_counter() - started
+    seconds = CLOCKS[clock]() - started
     for layer in range(loaded.n_layers):
-        started = time.perf_counter()
+        started = CLOCKS[clock]()
         for i in range(heads_per_layer):
             head = Head(layer, (layer + round_ * heads_per_layer + i) % loaded.n_heads)
             timed.logit_changes[head] = algorithm.ablate(head)["logit_change"].cpu().numpy()
-        seconds += (time.perf_counter() - started) / heads_per_layer * loaded.n_heads
+        seconds += (CLOCKS[clock]() - started) / heads_per_layer * loaded.n_heads
     positions = tokens.shape[0] * (tokens.shape[1] - 1)
     timed.rates.append(loaded.n_layers * loaded.n_heads * positions / seconds)
 
 
-def ours(timed: Timed, measurer: Measurer, tokens: np.ndarray) -> None:
+def ours(timed: Timed, measurer: Measurer, tokens: np.ndarray, clock: str) -> None:
     """One round of the engine over all heads."""
     loaded = measurer.loaded
     heads = [
         Head(layer, head) for layer in range(loaded.n_layers) for head in range(loaded.n_heads)
     ]
     partners = np.roll(tokens, 1, axis=0)
-    started = time.perf_counter()
+    started = CLOCKS[clock]()
     results = list(measurer.ablate(tokens, partners, None, heads, ("resample",)))
-    seconds = time.perf_counter() - started
+    seconds = CLOCKS[clock]() - started
     for _, _, heads_of_layer, columns in results:
         timed.logit_changes.update(zip(heads_of_layer, columns["logit_change"], strict=True))
     timed.rates.append(len(heads) * tokens.shape[0] * (tokens.shape[1] - 1) / seconds)
@@ -89,7 +96,7 @@ def relative_errors(measured: LogitChanges, reference: LogitChanges) -> dict[int
 
 
 def compare(
-    loaded: LoadedModel, tokens: np.ndarray, rounds: int, heads_per_layer: int
+    loaded: LoadedModel, tokens: np.ndarray, rounds: int, heads_per_layer: int, clock: str = "wall"
 ) -> tuple[dict[str, Timed], list[str]]:
     """Interleaved rounds of theirs, ours in fp32, ours in bf16; and bf16's precision by layer."""
     n_tokens, length = tokens.size, tokens.shape[1]
@@ -101,9 +108,9 @@ def compare(
     bf16 = Measurer(loaded, spec, layer_precision)
     timed = {"authors": Timed(), "fp32": Timed(), "bf16": Timed()}
     for round_ in range(rounds):
-        theirs(timed["authors"], loaded, tokens, heads_per_layer, round_)
-        ours(timed["fp32"], fp32, tokens)
-        ours(timed["bf16"], bf16, tokens)
+        theirs(timed["authors"], loaded, tokens, heads_per_layer, round_, clock)
+        ours(timed["fp32"], fp32, tokens, clock)
+        ours(timed["bf16"], bf16, tokens, clock)
         rates = ", ".join(f"{name} {way.rates[-1]:,.0f}" for name, way in timed.items())
         print(f"round {round_ + 1} of {rounds}: {rates} head-tokens/s", flush=True)
     return timed, layer_precision
@@ -136,6 +143,12 @@ def main() -> None:
     parser.add_argument("--sequence-length", type=int, default=128)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--heads-per-layer", type=int, default=1, help="of theirs, in each round")
+    parser.add_argument(
+        "--clock",
+        choices=CLOCKS,
+        default="wall",
+        help="cpu: seconds of this process, where others share the machine; use OMP_NUM_THREADS=1",
+    )
     choices = parser.parse_args()
     loaded = load_model(choices.model, device=choices.device)
     tokens = token_sequences(
@@ -147,9 +160,11 @@ def main() -> None:
     print(
         f"{choices.model}: {loaded.n_layers} layers x {loaded.n_heads} heads, {choices.sequences} "
         f"sequences of {choices.sequence_length} tokens, {loaded.device}, "
-        f"{torch.get_num_threads()} threads"
+        f"{torch.get_num_threads()} threads, {choices.clock} time"
     )
-    timed, layer_precision = compare(loaded, tokens, choices.rounds, choices.heads_per_layer)
+    timed, layer_precision = compare(
+        loaded, tokens, choices.rounds, choices.heads_per_layer, choices.clock
+    )
     in_fp32 = [layer for layer, precision in enumerate(layer_precision) if precision == "fp32"]
     print(f"\n{table(timed)}\n\nlayers that the bf16 run measures in fp32: {in_fp32 or 'none'}")
 

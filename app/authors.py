@@ -1,0 +1,38 @@
+"""This run beside the authors' published means, head by head."""
+
+import streamlit as st
+
+from app import detail_charts, show, state, trust_questions, words
+from app.queries import Serving
+
+
+def beside(serving: Serving, run: str) -> None:
+    """A scatter of one quantity and the agreement in all; nothing where the authors have none."""
+    agreement = trust_questions.paper_agreement(serving, run)
+    if agreement.frame.empty:
+        return
+    st.subheader("Beside the authors' published numbers")
+    left, right = st.columns(2)
+    with left.container(border=True, height="stretch"):
+        quantity = state.one_of(
+            "Compare", "compared", list(agreement.frame["quantity"]), shown=words.name
+        )
+        answer = trust_questions.beside_paper(serving, run, quantity)
+        show.chart(
+            f"{words.name(quantity).capitalize()}, this run against the authors'",
+            detail_charts.against(answer.frame, "value", "paper_value", f" {words.name(quantity)}"),
+            answer,
+            key="beside_paper",
+            caption="A dot is a head: means over its top rows under resample ablation. The text "
+            "that was measured may differ.",
+            definitions=show.defined(serving, ["paper_value", "value"], "beside_paper"),
+            framed=False,
+        )
+    with right:
+        show.table(
+            "Agreement over all heads",
+            agreement,
+            serving,
+            key="agreement",
+            relation="paper_correlation",
+        )

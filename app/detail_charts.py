@@ -1,0 +1,245 @@
+"""Figures of components, neurons, self-reinforcement and trust from rows: pure functions."""
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+
+from app import words
+from app.charts import BOTH_DARK, BOTH_LIGHT, COLORS, DEPTH_SCALE, QUIET, largest_of, plain
+
+
+def bars(frame: pd.DataFrame, *, label: str, value: str, x: str) -> go.Figure:
+    """Signed values as horizontal bars, the first row at the top."""
+    rows = frame.iloc[::-1]
+    figure = go.Figure(
+        go.Bar(
+            x=rows[value],
+            y=rows[label].astype(str),
+            orientation="h",
+            marker={"color": [COLORS[2] if v > 0 else COLORS[6] for v in rows[value]]},
+            text=[words.signed(float(v)) for v in rows[value]],
+            textposition="auto",
+            hovertemplate="%{y}: %{text}<extra></extra>",
+        )
+    )
+    figure.add_vline(x=0, line={"color": QUIET, "width": 1})
+    plain(figure, max(240, 24 * len(rows) + 90), x=x)
+    return figure.update_yaxes(type="category")
+
+
+def top_neurons(frame: pd.DataFrame, dark: bool) -> go.Figure:
+    """Fig. 7: clean against ablated direct effect of each token's most repairing neuron."""
+    figure = go.Figure()
+    _diagonal(figure, frame, "direct_effect", "direct_effect_ablated", "y = x: no change")
+    largest = largest_of(frame["mlp_direct_effect"].to_numpy(dtype=float))
+    figure.add_scatter(
+        x=frame["direct_effect"],
+        y=frame["direct_effect_ablated"],
+        mode="markers",
+        showlegend=False,
+        marker={
+            "size": 6,
+            "color": frame["mlp_direct_effect"],
+            "colorscale": BOTH_DARK if dark else BOTH_LIGHT,
+            "cmin": -largest,
+            "cmax": largest,
+            "line": {"width": 0.5, "color": QUIET},
+            "colorbar": {
+                "title": {"text": "MLP's<br>direct effect"},
+                "thickness": 12,
+                "outlinewidth": 0,
+            },
+        },
+        customdata=np.stack([frame[c] for c in ("neuron", "sequence", "position")], axis=-1),
+        hovertemplate=(
+            "neuron %{customdata[0]}<br>clean %{x:.3f}, ablated %{y:.3f}<br>"
+            "sequence %{customdata[1]}, position %{customdata[2]}<extra></extra>"
+        ),
+    )
+    return plain(
+        figure, 440, x="direct effect of the neuron (logits)", y="the same, head ablated (logits)"
+    )
+
+
+def frequency(frame: pd.DataFrame) -> go.Figure:
+    """Fig. 8: share of rows in which the Nth most repairing neuron repairs that much."""
+    figure = go.Figure()
+    thresholds = sorted(frame["threshold"].unique(), reverse=True)
+    for i, threshold in enumerate(thresholds):
+        own = frame[frame["threshold"] == threshold].sort_values("neuron_rank")
+        figure.add_scatter(
+            x=own["neuron_rank"],
+            y=own["share"],
+            mode="lines",
+            name=f"more than {words.share(float(threshold))}",
+            line={"color": COLORS[i % len(COLORS)], "width": 2},
+            hovertemplate="neuron number %{x}: %{y:.1%} of the rows<extra>%{fullData.name}</extra>",
+        )
+    plain(figure, 420, x="N: the Nth most repairing neuron", y="share of the top rows")
+    return figure.update_yaxes(tickformat=".0%", range=[0, 1.02])
+
+
+def cumulative(frame: pd.DataFrame) -> go.Figure:
+    """Fig. 12-15: cumulative share of the absolute change, coloured by the median direct effect."""
+    rows = frame.sort_values("n_neurons")
+    figure = go.Figure()
+    figure.add_scatter(
+        x=rows["n_neurons"],
+        y=rows["cumulative_share"],
+        mode="lines+markers",
+        line={"color": QUIET, "width": 1.5},
+        marker={
+            "size": 7,
+            "color": rows["direct_effect_median"],
+            "colorscale": DEPTH_SCALE,
+            "colorbar": {
+                "title": {"text": "median<br>direct effect"},
+                "thickness": 12,
+                "outlinewidth": 0,
+            },
+        },
+        hovertemplate="first %{x} neurons: %{y:.1%} of the change<extra></extra>",
+    )
+    plain(figure, 420, x="neurons, in order of repair", y="share of the absolute change")
+    return figure.update_yaxes(tickformat=".0%")
+
+
+def among_ten(frame: pd.DataFrame) -> go.Figure:
+    """Section 4.2.2: how often each neuron is among the ten most repairing, most often first."""
+    figure = go.Figure(
+        go.Bar(
+            x=list(range(1, len(frame) + 1)),
+            y=frame["share_among_ten"],
+            marker={"color": COLORS[0], "line": {"width": 0}},
+            customdata=frame["neuron"],
+            hovertemplate="neuron %{customdata}: %{y:.1%} of the rows<extra></extra>",
+        )
+    )
+    plain(figure, 360, x="neurons, most often first", y="share of the kept rows")
+    figure.update_layout(bargap=0.1)
+    return figure.update_yaxes(tickformat=".0%", rangemode="tozero")
+
+
+def reinforcement(frame: pd.DataFrame, scales: list[float]) -> go.Figure:
+    """Fig. 9 and 19: direct effect before and after the head's own output is added."""
+    figure = go.Figure()
+    drawn = frame[frame["scale"].isin(scales)]
+    _diagonal(figure, drawn, "direct_effect", "direct_effect_after", "y = x: no change")
+    for i, scale in enumerate(scales):
+        own = drawn[drawn["scale"] == scale]
+        figure.add_scatter(
+            x=own["direct_effect"],
+            y=own["direct_effect_after"],
+            mode="markers",
+            name=f"output added {words.number(scale)} times",
+            marker={"size": 5, "opacity": 0.6, "color": COLORS[i % len(COLORS)]},
+            hovertemplate="before %{x:.3f}, after %{y:.3f}<extra>%{fullData.name}</extra>",
+        )
+    return plain(figure, 440, x="direct effect before (logits)", y="direct effect after (logits)")
+
+
+def slopes(frame: pd.DataFrame) -> go.Figure:
+    """Section 5.3: each head's gain per time its output is added, with two standard errors."""
+    figure = go.Figure()
+    colors = {"self-repressing": COLORS[6], "neither": "#8a8f98", "self-reinforcing": COLORS[2]}
+    place = {name: i for i, name in enumerate(frame["name"])}
+    for kind, color in colors.items():
+        own = frame[frame["kind"] == kind]
+        figure.add_scatter(
+            x=[place[name] for name in own["name"]],
+            y=own["relative_slope"],
+            error_y={
+                "array": 2 * own["relative_slope_se"],
+                "thickness": 1,
+                "width": 0,
+                "color": QUIET,
+            },
+            mode="markers",
+            name=kind,
+            marker={"size": 7, "color": color},
+            customdata=np.stack([own["layer"], own["head"]], axis=-1) if len(own) else None,
+            hovertemplate=(
+                "<b>L%{customdata[0]}H%{customdata[1]}</b><br>gains %{y:.3f} of its direct effect "
+                "per time<extra>%{fullData.name}</extra>"
+            ),
+        )
+    figure.add_hline(y=0, line={"color": QUIET, "width": 1})
+    plain(figure, 420, x="heads, the most self-repressing first", y="relative slope")
+    return figure.update_xaxes(showticklabels=False)
+
+
+def ranks(frame: pd.DataFrame) -> go.Figure:
+    """Section 5.1: a head's place by direct effect against its place by ablation."""
+    figure = go.Figure()
+    last = len(frame) + 1
+    figure.add_scatter(
+        x=[1, last],
+        y=[1, last],
+        mode="lines",
+        name="the same place",
+        line={"color": QUIET, "dash": "dash"},
+        hoverinfo="skip",
+    )
+    for differ, name, color in (
+        (False, "text alone may explain it", "#8a8f98"),
+        (True, "the ablation misleads", COLORS[6]),
+    ):
+        own = frame[frame["ranks_differ"].fillna(False).astype(bool) == differ]
+        if own.empty:
+            continue
+        figure.add_scatter(
+            x=own["rank_by_direct_effect"],
+            y=own["rank_by_ablation"],
+            mode="markers",
+            name=name,
+            marker={"size": 8, "color": color, "opacity": 0.8},
+            customdata=np.stack(
+                [own[c] for c in ("layer", "head", "rank_difference", "share_hidden")], axis=-1
+            ),
+            hovertemplate=(
+                "<b>L%{customdata[0]:.0f}H%{customdata[1]:.0f}</b><br>%{x} by direct effect, "
+                "%{y} by ablation<br>hidden: %{customdata[3]:.0%}<extra></extra>"
+            ),
+        )
+    return plain(
+        figure,
+        480,
+        x="place by direct effect (1: the largest)",
+        y="place by ablation (1: the logit falls most)",
+    )
+
+
+def against(frame: pd.DataFrame, ours: str, theirs: str, unit: str) -> go.Figure:
+    """The authors' published number of each head (x) beside this run's (y), and the line y = x."""
+    both = pd.concat([frame[ours], frame[theirs]]).dropna()
+    ends = [float(both.min()), float(both.max())] if len(both) else [0.0, 1.0]
+    figure = go.Figure()
+    figure.add_scatter(
+        x=ends, y=ends, mode="lines", name="the same", line={"color": QUIET, "dash": "dash"}
+    )
+    figure.add_scatter(
+        x=frame[theirs],
+        y=frame[ours],
+        mode="markers",
+        name="heads",
+        marker={"size": 8, "color": frame["layer"], "colorscale": DEPTH_SCALE},
+        customdata=np.stack([frame["layer"], frame["head"]], axis=-1),
+        hovertemplate=(
+            "<b>L%{customdata[0]}H%{customdata[1]}</b><br>authors %{x:.3f}<br>"
+            "this run %{y:.3f}<extra></extra>"
+        ),
+    )
+    return plain(figure, 420, x=f"the authors'{unit}", y=f"this run{unit}")
+
+
+def _diagonal(figure: go.Figure, frame: pd.DataFrame, x: str, y: str, name: str) -> None:
+    both = pd.concat([frame[x], frame[y]]).dropna()
+    ends = [float(both.min()), float(both.max())] if len(both) else [0.0, 1.0]
+    figure.add_scatter(
+        x=ends,
+        y=ends,
+        mode="lines",
+        name=name,
+        line={"color": QUIET, "dash": "dash", "width": 1.5},
+        hoverinfo="skip",
+    )

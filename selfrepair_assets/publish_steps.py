@@ -1,0 +1,87 @@
+"""The last steps of a run: check its facts, publish them; see `steps` for what comes before."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
+
+from selfrepair_assets.run_folder import RunFolder
+from selfrepair_assets.steps import run_row
+from warehouse.checks import CheckResult, run_checks
+from warehouse.errors import WarehouseError
+from warehouse.facts import fact_tables
+from warehouse.manifest import read_manifest
+from warehouse.publish import FactsMode, Generation, publish
+from warehouse.sql_files import relations
+
+ROWS_KEPT = 3
+"""Offending rows of a failed check that are kept for whoever asks why nothing is published."""
+
+
+def facts_read(relation: str) -> set[str]:
+    """The fact tables that a relation reads, itself or through macros and views."""
+    known = {found.name: found for found in relations()}
+    todo, names = [relation], set[str]()
+    while todo:
+        name = todo.pop()
+        if name not in names:
+            names.add(name)
+            todo += known[name].upstream
+    return names & set(fact_tables())
+
+
+def check(folder: RunFolder, only: Iterable[str] | None = None) -> list[CheckResult]:
+    """Run the checks (`only` these) over the run's shards; keep the outcome for `publish_run`."""
+    results = run_checks(folder.warehouse, run_row(folder), only)
+    outcomes = {
+        result.name: {
+            "of": _what_it_is_of(folder, result.name),
+            "passed": result.passed,
+            "rows": result.rows[:ROWS_KEPT],
+        }
+        for result in results
+    }
+    folder.note("checks", (folder.noted("checks") or {}) | outcomes)
+    return results
+
+
+def publish_run(
+    folder: RunFolder,
+    facts: FactsMode = "native",
+    keep_shards: bool = True,
+    progress: Callable[[float, str], None] | None = None,
+) -> Generation:
+    """Publish a run whose facts pass every check; those that were not checked yet are checked now.
+
+    Raises:
+        WarehouseError: a check fails; what is served stays as it was.
+    """
+    names = [found.name for found in relations() if found.kind == "check"]
+    noted = folder.noted("checks") or {}
+    unknown = [n for n in names if noted.get(n, {}).get("of") != _what_it_is_of(folder, n)]
+    if unknown:
+        check(folder, unknown)
+        noted = folder.noted("checks") or {}
+    failed = [name for name in names if not noted[name]["passed"]]
+    if failed:
+        where = ", ".join(f"{key} {value}" for key, value in noted[failed[0]]["rows"][0].items())
+        raise WarehouseError(
+            f"'{folder.run_id}' is not published: {len(failed)} check(s) fail, first "
+            f"{failed[0]}, for example at {where}. Look at its shards, or measure it anew "
+            "(--restart)."
+        )
+    if folder.noted("finished") is None:
+        folder.note("finished", {"at": datetime.now(UTC).isoformat()})
+    return publish(folder.warehouse, run_row(folder), facts, keep_shards, progress)
+
+
+def _what_it_is_of(folder: RunFolder, check: str) -> str:
+    """One hash of a check's SQL and of the facts that it reads: its outcome is of no others."""
+    body = next(found.body for found in relations() if found.name == check)
+    manifests = [
+        read_manifest(folder.warehouse, table, folder.run_id) for table in sorted(facts_read(check))
+    ]
+    text = json.dumps([body, manifests], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()

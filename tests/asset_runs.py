@@ -1,0 +1,96 @@
+"""Whole runs of tiny models in this process, for the tests of the assets."""
+
+import random
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import duckdb
+
+from dagster_project.definitions import ASSETS, CHECKS
+from selfrepair_assets.assets.resources import WarehouseResource, models
+from selfrepair_assets.measurement.run_spec import RunSpec
+from warehouse.facts import SORTED_BY, fact_tables
+from warehouse.manifest import measured_tables, shard_files
+from warehouse.paths import Warehouse
+from warehouse.read import open_serving
+
+LENGTH = 16
+SEQUENCES = 12
+FACTS = [
+    *("run_spec", "sequences", "tokens", "direct_effects", "mlp_effects", "head_ablations"),
+    *("component_changes", "neuron_repairs", "neuron_changes", "self_reinforcement"),
+]
+"""What is measured, without the checks and what is published."""
+
+
+def write_text(path: Path, characters: int = 40_000) -> Path:
+    """Words of random letters, the same ones every time."""
+    letters = random.Random(0).choices("abcdefghijklmnop qrstuvwxyz", k=characters)
+    path.write_text("".join(letters))
+    return path
+
+
+def materialize(
+    root: Path,
+    model: Path,
+    instance: dg.DagsterInstance,
+    only: Sequence[str] | None = None,
+    **choices: Any,
+) -> dg.ExecuteInProcessResult:
+    """Measure, check and publish `model` in the warehouse `root`, as `selfrepair run` does."""
+    defaults = {
+        "corpus": str(model.parent / "text.txt"),
+        "tokens": SEQUENCES * LENGTH,
+        "sequence_length": LENGTH,
+        "top_fraction": 0.1,
+    }
+    spec = RunSpec(model=str(model), **(defaults | choices))
+    config = {k: v for k, v in asdict(spec).items() if k not in ("model", "revision")}
+    for name in ("ablations", "reinforcement_scales"):
+        config[name] = list(config[name])
+    asked = {"run_spec": {"config": config}} if only is None or "run_spec" in only else {}
+    instance.add_dynamic_partitions(str(models.name), [spec.run_id])
+    return dg.materialize(
+        [*ASSETS, *CHECKS],
+        selection=None if only is None else dg.AssetSelection.assets(*only).without_checks(),
+        partition_key=spec.run_id,
+        instance=instance,
+        resources={"store": WarehouseResource(root=str(root))},
+        run_config={"ops": asked, "loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+        raise_on_error=False,
+    )
+
+
+def published(root: Path, *tables: str) -> dict[str, list[tuple[Any, ...]]]:
+    """The rows of some published tables (all facts, and `runs`), in order."""
+    with open_serving(Warehouse(root)) as connection:
+        return {
+            table: connection.execute(f"select * from {table} order by all").fetchall()
+            for table in tables or (*fact_tables(), "runs")
+        }
+
+
+def measured(root: Path, model: Path) -> dict[str, dict[str, Any]]:
+    """The columns of each table of a run that need not be published, ordered by its keys."""
+    warehouse, found = Warehouse(root), {}
+    with duckdb.connect() as connection:
+        for table in measured_tables(warehouse, str(model)):
+            files = [str(path) for path in shard_files(warehouse, table, str(model))]
+            columns = connection.execute("describe from read_parquet(?)", [files]).fetchall()
+            keys = [name for name, *_ in columns if name in SORTED_BY]
+            found[table] = connection.execute(
+                f"select * from read_parquet(?) order by {', '.join(keys)}", [files]
+            ).fetchnumpy()
+    return found
+
+
+def materializations(result: dg.ExecuteInProcessResult) -> dict[str, Any]:
+    """Per asset, what its materialization said of it."""
+    return {
+        event.asset_key.to_user_string(): event.step_materialization_data.materialization.metadata
+        for event in result.all_events
+        if event.event_type_value == "ASSET_MATERIALIZATION" and event.asset_key
+    }

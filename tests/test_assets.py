@@ -1,0 +1,386 @@
+"""The Dagster assets: a model is materialized from its name to its views, twice, and disturbed."""
+
+import json
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from selfrepair_assets import ablation_steps, publish_steps, steps
+from selfrepair_assets.run_folder import RunFolder
+from tests.asset_runs import (
+    FACTS,
+    LENGTH,
+    SEQUENCES,
+    materializations,
+    materialize,
+    measured,
+    published,
+    write_text,
+)
+from tests.families import save
+from warehouse.errors import WarehouseError
+from warehouse.facts import fact_tables, shard_fingerprint, shard_path
+from warehouse.manifest import shard_files, write_manifest
+from warehouse.paths import Warehouse
+from warehouse.read import current_generation, open_serving
+from warehouse.sql_files import lineage, relations
+
+ABLATIONS = ("resample", "mean", "zero")
+POSITIONS = LENGTH - 1
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two tiny models and a text."""
+    folder = tmp_path_factory.mktemp("models")
+    for name in ("gpt2", "gpt_neox"):
+        save(name, folder / name)
+    write_text(folder / "text.txt")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def instance() -> Iterator[dg.DagsterInstance]:
+    with dg.DagsterInstance.ephemeral() as instance:
+        yield instance
+
+
+@dataclass
+class Twice:
+    """One model, materialized twice in a warehouse: what Dagster and the tables said each time."""
+
+    root: Path
+    model: Path
+    results: list[dg.ExecuteInProcessResult]
+    tables: list[dict[str, list[tuple[Any, ...]]]]
+    inodes: list[dict[str, int]]
+
+
+@pytest.fixture(scope="module")
+def twice(
+    folder: Path, tmp_path_factory: pytest.TempPathFactory, instance: dg.DagsterInstance
+) -> Twice:
+    """A sequential model under all ablations, one sequence at a time, in four shards."""
+    made = Twice(tmp_path_factory.mktemp("twice"), folder / "gpt2", [], [], [])
+    for _ in range(2):
+        result = materialize(
+            made.root, made.model, instance, ablations=ABLATIONS, batch_size=1, shard_sequences=3
+        )
+        assert result.success
+        made.results.append(result)
+        made.tables.append(published(made.root))
+        shards = sorted((made.root / "facts").rglob("*.parquet"))
+        made.inodes.append({str(path): path.stat().st_ino for path in shards})
+    return made
+
+
+def test_the_same_rows_twice(twice: Twice) -> None:
+    first, second = twice.tables
+    assert set(first) == {*fact_tables(), "runs"}
+    for table in first:
+        assert first[table] == second[table], table
+        assert first[table], f"{table} is empty"
+    assert len(first["tokens"]) == SEQUENCES * POSITIONS
+    assert len(first["head_ablations"]) == 3 * 12 * SEQUENCES * POSITIONS
+    assert twice.inodes[0] == twice.inodes[1], "a finished shard was written again"
+    assert current_generation(Warehouse(twice.root)) == 2
+
+
+def test_every_asset_says_what_it_is(twice: Twice, instance: dg.DagsterInstance) -> None:
+    from dagster_project.definitions import defs
+
+    said = materializations(twice.results[0])
+    graph = defs.resolve_asset_graph()
+    assert set(said) == {key.to_user_string() for key in graph.get_all_asset_keys()}
+    with open_serving(Warehouse(twice.root)) as connection:
+        for key in graph.get_all_asset_keys():
+            name, node = key.to_user_string(), graph.get(key)
+            description = (node.description or "").strip()
+            assert description.startswith("One r"), f"{name}: {description[:50]!r}"
+            assert node.group_name in ("run", "clean_run", "ablations", "published", "views")
+            assert node.kinds, name
+            if name == "run_spec":
+                continue
+            metadata = dict(node.metadata) | said[name]
+            columns = metadata.get("dagster/column_schema")
+            assert columns is not None, f"{name} has no column schema"
+            schema = getattr(columns, "schema", columns)
+            served = [row[0] for row in connection.execute(f"describe {name}").fetchall()]
+            assert [column.name for column in schema.columns] == served, name
+            assert all(column.description for column in schema.columns), name
+            counted = connection.execute(f"select count(*) from {name}").fetchone()
+            assert counted is not None
+            assert said[name]["dagster/row_count"].value == counted[0], name
+
+
+def test_pictures_are_pictures(twice: Twice) -> None:
+    said = materializations(twice.results[0])
+    for name in ("direct_effects", "head_ablations"):
+        assert "data:image/png;base64," in said[name]["picture"].value
+    assert "| layer |" in said["tokens"]["first_rows"].value.replace("sequence", "layer")
+
+
+def test_views_have_the_lineage_of_their_sql() -> None:
+    from dagster_project.definitions import defs
+
+    graph = defs.resolve_asset_graph()
+    known = {found.name: found for found in relations()}
+    assets = {key.to_user_string() for key in graph.get_all_asset_keys()}
+
+    def read(name: str) -> set[str]:
+        direct = set(lineage(name))
+        macros = {n for n in direct if known[n].kind == "macro"}
+        return (direct - macros).union(*(read(macro) for macro in macros))
+
+    shown = [found.name for found in relations() if found.kind in ("stored", "view")]
+    for name in shown:
+        parents = {k.to_user_string() for k in graph.get(dg.AssetKey(name)).parent_keys}
+        assert parents == (read(name) & assets) | {"runs"}, name
+    assert {"head_ablations", "top_rows"} & read("top_by_direct_effect")
+
+
+def test_all_checks_are_made_and_green(twice: Twice) -> None:
+    checks = {found.name for found in relations() if found.kind == "check"}
+    for result in twice.results:
+        made = result.get_asset_check_evaluations()
+        assert {one.check_name for one in made} == checks
+        assert all(one.passed for one in made)
+        order = [e.step_key for e in result.all_events if e.event_type_value == "STEP_SUCCESS"]
+        assert max(order.index("checks"), order.index("checks_of_closer_looks")) < order.index(
+            "runs"
+        )
+    # Publishing did not have to check again what the asset checks had seen.
+    folder = RunFolder(Warehouse(twice.root), str(twice.model))
+    noted = folder.noted("checks")
+    assert noted is not None
+    assert set(noted) == checks
+
+
+def test_every_check_waits_for_the_facts_that_it_reads() -> None:
+    from dagster_project.definitions import defs
+
+    graph = defs.resolve_asset_graph()
+    for found in relations():
+        if found.kind != "check":
+            continue
+        [key] = [k for k in graph.asset_check_keys if k.name == found.name]
+        waits = {key.asset_key} | {
+            dep.asset_key for dep in graph.get_check_spec(key).additional_deps
+        }
+        before = waits.union(*(graph.get_ancestor_asset_keys(k) for k in waits))
+        names = {k.to_user_string() for k in before}
+        for tables in (steps.CLEAN_TABLES, ablation_steps.ABLATION_TABLES):  # each is one step
+            names |= set(tables) if names & set(tables) else set()
+        assert publish_steps.facts_read(found.name) <= names, found.name
+        assert graph.get_check_spec(key).blocking
+
+
+def test_details_sum_to_the_facts(twice: Twice) -> None:
+    with open_serving(Warehouse(twice.root)) as connection:
+        n_kept = 12 * int(0.1 * SEQUENCES * POSITIONS)
+        counted, worst_heads, worst_mlps = connection.execute(
+            """
+            select
+                count(*),
+                max(abs(list_sum(head_changes) - self_repair_from_heads)),
+                max(abs(list_sum(mlp_changes) - self_repair_from_mlps))
+            from component_changes
+            join head_ablations using (run_id, ablation, layer, head, sequence, position)
+            """
+        ).fetchone() or (0, 1, 1)
+        assert counted == 3 * n_kept
+        assert worst_heads < 1e-5
+        assert worst_mlps < 1e-5
+        neurons, worst, clean = connection.execute(
+            """
+            select
+                count(*),
+                max(abs(
+                    list_sum(direct_effects_ablated) - list_sum(direct_effects)
+                    - self_repair_from_last_mlp
+                )),
+                max(len(direct_effects))
+            from neuron_changes
+            join head_ablations using (run_id, ablation, layer, head, sequence, position)
+            """
+        ).fetchone() or (0, 1, 0)
+        assert neurons >= 3 * 4 * (n_kept // 12)
+        assert worst < 1e-5
+        assert clean == 128
+        net, repaired = connection.execute(
+            """
+            select max(abs(net_change - self_repair_from_last_mlp)), count(*)
+            from neuron_repairs
+            join head_ablations using (run_id, ablation, layer, head, sequence, position)
+            """
+        ).fetchone() or (1, 0)
+        assert net < 1e-5
+        assert repaired == 3 * n_kept
+
+
+def altered(root: Path, model: Path, by: float) -> dict[str, int]:
+    """Change one value of one shard, footer and manifest as they were; returns where."""
+    warehouse = Warehouse(root)
+    files = shard_files(warehouse, "head_ablations", str(model))
+    path = files[1]
+    fingerprint = shard_fingerprint(path)
+    table = pq.read_table(path)
+    column = table["logit_change"].to_numpy().copy()
+    row = len(column) // 2
+    column[row] += by
+    index = table.column_names.index("logit_change")
+    changed = table.set_column(index, table.schema.field(index), [column])
+    with pq.ParquetWriter(path, changed.schema) as writer:
+        writer.add_key_value_metadata({"spec_fingerprint": fingerprint or ""})
+        writer.write_table(changed)
+    assert shard_fingerprint(path) == fingerprint
+    write_manifest(warehouse, "head_ablations", str(model), fingerprint or "", files)
+    return {name: table[name][row].as_py() for name in ("layer", "head", "sequence", "position")}
+
+
+def test_an_altered_value_stops_publishing(
+    twice: Twice, tmp_path: Path, instance: dg.DagsterInstance
+) -> None:
+    root = tmp_path / "warehouse"
+    shutil.copytree(twice.root, root, symlinks=True)
+    where = altered(root, twice.model, 0.01)
+    result = materialize(
+        root, twice.model, instance, ablations=ABLATIONS, batch_size=1, shard_sequences=3
+    )
+    assert not result.success
+    failed = [one for one in result.get_asset_check_evaluations() if not one.passed]
+    assert [one.check_name for one in failed] == ["decomposition_identity"]
+    assert failed[0].blocking
+    assert failed[0].metadata["offending_rows"].value == 1
+    shown = str(failed[0].metadata["first_offending_rows"].value).splitlines()
+    row = dict(zip(shown[0].split(" | "), shown[2].split(" | "), strict=True))
+    assert {k: int(row[k]) for k in where} == where
+    done = {e.step_key for e in result.all_events if e.event_type_value == "STEP_SUCCESS"}
+    assert not done & {"runs", "views"}
+    assert current_generation(Warehouse(root)) == 2
+    place = ", ".join(f"{name} {value}" for name, value in where.items())
+    with pytest.raises(WarehouseError, match=f"decomposition_identity, .* {place}, "):
+        publish_steps.publish_run(RunFolder(Warehouse(root), str(twice.model)))
+    assert current_generation(Warehouse(root)) == 2
+
+
+def test_batches_and_shards_do_not_change_the_values(
+    twice: Twice, tmp_path: Path, instance: dg.DagsterInstance
+) -> None:
+    expected = measured(twice.root, twice.model)
+    for batch, shard in ((3, 5), (None, None)):
+        root = tmp_path / f"batch-{batch}"
+        result = materialize(
+            root,
+            twice.model,
+            instance,
+            FACTS,
+            ablations=ABLATIONS,
+            batch_size=batch,
+            shard_sequences=shard,
+        )
+        assert result.success
+        found = measured(root, twice.model)
+        assert set(found) == set(expected)
+        for table, columns in expected.items():
+            for name, values in columns.items():
+                same(found[table][name], values, f"{table}.{name}, batch {batch}")
+
+
+def same(found: Any, expected: Any, where: str) -> None:
+    """Equal, or equal to 1e-5 where they are floats; lists row by row."""
+    assert len(found) == len(expected), where
+    if expected.dtype == object and len(expected) and not isinstance(expected[0], str):
+        assert [len(row) for row in found] == [len(row) for row in expected], where
+        found, expected = np.concatenate(found), np.concatenate(expected)
+    if expected.dtype.kind == "f":
+        worst = np.abs(found - expected).max(initial=0)
+        assert worst <= 1e-5, f"{where}: {worst}"
+    else:
+        assert (found == expected).all(), where
+
+
+def test_some_heads_of_a_parallel_model(
+    folder: Path, tmp_path: Path, instance: dg.DagsterInstance
+) -> None:
+    model = folder / "gpt_neox"
+    result = materialize(
+        tmp_path, model, instance, ablations=("mean", "zero"), layers="1:", heads="L1H0,L2H3"
+    )
+    assert result.success
+    assert all(one.passed for one in result.get_asset_check_evaluations())
+    with open_serving(Warehouse(tmp_path)) as connection:
+        assert connection.execute(
+            "select layer, head, count(*) from head_ablations group by all order by all"
+        ).fetchall() == [(1, 0, 2 * SEQUENCES * POSITIONS), (2, 3, 2 * SEQUENCES * POSITIONS)]
+        assert connection.execute("select heads, parallel_attention from runs").fetchall() == [
+            (["L1H0", "L2H3"], True)
+        ]
+        # Of every head the clean run is there; nothing is downstream of a parallel last layer.
+        assert connection.execute(
+            "select count(distinct (layer, head)) from direct_effects"
+        ).fetchall() == [(12,)]
+        assert connection.execute(
+            """
+            select max(abs(self_repair_from_heads)), max(abs(self_repair_from_mlps))
+            from head_ablations
+            where layer = 2
+            """
+        ).fetchall() == [(0, 0)]
+        assert connection.execute("select count(*) from head_summary").fetchall() == [(4,)]
+
+
+def test_a_mistake_ends_the_run_without_retry_and_without_traces(
+    folder: Path, tmp_path: Path, instance: dg.DagsterInstance
+) -> None:
+    root = tmp_path / "warehouse"
+    result = materialize(root, folder / "gpt2", instance, heads="L9H9")
+    assert not result.success
+    [failure] = [e for e in result.all_events if e.event_type_value == "STEP_FAILURE"]
+    assert failure.step_key == "run_spec"
+    assert "There is no head L9H9" in str(failure.step_failure_data.user_failure_data)
+    assert not root.exists()
+
+
+def test_what_a_killed_removal_leaves_is_not_measured_on(
+    twice: Twice, folder: Path, tmp_path: Path
+) -> None:
+    root = tmp_path / "warehouse"
+    shutil.copytree(twice.root, root, symlinks=True)
+    run = RunFolder(Warehouse(root), str(twice.model))
+    spec = run.spec
+    (run.path / "spec.json").unlink()  # removed first; killed then
+    steps.start(RunFolder(Warehouse(root), spec.run_id), steps.prepare(spec))
+    again = RunFolder(Warehouse(root), spec.run_id)
+    assert again.exists
+    assert not again.has_top_rows
+    assert again.noted("precision") is None
+    assert not shard_path(Warehouse(root), "head_ablations", spec.run_id, 0, 3).exists()
+
+
+def test_definitions_pools_and_settings(tmp_path: Path) -> None:
+    from dagster_project.definitions import defs
+    from dagster_project.instance import dagster_home
+
+    dg.Definitions.validate_loadable(defs)
+    graph = defs.resolve_asset_graph()
+    pools = {key.to_user_string(): graph.get(key).pools for key in graph.get_all_asset_keys()}
+    for name in ("tokens", "head_ablations", "neuron_changes", "self_reinforcement"):
+        assert pools[name] == {"gpu"}, name
+    assert pools["runs"] == {"publish"}
+    home = dagster_home(Warehouse(tmp_path / "warehouse"))
+    with dg.DagsterInstance.from_config(str(home)) as instance:
+        assert not instance.telemetry_enabled
+        settings = instance.get_concurrency_config()
+        assert settings.pool_config.default_pool_limit == 1
+        assert instance.run_monitoring_enabled
+        monitoring = json.loads(json.dumps(instance.get_settings("run_monitoring")))
+        assert monitoring["free_slots_after_run_end_seconds"] <= 60
+    assert not list(home.glob("*.tmp-*"))

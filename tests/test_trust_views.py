@@ -1,0 +1,129 @@
+"""Can a head's ablation be trusted: literal heads, ranks and shares worked out by hand."""
+
+from typing import Any
+
+import pytest
+
+from tests.literal_facts import answer, warehouse_of
+
+PLACES = [(0, 0), (0, 1), (1, 0), (1, 1)]
+
+
+def head(
+    number: int, effects: list[float], changes: list[float], **rest: Any
+) -> list[dict[str, Any]]:
+    """One head's rows at four positions of two sequences, ablated to a direct effect of 0."""
+    return [
+        {
+            "head": number,
+            "sequence": s,
+            "position": p,
+            "direct_effect": e,
+            "logit_change": c,
+            **rest,
+        }
+        for (s, p), e, c in zip(PLACES, effects, changes, strict=True)
+    ]
+
+
+def test_ranks_by_direct_effect_and_by_ablation() -> None:
+    # Head 0 has the larger direct effect, 4; three quarters of it are hidden, so that ablation puts
+    # it behind head 1. Nothing varies: all bounds are the ranks themselves.
+    connection = warehouse_of(
+        head(0, [4.0] * 4, [-1.0] * 4)
+        + head(1, [2.0] * 4, [-2.0] * 4)
+        + head(2, [1.0] * 4, [0.5] * 4)
+    )
+    found = answer(connection, "from ablation_trust where row_set = 'all' order by head")
+    assert [row["rank_by_direct_effect"] for row in found] == [1, 2, 3]
+    assert [row["rank_by_ablation"] for row in found] == [2, 1, 3]
+    assert [row["rank_difference"] for row in found] == [1, -1, 0]
+    assert [row["ranks_differ"] for row in found] == [True, True, False]
+    assert [row["share_hidden"] for row in found] == [0.75, 0.0, 1.5]
+    assert [row["n_rows"] for row in found] == [4, 4, 4]
+    (run,) = answer(connection, "from ablation_trust_by_run where row_set = 'all'")
+    assert run["n_heads"] == 3
+    assert run["rank_correlation"] == pytest.approx(0.5)
+    assert run["mean_rank_difference"] == pytest.approx(2 / 3)
+    assert run["share_ranks_differ"] == pytest.approx(2 / 3)
+    assert run["share_hidden_median"] == 0.75
+
+
+def test_what_is_left_with_the_norm_frozen() -> None:
+    # Of head 0's repair of 3 the MLP layers have 1 and LayerNorm 2: with the norm frozen the logit
+    # falls by 3, a quarter is hidden, and the ranks agree.
+    connection = warehouse_of(
+        head(0, [4.0] * 4, [-1.0] * 4, self_repair_from_mlps=1.0) + head(1, [2.0] * 4, [-2.0] * 4)
+    )
+    first, second = answer(connection, "from ablation_trust where row_set = 'all' order by head")
+    assert first["logit_change_frozen"] == -3
+    assert first["share_hidden_frozen"] == 0.25
+    assert (first["rank_by_ablation"], first["rank_by_ablation_frozen"]) == (2, 1)
+    assert (first["rank_difference"], first["rank_difference_frozen"]) == (1, 0)
+    assert second["logit_change_frozen"] == -2
+
+
+def test_heads_whose_difference_is_within_the_noise_may_change_places() -> None:
+    # Direct effects 1, 3 | 5, 7 (mean 4, error 2) and 3 | 3: one error of the difference apart.
+    connection = warehouse_of(
+        head(0, [1.0, 3, 5, 7], [-1.0, -3, -5, -7])
+        + head(1, [3.0] * 4, [-3.5] * 4)
+        + head(2, [20.0] * 4, [-20.0] * 4)
+    )
+    found = answer(connection, "from ablation_trust where row_set = 'all' order by head")
+    assert [row["rank_by_direct_effect"] for row in found] == [2, 3, 1]
+    assert [
+        (row["rank_by_direct_effect_low"], row["rank_by_direct_effect_high"]) for row in found
+    ] == [(2, 3), (2, 3), (1, 1)]
+    assert [(row["rank_by_ablation_low"], row["rank_by_ablation_high"]) for row in found] == [
+        (2, 3),
+        (2, 3),
+        (1, 1),
+    ]
+    assert not any(row["ranks_differ"] for row in found)
+
+
+def test_the_hidden_share_is_a_ratio_of_means_with_its_own_error() -> None:
+    # Lost 2, 2 | 2, 2; hidden 2, 2 | 0, 0: a half. Residuals 2 and -2 of a total loss of 8:
+    # sqrt(2 * (4 + 4)) / 8 = 1/2.
+    connection = warehouse_of(head(0, [2.0] * 4, [0.0, 0.0, -2.0, -2.0]))
+    (row,) = answer(connection, "from ablation_trust where row_set = 'all'")
+    assert row["share_hidden"] == 0.5
+    assert row["share_hidden_se"] == pytest.approx(0.5)
+    # Lost 4 | 1, half of each hidden: no error, though the loss varies.
+    connection = warehouse_of(head(0, [4.0, 4, 1, 1], [-2.0, -2, -0.5, -0.5]))
+    (row,) = answer(connection, "from ablation_trust where row_set = 'all'")
+    assert (row["share_hidden"], row["share_hidden_se"]) == (0.5, pytest.approx(0, abs=1e-9))
+
+
+def test_ablations_side_by_side() -> None:
+    rows = head(0, [4.0] * 4, [-1.0] * 4) + head(1, [2.0] * 4, [-2.0] * 4)
+    rows += head(0, [4.0] * 4, [-4.0] * 4, ablation="zero")
+    rows += head(1, [2.0] * 4, [-2.0] * 4, ablation="zero")
+    connection = warehouse_of(rows)
+    found = answer(
+        connection, "from ablation_trust_by_ablation where row_set = 'all' order by head"
+    )
+    assert [row["rank_by_ablation_resample"] for row in found] == [2, 1]
+    assert [row["rank_by_ablation_zero"] for row in found] == [1, 2]
+    assert [row["rank_by_ablation_mean"] for row in found] == [None, None]
+    assert [row["rank_spread"] for row in found] == [1, 1]
+    assert [row["share_hidden_resample"] for row in found] == [0.75, 0]
+    assert [row["share_hidden_zero"] for row in found] == [0, 0]
+    assert found[0]["logit_change_zero"] == -4
+
+
+def test_the_top_rows_are_ranked_apart() -> None:
+    # Of the upper half of its rows head 1 has the larger direct effect, of all rows head 0.
+    connection = warehouse_of(
+        head(0, [3.0] * 4, [-3.0] * 4) + head(1, [5.0, 0, 5, 0], [-5.0, 0, -5, 0])
+    )
+    ranks = connection.execute(
+        "select row_set, head, rank_by_direct_effect, n_rows from ablation_trust order by all"
+    ).fetchall()
+    assert ranks == [
+        ("all", 0, 1, 4),
+        ("all", 1, 2, 4),
+        ("top_by_direct_effect", 0, 2, 2),
+        ("top_by_direct_effect", 1, 1, 2),
+    ]
