@@ -5,11 +5,11 @@ MODEL := smollm2-135m-instruct
 TOKENS ?= 2048
 export SELFREPAIR_WAREHOUSE ?= warehouse/data
 
-.PHONY: help install demo test lint dagster app sql clean
+.PHONY: help install demo test test-browser lint dagster app sql clean
 
 help:
 	@echo "make demo      install, measure $(MODEL) on embedded text, publish, show the result"
-	@echo "make test      run all tests"
+	@echo "make test      run all tests but those in a browser (make test-browser, with chromium)"
 	@echo "make dagster   the Dagster UI: add a model as a partition and materialize it"
 	@echo "make app       the Streamlit app: browse figures, heads and tokens"
 	@echo "make sql       a DuckDB prompt over what is published"
@@ -31,7 +31,11 @@ demo: install
 	$(BIN)/selfrepair run $(MODEL) --tokens $(TOKENS)
 
 test: install
-	$(BIN)/python -m pytest -q
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile --ignore=tests/browser
+
+test-browser: install
+	@command -v chromium >/dev/null || { echo "the browser tests drive chromium: install it first"; exit 1; }
+	$(BIN)/python -m pytest -q tests/browser
 
 lint: install
 	$(BIN)/ruff check .

@@ -36,9 +36,12 @@ ZONE = "rgba(128,128,128,0.13)"
 
 def plain(figure: go.Figure, height: int = 420, *, x: str = "", y: str = "") -> go.Figure:
     """The layout that all charts share."""
+    named = [trace for trace in figure.data if trace.showlegend is not False and trace.name]
+    has_legend = len(named) > 1
     figure.update_layout(
         height=height,
-        margin={"l": 10, "r": 10, "t": 30, "b": 10},
+        # Plotly's tools are above the legend, which is above what is drawn.
+        margin={"l": 10, "r": 10, "t": 64 if has_legend else 34, "b": 10},
         hovermode="closest",
         legend={
             "orientation": "h",
@@ -194,9 +197,12 @@ def heat_map(
         ),
     )
     plain(figure, map_height(len(cells.index)), x="head", y="layer")
-    step = max(1, len(cells.index) // 12)
-    figure.update_yaxes(dtick=step, showgrid=False)
-    figure.update_xaxes(dtick=max(1, len(cells.columns) // 16), showgrid=False)
+    for axes, names in ((figure.update_yaxes, cells.index), (figure.update_xaxes, cells.columns)):
+        axes(
+            dtick=max(1, len(names) // 14),
+            showgrid=False,
+            range=[min(names) - 0.5, max(names) + 0.5] if len(names) else None,
+        )
     return figure
 
 
@@ -262,7 +268,7 @@ def zone(figure: go.Figure, x: "pd.Series[float]", y: "pd.Series[float]") -> Non
             fillcolor=ZONE,
             line={"width": 0},
             hoverinfo="skip",
-            name="self-repaired: between y = −x and the x-axis",
+            name="self-repaired",
             showlegend=end == high,
         )
     figure.add_scatter(
@@ -270,7 +276,7 @@ def zone(figure: go.Figure, x: "pd.Series[float]", y: "pd.Series[float]") -> Non
         y=[-max(low, -far), -min(high, far)],
         mode="lines",
         line={"color": QUIET, "dash": "dash", "width": 1.5},
-        name="y = −x: no self-repair",
+        name="y = −x, no self-repair",
         hoverinfo="skip",
     )
     figure.add_hline(y=0, line={"color": QUIET, "width": 1})

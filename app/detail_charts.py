@@ -18,12 +18,16 @@ def bars(frame: pd.DataFrame, *, label: str, value: str, x: str) -> go.Figure:
             orientation="h",
             marker={"color": [COLORS[2] if v > 0 else COLORS[6] for v in rows[value]]},
             text=[words.signed(float(v)) for v in rows[value]],
-            textposition="auto",
+            textposition="outside",
+            cliponaxis=False,
             hovertemplate="%{y}: %{text}<extra></extra>",
         )
     )
     figure.add_vline(x=0, line={"color": QUIET, "width": 1})
     plain(figure, max(240, 24 * len(rows) + 90), x=x)
+    # Room for the numbers beside the longest bars.
+    ends = [1.3 * min(0.0, float(rows[value].min())), 1.3 * max(0.0, float(rows[value].max()))]
+    figure.update_xaxes(range=[ends[0] - 0.12 * ends[1], ends[1] - 0.12 * ends[0]])
     return figure.update_yaxes(type="category")
 
 

@@ -106,7 +106,7 @@ def listed(serving: Serving, run: str, ablation: str, layer: int, head: int) -> 
 def _instance(row: Any, text: pd.DataFrame, quantity: str, largest: float) -> None:
     """One instance: its numbers, its text, and the button that opens it."""
     with st.container(border=True):
-        left, right = st.columns([8, 1], vertical_alignment="center")
+        left, right = st.columns([6, 1], vertical_alignment="center")
         kinds = [word for word in ("overcorrected", "broken") if getattr(row, word)]
         left.markdown(
             f"direct effect **{words.signed(row.direct_effect)}** · "
@@ -119,7 +119,7 @@ def _instance(row: Any, text: pd.DataFrame, quantity: str, largest: float) -> No
             + f" :gray[sequence {row.sequence}, position {row.position}]"
         )
         right.button(
-            "Open",
+            "Open token",
             key=f"open:{row.sequence}:{row.position}",
             on_click=state.choose,
             args=("instance", f"{row.sequence}:{row.position}"),

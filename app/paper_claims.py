@@ -39,3 +39,24 @@ PAPER = {
     "section 5.3": "Some heads repress themselves, some reinforce themselves (section 5.3).",
     "who repairs whom": "Not in the paper.",
 }
+
+# The model and head that a figure of one head is about; the model without its organisation.
+HEADS = {
+    "4": ("pythia-160m", "L11H2"),
+    "7": ("pythia-160m", "L10H11"),
+    "7, histogram": ("pythia-160m", "L10H11"),
+    "9": ("gpt2-medium", "L21H1"),
+    "12": ("llama-7b", "L30H8"),
+    "13": ("gpt2", "L9H11"),
+    "14": ("pythia-160m", "L7H8"),
+    "15": ("pythia-410m", "L17H4"),
+    "17": ("gpt2", "L11H10"),
+    "18": ("gpt2", "L11H3"),
+}
+
+
+def head_of(figure: str, run: str) -> str | None:
+    """The paper's own head for a figure, where the run is of the paper's model."""
+    model, head = HEADS.get(figure, ("", ""))
+    name = run.partition("@")[0].rpartition("/")[2].lower()
+    return head if model and name == model else None

@@ -44,8 +44,8 @@ def chart(
     definitions: str = "",
     clickable: bool = False,
     framed: bool = True,
-) -> dict[str, Any] | None:
-    """A framed chart with its SQL and data; the clicked mark, with its customdata, if any.
+) -> list[Any] | None:
+    """A framed chart with its SQL and data; the customdata of the mark that was clicked, if any.
 
     framed: False where the caller has a frame around the chart and what it is chosen with.
     """
@@ -67,7 +67,17 @@ def chart(
             st.caption(caption)
         behind(answer, key)
     points = event["selection"]["points"] if event else []
-    return dict(points[0]) if points else None
+    return _data_of(points[0]) if points else None
+
+
+def _data_of(point: dict[str, Any]) -> list[Any] | None:
+    """A selected mark's customdata; what was an array comes back as {"0": ..., "1": ...}."""
+    data = point.get("customdata")
+    if isinstance(data, dict):
+        return [data[key] for key in sorted(data, key=int)]
+    if isinstance(data, list | tuple):
+        return list(data)
+    return None if data is None else [data]
 
 
 def table(

@@ -19,6 +19,8 @@ NAMES = {
     "mlps_fraction_clipped": "MLPs fraction (clipped)",
     "share_layernorm_ratio_above_one": "share with LayerNorm ratio above 1",
     "n_rows": "rows",
+    "n_layers": "layers",
+    "n_heads": "heads",
     "n_tokens": "tokens",
     "n_sequences": "sequences",
     "d_mlp": "neurons per MLP layer",
@@ -88,8 +90,8 @@ def share(value: float | None) -> str:
     """0.3412 -> "34 %", 0.0123 -> "1.2 %"."""
     if value is None or math.isnan(value):
         return "–"
-    text = f"{100 * value:.{0 if value >= 0.1 else 1}f}".removesuffix(".0")
-    return f"{text} %"
+    text = f"{100 * value:,.{0 if abs(value) >= 0.1 else 1}f}".removesuffix(".0")
+    return f"{text} %".replace("-", "−")
 
 
 def count(value: int) -> str:

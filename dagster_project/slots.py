@@ -23,16 +23,22 @@ def tags_of_this_process() -> dict[str, str]:
 
 
 def free_slots_of_dead_runs(instance: dg.DagsterInstance) -> list[str]:
-    """End the command line's runs of this machine whose process is gone; returns their ids."""
+    """Free the slots of runs that are over or whose process is gone; returns the runs' ids.
+
+    A run of another machine or of the web UI that is not over is left alone.
+    """
     unfinished = [dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.STARTING]
     here = dg.RunsFilter(statuses=unfinished, tags={HOST: socket.gethostname()})
-    ended = []
     for run in instance.get_runs(here):
         pid, _, _ = run.tags[PROCESS].partition("@")
         if _process(int(pid)) != run.tags[PROCESS]:
             instance.report_run_failed(run, "its process is gone")
-            instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
-            ended.append(run.run_id)
+    ended = []
+    for run_id in _holders(instance):
+        held = instance.get_run_by_id(run_id)
+        if held is None or held.is_finished:
+            instance.event_log_storage.free_concurrency_slots_for_run(run_id)
+            ended.append(run_id)
     return ended
 
 
@@ -42,6 +48,13 @@ def warn_if_busy(instance: dg.DagsterInstance, tell: Callable[[str], None]) -> N
         holders = instance.event_log_storage.get_concurrency_info(pool).active_run_ids
         if holders:
             tell(f"waiting for run {', '.join(sorted(holders))}, which holds the pool '{pool}' …")
+
+
+def _holders(instance: dg.DagsterInstance) -> list[str]:
+    """The runs that hold a slot, were given one that they did not take yet, or await one."""
+    pools = [instance.event_log_storage.get_concurrency_info(pool) for pool in POOLS]
+    claimed = {slot.run_id for pool in pools for slot in pool.claimed_slots}
+    return sorted(claimed | {step.run_id for pool in pools for step in pool.pending_steps})
 
 
 def _process(pid: int) -> str:

@@ -29,6 +29,7 @@ class Work:
     _told: float = field(default_factory=time.monotonic)
     _here: int = 0
     _closed: bool = False
+    _step: str = ""
     _bar: tqdm | None = None  # type: ignore[type-arg]
 
     def __post_init__(self) -> None:
@@ -63,8 +64,9 @@ class Work:
         self.add(round(share * self.total) - self.done)
         if self._bar is not None:
             self._bar.set_postfix_str(step)
-        elif self.tell is not None:
+        elif self.tell is not None and step != self._step:
             self.tell(f"{self.title}: {share:.0%}, {step}")
+        self._step = step
 
     def line(self) -> str:
         """Such as `head ablations: 34 % of 550,000 head-tokens, 2,310/s, 2:37 left`."""

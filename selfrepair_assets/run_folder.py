@@ -32,8 +32,8 @@ from warehouse.manifest import remove_facts
 from warehouse.paths import Warehouse, written_whole
 
 PLACE = ("layer", "head", "sequence", "position")
-ROWS_PER_SHARD = 1_000_000
-"""Rows of `head_ablations` that a shard aims at: some 20 MB, and minutes of work to lose."""
+ROWS_PER_SHARD = 250_000
+"""Rows of `head_ablations` that a shard aims at: some 5 MB, and minutes of work to lose."""
 LEAST_SHARDS = 8
 """A small run is cut at least so often, so that an interruption loses an eighth of it at most."""
 

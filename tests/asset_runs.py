@@ -8,12 +8,14 @@ from typing import Any
 
 import dagster as dg
 import duckdb
+import numpy as np
+import pyarrow.parquet as pq
 
 from dagster_project.definitions import ASSETS, CHECKS
 from selfrepair_assets.assets.resources import WarehouseResource, models
 from selfrepair_assets.measurement.run_spec import RunSpec
-from warehouse.facts import SORTED_BY, fact_tables
-from warehouse.manifest import measured_tables, shard_files
+from warehouse.facts import SORTED_BY, fact_tables, shard_fingerprint
+from warehouse.manifest import measured_tables, shard_files, write_manifest
 from warehouse.paths import Warehouse
 from warehouse.read import open_serving
 
@@ -41,7 +43,7 @@ def materialize(
     **choices: Any,
 ) -> dg.ExecuteInProcessResult:
     """Measure, check and publish `model` in the warehouse `root`, as `selfrepair run` does."""
-    defaults = {
+    defaults: dict[str, Any] = {
         "corpus": str(model.parent / "text.txt"),
         "tokens": SEQUENCES * LENGTH,
         "sequence_length": LENGTH,
@@ -94,3 +96,36 @@ def materializations(result: dg.ExecuteInProcessResult) -> dict[str, Any]:
         for event in result.all_events
         if event.event_type_value == "ASSET_MATERIALIZATION" and event.asset_key
     }
+
+
+def same(found: Any, expected: Any, where: str) -> None:
+    """Equal, or equal to 1e-5 where they are floats; lists row by row."""
+    assert len(found) == len(expected), where
+    if expected.dtype == object and len(expected) and not isinstance(expected[0], str):
+        assert [len(row) for row in found] == [len(row) for row in expected], where
+        found, expected = np.concatenate(found), np.concatenate(expected)
+    if expected.dtype.kind == "f":
+        worst = np.abs(found - expected).max(initial=0)
+        assert worst <= 1e-5, f"{where}: {worst}"
+    else:
+        assert (found == expected).all(), where
+
+
+def altered(root: Path, model: Path, by: float) -> dict[str, int]:
+    """Change one value of one shard, footer and manifest as they were; returns where."""
+    warehouse = Warehouse(root)
+    files = shard_files(warehouse, "head_ablations", str(model))
+    path = files[1]
+    fingerprint = shard_fingerprint(path)
+    table = pq.read_table(path)
+    column = table["logit_change"].to_numpy().copy()
+    row = len(column) // 2
+    column[row] += by
+    index = table.column_names.index("logit_change")
+    changed = table.set_column(index, table.schema.field(index), [column])
+    with pq.ParquetWriter(path, changed.schema) as writer:
+        writer.add_key_value_metadata({"spec_fingerprint": fingerprint or ""})
+        writer.write_table(changed)
+    assert shard_fingerprint(path) == fingerprint
+    write_manifest(warehouse, "head_ablations", str(model), fingerprint or "", files)
+    return {name: table[name][row].as_py() for name in ("layer", "head", "sequence", "position")}

@@ -104,7 +104,7 @@ def test_filtering_the_tokens_finds_what_is_asked_for(
 
 def test_a_token_is_opened_and_closed(one: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     test = sound(page(one, "head", monkeypatch))
-    opener = next(button for button in test.button if button.label == "Open")
+    opener = next(button for button in test.button if button.label == "Open token")
     test = sound(opener.click().run())
     assert "What happened to the logit" in said(test)
     assert test.query_params["instance"]

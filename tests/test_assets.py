@@ -1,6 +1,5 @@
 """The Dagster assets: a model is materialized from its name to its views, twice, and disturbed."""
 
-import json
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -8,29 +7,29 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
-import numpy as np
-import pyarrow.parquet as pq
 import pytest
 
-from selfrepair_assets import ablation_steps, publish_steps, steps
+from dagster_project.cli.summary import print_summary
+from selfrepair_assets import publish_steps, steps
 from selfrepair_assets.run_folder import RunFolder
 from tests.asset_runs import (
     FACTS,
     LENGTH,
     SEQUENCES,
+    altered,
     materializations,
     materialize,
     measured,
     published,
+    same,
     write_text,
 )
 from tests.families import save
 from warehouse.errors import WarehouseError
-from warehouse.facts import fact_tables, shard_fingerprint, shard_path
-from warehouse.manifest import shard_files, write_manifest
+from warehouse.facts import fact_tables, shard_path
 from warehouse.paths import Warehouse
 from warehouse.read import current_generation, open_serving
-from warehouse.sql_files import lineage, relations
+from warehouse.sql_files import relations
 
 ABLATIONS = ("resample", "mean", "zero")
 POSITIONS = LENGTH - 1
@@ -127,25 +126,6 @@ def test_pictures_are_pictures(twice: Twice) -> None:
     assert "| layer |" in said["tokens"]["first_rows"].value.replace("sequence", "layer")
 
 
-def test_views_have_the_lineage_of_their_sql() -> None:
-    from dagster_project.definitions import defs
-
-    graph = defs.resolve_asset_graph()
-    known = {found.name: found for found in relations()}
-    assets = {key.to_user_string() for key in graph.get_all_asset_keys()}
-
-    def read(name: str) -> set[str]:
-        direct = set(lineage(name))
-        macros = {n for n in direct if known[n].kind == "macro"}
-        return (direct - macros).union(*(read(macro) for macro in macros))
-
-    shown = [found.name for found in relations() if found.kind in ("stored", "view")]
-    for name in shown:
-        parents = {k.to_user_string() for k in graph.get(dg.AssetKey(name)).parent_keys}
-        assert parents == (read(name) & assets) | {"runs"}, name
-    assert {"head_ablations", "top_rows"} & read("top_by_direct_effect")
-
-
 def test_all_checks_are_made_and_green(twice: Twice) -> None:
     checks = {found.name for found in relations() if found.kind == "check"}
     for result in twice.results:
@@ -161,25 +141,6 @@ def test_all_checks_are_made_and_green(twice: Twice) -> None:
     noted = folder.noted("checks")
     assert noted is not None
     assert set(noted) == checks
-
-
-def test_every_check_waits_for_the_facts_that_it_reads() -> None:
-    from dagster_project.definitions import defs
-
-    graph = defs.resolve_asset_graph()
-    for found in relations():
-        if found.kind != "check":
-            continue
-        [key] = [k for k in graph.asset_check_keys if k.name == found.name]
-        waits = {key.asset_key} | {
-            dep.asset_key for dep in graph.get_check_spec(key).additional_deps
-        }
-        before = waits.union(*(graph.get_ancestor_asset_keys(k) for k in waits))
-        names = {k.to_user_string() for k in before}
-        for tables in (steps.CLEAN_TABLES, ablation_steps.ABLATION_TABLES):  # each is one step
-            names |= set(tables) if names & set(tables) else set()
-        assert publish_steps.facts_read(found.name) <= names, found.name
-        assert graph.get_check_spec(key).blocking
 
 
 def test_details_sum_to_the_facts(twice: Twice) -> None:
@@ -223,26 +184,6 @@ def test_details_sum_to_the_facts(twice: Twice) -> None:
         ).fetchone() or (1, 0)
         assert net < 1e-5
         assert repaired == 3 * n_kept
-
-
-def altered(root: Path, model: Path, by: float) -> dict[str, int]:
-    """Change one value of one shard, footer and manifest as they were; returns where."""
-    warehouse = Warehouse(root)
-    files = shard_files(warehouse, "head_ablations", str(model))
-    path = files[1]
-    fingerprint = shard_fingerprint(path)
-    table = pq.read_table(path)
-    column = table["logit_change"].to_numpy().copy()
-    row = len(column) // 2
-    column[row] += by
-    index = table.column_names.index("logit_change")
-    changed = table.set_column(index, table.schema.field(index), [column])
-    with pq.ParquetWriter(path, changed.schema) as writer:
-        writer.add_key_value_metadata({"spec_fingerprint": fingerprint or ""})
-        writer.write_table(changed)
-    assert shard_fingerprint(path) == fingerprint
-    write_manifest(warehouse, "head_ablations", str(model), fingerprint or "", files)
-    return {name: table[name][row].as_py() for name in ("layer", "head", "sequence", "position")}
 
 
 def test_an_altered_value_stops_publishing(
@@ -294,25 +235,21 @@ def test_batches_and_shards_do_not_change_the_values(
                 same(found[table][name], values, f"{table}.{name}, batch {batch}")
 
 
-def same(found: Any, expected: Any, where: str) -> None:
-    """Equal, or equal to 1e-5 where they are floats; lists row by row."""
-    assert len(found) == len(expected), where
-    if expected.dtype == object and len(expected) and not isinstance(expected[0], str):
-        assert [len(row) for row in found] == [len(row) for row in expected], where
-        found, expected = np.concatenate(found), np.concatenate(expected)
-    if expected.dtype.kind == "f":
-        worst = np.abs(found - expected).max(initial=0)
-        assert worst <= 1e-5, f"{where}: {worst}"
-    else:
-        assert (found == expected).all(), where
-
-
 def test_some_heads_of_a_parallel_model(
-    folder: Path, tmp_path: Path, instance: dg.DagsterInstance
+    folder: Path,
+    tmp_path: Path,
+    instance: dg.DagsterInstance,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     model = folder / "gpt_neox"
     result = materialize(
-        tmp_path, model, instance, ablations=("mean", "zero"), layers="1:", heads="L1H0,L2H3"
+        tmp_path,
+        model,
+        instance,
+        ablations=("mean", "zero"),
+        layers="1:",
+        heads="L1H0,L2H3",
+        top_fraction=0.006,
     )
     assert result.success
     assert all(one.passed for one in result.get_asset_check_evaluations())
@@ -335,6 +272,11 @@ def test_some_heads_of_a_parallel_model(
             """
         ).fetchall() == [(0, 0)]
         assert connection.execute("select count(*) from head_summary").fetchall() == [(4,)]
+    capsys.readouterr()
+    print_summary(Warehouse(tmp_path), str(model), 1.0)
+    said = capsys.readouterr().out
+    assert "top 0.6 % tokens" in said
+    assert "±     -" in said, "one row a head has no standard error"
 
 
 def test_a_mistake_ends_the_run_without_retry_and_without_traces(
@@ -363,24 +305,3 @@ def test_what_a_killed_removal_leaves_is_not_measured_on(
     assert not again.has_top_rows
     assert again.noted("precision") is None
     assert not shard_path(Warehouse(root), "head_ablations", spec.run_id, 0, 3).exists()
-
-
-def test_definitions_pools_and_settings(tmp_path: Path) -> None:
-    from dagster_project.definitions import defs
-    from dagster_project.instance import dagster_home
-
-    dg.Definitions.validate_loadable(defs)
-    graph = defs.resolve_asset_graph()
-    pools = {key.to_user_string(): graph.get(key).pools for key in graph.get_all_asset_keys()}
-    for name in ("tokens", "head_ablations", "neuron_changes", "self_reinforcement"):
-        assert pools[name] == {"gpu"}, name
-    assert pools["runs"] == {"publish"}
-    home = dagster_home(Warehouse(tmp_path / "warehouse"))
-    with dg.DagsterInstance.from_config(str(home)) as instance:
-        assert not instance.telemetry_enabled
-        settings = instance.get_concurrency_config()
-        assert settings.pool_config.default_pool_limit == 1
-        assert instance.run_monitoring_enabled
-        monitoring = json.loads(json.dumps(instance.get_settings("run_monitoring")))
-        assert monitoring["free_slots_after_run_end_seconds"] <= 60
-    assert not list(home.glob("*.tmp-*"))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from selfrepair_assets.measurement import measure
+from selfrepair_assets.measurement import engine
 from selfrepair_assets.measurement.folded_model import UnknownArchitectureError
 from selfrepair_assets.measurement.measure import EngineMismatchError, Measurer
 from selfrepair_assets.measurement.run_spec import ABLATIONS, Head
@@ -30,7 +30,7 @@ def only_hooked(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*args: object, **kwargs: object) -> None:
         raise UnknownArchitectureError("in this test")
 
-    monkeypatch.setattr(measure, "fold", refuse)
+    monkeypatch.setattr(engine, "fold", refuse)
 
 
 @pytest.mark.parametrize("name", PERTURBATION)

@@ -107,3 +107,16 @@ def test_the_data_would_show_an_error_that_ignores_sequences(
     sequence, value = values_of(connection, "self_repair", 0, "layernorm_ratio")
     independent = value.std(ddof=1) / np.sqrt(len(value))
     assert clustered(sequence, value) > 2 * independent
+
+
+def test_errors_of_the_hidden_share(connection: duckdb.DuckDBPyConnection) -> None:
+    """A ratio of two means over the same sequences: its error knows that both move together."""
+    random = np.random.default_rng(2)
+    weight = random.multinomial(N_SEQUENCES, np.full(N_SEQUENCES, 1 / N_SEQUENCES), size=4000)
+    for row in answer(connection, "from ablation_trust where row_set = 'all'"):
+        sequence, hidden = values_of(connection, "self_repair", row["head"], "self_repair")
+        _, lost = values_of(connection, "self_repair", row["head"], "direct_effect")
+        hidden, lost = (np.bincount(sequence, value, N_SEQUENCES) for value in (hidden, lost))
+        assert row["share_hidden"] == pytest.approx(hidden.sum() / lost.sum(), rel=1e-6)
+        drawn = ((weight @ hidden) / (weight @ lost)).std(ddof=1)
+        assert row["share_hidden_se"] == pytest.approx(drawn, rel=0.15)

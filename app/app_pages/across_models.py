@@ -69,10 +69,10 @@ def page() -> None:
         definitions=show.defined(serving, [quantity, f"layer_{quantity}", "depth"], view),
         clickable=True,
     )
-    data = clicked.get("customdata") if clicked else None
-    if isinstance(data, (list, tuple)) and len(data) == 4:
+    if clicked and len(clicked) == 4:  # a head; a line's mark says less
+        run, layer, head = clicked[:3]
         state.open_page(
-            "head", run=str(data[0]), ablation=ablation, head=words.head(data[1], data[2])
+            "head", run=str(run), ablation=ablation, head=words.head(int(layer), int(head))
         )
 
 

@@ -47,8 +47,8 @@ def scatter(serving: Serving, run: str, ablation: str, layer: int, head: int) ->
         definitions=show.defined(serving, ["direct_effect", "logit_change", "self_repair"]),
         clickable=True,
     )
-    if clicked and clicked.get("customdata"):
-        sequence, position = (int(n) for n in clicked["customdata"][:2])
+    if clicked:
+        sequence, position = (int(n) for n in clicked[:2])
         state.choose("view", "Tokens")
         state.choose("instance", f"{sequence}:{position}")
         st.rerun()

@@ -41,8 +41,8 @@ def scatter(serving: Serving, run: str, ablation: str) -> None:
         clickable=True,
         framed=False,
     )
-    if clicked and clicked.get("customdata"):
-        layer, head = (int(number) for number in clicked["customdata"][:2])
+    if clicked:
+        layer, head = (int(number) for number in clicked[:2])
         open_head(run, ablation, layer, head)
 
 
@@ -78,8 +78,8 @@ def heat_map(serving: Serving, run: str, ablation: str) -> None:
         clickable=True,
         framed=False,
     )
-    if clicked and clicked.get("customdata"):
-        layer, head = (int(number) for number in clicked["customdata"][:2])
+    if clicked:
+        layer, head = (int(number) for number in clicked[:2])
         open_head(run, ablation, layer, head)
 
 

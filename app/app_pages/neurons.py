@@ -102,8 +102,8 @@ def chosen_head(serving: Serving, run: str, ablation: str, layer: int, head: int
             ),
             clickable=True,
         )
-        if clicked and clicked.get("customdata"):
-            state.choose("neuron", str(int(clicked["customdata"][0])))
+        if clicked:
+            state.choose("neuron", str(int(clicked[0])))
         bins = detail_questions.of_head(
             serving, "top_repairing_neuron_histogram", run, ablation, layer, head
         )
@@ -133,9 +133,8 @@ def chosen_head(serving: Serving, run: str, ablation: str, layer: int, head: int
             definitions=show.defined(serving, ["share_among_ten"], "neuron_frequency"),
             clickable=True,
         )
-        if clicked and clicked.get("customdata") is not None:
-            data = clicked["customdata"]
-            state.choose("neuron", str(int(data[0] if isinstance(data, list) else data)))
+        if clicked:
+            state.choose("neuron", str(int(clicked[0])))
         one_neuron(serving, run, ablation, layer, head, [int(n) for n in often.frame["neuron"]])
 
 

@@ -5,7 +5,7 @@ import streamlit as st
 
 from app import authors, figures, frame, queries, questions, show, state, words
 from app.figures import Look
-from app.paper_claims import PAPER
+from app.paper_claims import PAPER, head_of
 
 
 def title_of(row: pd.Series) -> str:
@@ -32,7 +32,10 @@ def page() -> None:
         return figures.heads_of(serving, number, run, ablation)
 
     run, ablation, layer, head = frame.picked(
-        serving, with_head=number in figures.OF_ONE_HEAD, heads=heads
+        serving,
+        with_head=number in figures.OF_ONE_HEAD,
+        heads=heads,
+        rather=lambda run, ablation: [head_of(number, run) or ""],
     )
     told = known.loc[number]
     if number not in figures.DRAWN_BY:

@@ -45,8 +45,8 @@ def page() -> None:
         definitions=show.defined(serving, ["relative_slope", "kind"], "self_reinforcing_heads"),
         clickable=True,
     )
-    if clicked and clicked.get("customdata"):
-        picked = words.head(*(int(n) for n in clicked["customdata"][:2]))
+    if clicked:
+        picked = words.head(*(int(n) for n in clicked[:2]))
         if picked != chosen and picked != st.session_state.get("slope_clicked"):
             st.session_state["slope_clicked"] = picked
             state.choose("reinforced", picked)

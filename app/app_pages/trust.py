@@ -57,8 +57,8 @@ def page() -> None:
             ),
             clickable=True,
         )
-        if clicked and clicked.get("customdata"):
-            layer, head = (int(n) for n in clicked["customdata"][:2])
+        if clicked:
+            layer, head = (int(n) for n in clicked[:2])
             state.open_page("head", run=run, ablation=ablation, head=words.head(layer, head))
     with right:
         show.table(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import traceback
@@ -181,6 +182,18 @@ def publish(root: str, run_id: str | None, facts: Any, drop_shards: bool) -> Non
     from dagster_project.cli.status import publish_runs
 
     publish_runs(Warehouse(root), run_id, facts, keep_shards=not drop_shards)
+
+
+@cli.command()
+@click.argument("run_id", metavar="MODEL")
+@click.option("--output", default="report.html", show_default=True, type=click.Path(dir_okay=False))
+@WAREHOUSE
+def report(root: str, run_id: str, output: str) -> None:
+    """Write every figure of MODEL's run into one self-contained HTML file."""
+    logging.disable(logging.WARNING)  # Streamlit warns that its own server is not there
+    from app.report import write_report
+
+    click.echo(f"{write_report(Warehouse(root), run_id, output)} is written")
 
 
 @cli.command()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import time
 from dataclasses import asdict
@@ -10,14 +11,15 @@ from typing import Any
 import click
 
 from dagster_project.cli.summary import print_summary
-from dagster_project.instance import dagster_home
 from dagster_project.slots import free_slots_of_dead_runs, tags_of_this_process, warn_if_busy
 from selfrepair_assets import steps
 from selfrepair_assets.measurement.errors import InputError
 from selfrepair_assets.measurement.run_spec import RunSpec
 from selfrepair_assets.run_folder import RunFolder
-from warehouse.errors import WarehouseError
+from warehouse.errors import ADVICE, WarehouseError
 from warehouse.paths import Warehouse
+
+DISK_IS_FULL = ("No space left on device", "database or disk is full")
 
 
 def run_model(warehouse: Warehouse, spec: RunSpec, *, restart: bool = False) -> None:
@@ -26,6 +28,8 @@ def run_model(warehouse: Warehouse, spec: RunSpec, *, restart: bool = False) -> 
     Raises:
         InputError, WarehouseError: before anything is written, where that can be known.
     """
+    from dagster_project.instance import dagster_home
+
     _quiet()
     began = time.monotonic()
     folder = RunFolder(warehouse, spec.run_id)
@@ -34,6 +38,7 @@ def run_model(warehouse: Warehouse, spec: RunSpec, *, restart: bool = False) -> 
     if folder.exists and not restart:
         folder.refuse_other(spec, prepared.tokens)
     steps.refuse_full_disk(folder, prepared)
+    dagster_home(warehouse)
     loaded = prepared.loaded
     heads = len(spec.chosen_heads(loaded.n_layers, loaded.n_heads))
     click.echo(
@@ -50,12 +55,13 @@ def _materialize(warehouse: Warehouse, spec: RunSpec, restart: bool) -> None:
     import dagster as dg
 
     from dagster_project.definitions import ASSETS, CHECKS
+    from dagster_project.instance import instance_of_command_line
     from selfrepair_assets.assets.resources import WarehouseResource, models
 
     config = {k: v for k, v in asdict(spec).items() if k not in ("model", "revision")}
     lists = {name: list(getattr(spec, name)) for name in ("ablations", "reinforcement_scales")}
     config |= {**lists, "restart": restart}
-    with dg.DagsterInstance.from_config(str(dagster_home(warehouse))) as instance:
+    with instance_of_command_line(warehouse) as instance:
         free_slots_of_dead_runs(instance)
         warn_if_busy(instance, lambda line: click.echo(line, err=True))
         is_new = not instance.has_dynamic_partition(str(models.name), spec.run_id)
@@ -72,6 +78,8 @@ def _materialize(warehouse: Warehouse, spec: RunSpec, restart: bool) -> None:
                     "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
                 },
             )
+        except dg.DagsterExecutionInterruptedError:
+            raise KeyboardInterrupt from None
         except Exception as error:
             if is_new and not RunFolder(warehouse, spec.run_id).exists:
                 instance.delete_dynamic_partition(str(models.name), spec.run_id)
@@ -84,6 +92,8 @@ def _users_mistake(error: BaseException) -> Exception | None:
     while cause is not None:
         if isinstance(cause, InputError | WarehouseError):
             return cause
+        if any(words in str(cause) for words in DISK_IS_FULL):  # of Dagster's history, too
+            return WarehouseError(ADVICE[errno.ENOSPC])
         cause = cause.__cause__ or cause.__context__
     return None
 

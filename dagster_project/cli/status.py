@@ -18,8 +18,7 @@ from warehouse.read import current_generation, open_serving
 def print_status(warehouse: Warehouse) -> None:
     """The published runs, and those that are started and not finished."""
     generation = current_generation(warehouse) if warehouse.root.is_dir() else None
-    if warehouse.root.exists() and not warehouse.root.is_dir():
-        raise WarehouseError(f"{warehouse.root} is a file, not a warehouse's folder")
+    _refuse_a_file(warehouse)
     if generation is None:
         click.echo(f"Nothing is published in {warehouse.root}. Start with: make demo")
     else:
@@ -61,6 +60,7 @@ def publish_runs(
     warehouse: Warehouse, run_id: str | None, facts: FactsMode, *, keep_shards: bool
 ) -> None:
     """Check and publish one run, or every run whose shards are all there."""
+    _refuse_a_file(warehouse)
     folders = [RunFolder(warehouse, run_id)] if run_id else RunFolder.all_in(warehouse)
     if not folders:
         raise InputError(
@@ -80,16 +80,20 @@ def publish_runs(
 
 def delete_run(warehouse: Warehouse, run_id: str, *, ask: bool) -> None:
     """Remove a run from the served file and from disk, and its partition from Dagster."""
+    _refuse_a_file(warehouse)
     if ask:
         click.confirm(f"Remove '{run_id}' from {warehouse.root} for good?", abort=True)
     publish.delete(warehouse, run_id)
     if (warehouse.root / "dagster").is_dir():
-        import dagster as dg
-
-        from dagster_project.instance import dagster_home
+        from dagster_project.instance import instance_of_command_line
         from selfrepair_assets.assets.resources import models
 
-        with dg.DagsterInstance.from_config(str(dagster_home(warehouse))) as instance:
+        with instance_of_command_line(warehouse) as instance:
             if instance.has_dynamic_partition(str(models.name), run_id):
                 instance.delete_dynamic_partition(str(models.name), run_id)
     click.echo(f"{run_id} is removed")
+
+
+def _refuse_a_file(warehouse: Warehouse) -> None:
+    if any(path.is_file() for path in (warehouse.root, *warehouse.root.parents)):
+        raise WarehouseError(f"{warehouse.root} is a file, or below one, not a warehouse's folder")

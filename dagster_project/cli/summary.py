@@ -41,7 +41,7 @@ def _print_layers(connection: duckdb.DuckDBPyConnection, run_id: str) -> None:
     assert share is not None
     click.echo(
         "\nSelf-repair of a head, in logits: "
-        f"layer means over each head's top {share[0]:.0%} tokens"
+        f"layer means over each head's top {100 * share[0]:g} % tokens"
     )
     longest = max((abs(row[4]) for row in rows if row[4] is not None), default=1.0) or 1.0
     for ablation in dict.fromkeys(row[0] for row in rows):
@@ -52,11 +52,12 @@ def _print_layers(connection: duckdb.DuckDBPyConnection, run_id: str) -> None:
         for _, layer, _, direct, repair, heads, mlps, norm, clipped in (
             row for row in rows if row[0] == ablation
         ):
-            bar = "█" * round(BAR * abs(repair) / longest)
-            colour = "green" if repair > 0 else "red"
+            bar = "█" * round(BAR * abs(repair or 0.0) / longest)
+            colour = "green" if (repair or 0.0) > 0 else "red"
             click.echo(
-                f"{layer:>5} {direct:>10.3f} {repair:>7.3f} {heads:>6.3f} {mlps:>7.3f} "
-                f"{norm:>9.3f} {clipped:>9.0%}  " + click.style(bar, fg=colour)
+                f"{layer:>5} {_number(direct, 10)} {_number(repair, 7)} {_number(heads, 6)} "
+                f"{_number(mlps, 7)} {_number(norm, 9)} {_number(clipped, 9, '.0%')}  "
+                + click.style(bar, fg=colour)
             )
     click.echo(
         "* of the direct effect, per token cut to 0..100 %, then averaged (the paper: ~30 %)"
@@ -78,9 +79,14 @@ def _print_heads(connection: duckdb.DuckDBPyConnection, run_id: str) -> None:
     click.echo("\nMost repaired heads  direct effect  logit change   self-repair   repaired")
     for ablation, head, direct, change, repair, error, share in rows:
         click.echo(
-            f"{head:8} {ablation:10} {direct:>14.3f} {change:>13.3f} "
-            f"{repair:>8.3f} ± {error:.3f} {share:>8.0%}"
+            f"{head:8} {ablation:10} {_number(direct, 14)} {_number(change, 13)} "
+            f"{_number(repair, 8)} ± {_number(error, 5)} {_number(share, 8, '.0%')}"
         )
+
+
+def _number(value: float | None, width: int, digits: str = ".3f") -> str:
+    """A number, or a dash where there were too few tokens for one."""
+    return ("-" if value is None else format(value, digits)).rjust(width)
 
 
 def _shown(path: object) -> str:

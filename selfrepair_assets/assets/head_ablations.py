@@ -16,7 +16,12 @@ from selfrepair_assets.assets.metadata import (
     row_count,
     table_schema,
 )
-from selfrepair_assets.assets.resources import WarehouseResource, mistakes_are_not_retried, models
+from selfrepair_assets.assets.resources import (
+    WarehouseResource,
+    hiccups_are_retried,
+    mistakes_are_not_retried,
+    models,
+)
 from selfrepair_assets.assets.run_spec import preview_of
 from selfrepair_assets.run_folder import Shard
 from warehouse.manifest import shard_files
@@ -49,7 +54,7 @@ def plan_shards(
         yield dg.DynamicOutput([shard.start, shard.stop], mapping_key=str(shard).replace("-", "_"))
 
 
-@dg.op(pool="gpu", retry_policy=dg.RetryPolicy(max_retries=2, delay=5))
+@dg.op(pool="gpu")
 def measure_shard(
     context: dg.OpExecutionContext, store: WarehouseResource, shard: list[int]
 ) -> int:
@@ -59,7 +64,7 @@ def measure_shard(
     total = ablation_steps.head_tokens(folder, folder.shards)
     already = ablation_steps.head_tokens(folder, done)
     work = store.work(context, TITLE, "head-tokens", total, already)
-    with mistakes_are_not_retried():
+    with hiccups_are_retried():
         ablation_steps.measure_ablation_shard(folder, this, work.add)
     context.log_event(
         dg.AssetObservation(

@@ -59,3 +59,18 @@ def mistakes_are_not_retried() -> Any:
         yield
     except (InputError, WarehouseError) as error:
         raise dg.Failure(description=str(error), allow_retries=False) from error
+
+
+@contextmanager
+def hiccups_are_retried(times: int = 2, seconds: int = 5) -> Any:
+    """What is no user's mistake may be gone the next time: the step is tried again.
+
+    Not with `dg.RetryPolicy`: that one also takes up again a step whose run was cancelled.
+    """
+    try:
+        with mistakes_are_not_retried():
+            yield
+    except dg.Failure:
+        raise
+    except Exception as error:  # a cancelled run is none: DagsterExecutionInterruptedError
+        raise dg.RetryRequested(max_retries=times, seconds_to_wait=seconds) from error

@@ -14,6 +14,9 @@ import torch
 from selfrepair_assets.measurement.errors import InputError
 from selfrepair_assets.measurement.quiet import quiet
 
+TOLERANCE = 1e-3
+"""Largest difference of a logit that is rounding, as a share of the largest logit."""
+
 
 def architecture_of(model: str, folder: Path) -> str:
     """The architecture's name, if it is one that can be measured; reads the configuration only."""
@@ -73,6 +76,8 @@ class _CheckedLoader:
 
     def __init__(self, model: str) -> None:
         self.model = model
+        self.logits = torch.empty(0)
+        """What transformers itself answers to a few tokens, before anything is wrapped."""
 
     def from_pretrained(self, path: str, **kwargs: Any) -> Any:
         from transformers import AutoModelForCausalLM
@@ -105,7 +110,19 @@ class _CheckedLoader:
                     f"The weights of '{self.model}' have NaN or infinite numbers, first in {name}. "
                     "Copy or download them again, or choose another checkpoint."
                 )
+        self.logits = sample_logits(loaded.eval(), loaded.config)
         return loaded
+
+
+def sample_logits(model: Any, config: Any) -> torch.Tensor:
+    """The logits of a few tokens, centred over the vocabulary: [batch=1 pos d_vocab]."""
+    text = config.get_text_config()
+    n_ctx = getattr(text, "max_position_embeddings", None) or 8
+    tokens = torch.arange(min(8, n_ctx), device=next(model.parameters()).device)[None]
+    with torch.no_grad():
+        answer = model(tokens % text.vocab_size)
+    logits = answer if isinstance(answer, torch.Tensor) else answer.logits
+    return (logits - logits.mean(-1, keepdim=True)).cpu()
 
 
 def boot(model: str, architecture: str, folder: Path, tokenizer: Any, device: torch.device) -> Any:
@@ -116,6 +133,7 @@ def boot(model: str, architecture: str, folder: Path, tokenizer: Any, device: to
     """
     from transformer_lens.model_bridge import TransformerBridge
 
+    loader = _CheckedLoader(model)
     try:
         with quiet():
             bridge = TransformerBridge.boot_transformers(
@@ -123,7 +141,7 @@ def boot(model: str, architecture: str, folder: Path, tokenizer: Any, device: to
                 dtype=torch.float32,
                 device=device,
                 tokenizer=copy.deepcopy(tokenizer),
-                model_class=_CheckedLoader(model),
+                model_class=loader,
             )
     except InputError:
         raise
@@ -137,6 +155,18 @@ def boot(model: str, architecture: str, folder: Path, tokenizer: Any, device: to
             f"TransformerLens cannot load '{model}' ({architecture}): {_first_line(error)} "
             "Choose another model."
         ) from error
+    if not hasattr(bridge, "ln_final") or not hasattr(bridge, "unembed"):
+        raise InputError(
+            f"'{model}' ({architecture}) has no final norm before its unembedding, by whose scale "
+            "direct effects are defined. Choose another model."
+        )
+    logits = sample_logits(bridge, bridge.original_model.config)
+    if not (logits - loader.logits).abs().max() <= TOLERANCE * loader.logits.abs().max():
+        raise InputError(
+            f"TransformerLens computes other logits for '{model}' ({architecture}) than "
+            "transformers does: a setting of its configuration is not supported. "
+            "Choose another model."
+        )
     for layer, block in enumerate(getattr(bridge, "blocks", ())):
         if not hasattr(block, "attn") or not bridge.cfg.n_heads:
             raise InputError(

@@ -56,6 +56,12 @@ class HookedModel:
                     f"Layer {layer} of '{loaded.name}' ({loaded.architecture}) shows no W_O: the "
                     "output of a single head cannot be told apart. Choose another model."
                 )
+            b_V = getattr(block.attn, "b_V", None)
+            if isinstance(b_V, Tensor) and not loaded.folded and b_V.abs().max() > 0:
+                raise InputError(
+                    f"'{loaded.name}' ({loaded.architecture}) has value biases that "
+                    "TransformerLens cannot fold: a head's direct effect would count them. Choose another model."
+                )
             self.W_O.append(W_O.detach().float().reshape(loaded.n_heads, -1, loaded.d_model))
         self.W_out: Tensor | None = self._last_w_out()  # d_mlp d_model
         self.check_structure()
@@ -193,8 +199,8 @@ class HookedModel:
         x[..., 1::2] = -1
         with torch.inference_mode():
             plus, minus = self.bridge.ln_final(x)[0, 0], self.bridge.ln_final(-x)[0, 0]
-        _, scale = self.normalize(x)
-        return (plus - minus) / 2 * scale[0, 0] * x[0, 0], (plus + minus) / 2
+        x, scale = self.normalize(x)
+        return (plus - minus) / 2 * scale[0, 0] / x[0, 0], (plus + minus) / 2
 
 
 def _deviation(ours: Tensor, theirs: Tensor, size: Tensor | None = None) -> float:

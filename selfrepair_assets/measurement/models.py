@@ -20,15 +20,18 @@ from typing import Any
 
 import torch
 
-from selfrepair_assets.measurement.checked_boot import architecture_of, boot, load_tokenizer
+from selfrepair_assets.measurement.checked_boot import (
+    TOLERANCE,
+    architecture_of,
+    boot,
+    load_tokenizer,
+    sample_logits,
+)
 from selfrepair_assets.measurement.errors import InputError
 from selfrepair_assets.measurement.model_files import ModelFolder, Notify, find_model
 from selfrepair_assets.measurement.quiet import quiet
 
 logger = logging.getLogger(__name__)
-
-FOLDING_TOLERANCE = 1e-3
-"""Largest change of a logit by the folding that is rounding, as a share of the largest logit."""
 
 
 @dataclass(frozen=True)
@@ -155,13 +158,13 @@ def _load(
     bridge = boot(model, architecture, folder.path, tokenizer, device)
     cfg = bridge.cfg
     normalization = "RMS" if cfg.uses_rms_norm else "LN"
-    logits = _sample_logits(bridge)
+    logits = sample_logits(bridge, bridge.original_model.config)
     folded = True
     try:
         with quiet():
             bridge.enable_compatibility_mode(disable_warnings=True, center_unembed=center_unembed)
-        change = (_sample_logits(bridge) - logits).abs().max()
-        folded = bool(change <= FOLDING_TOLERANCE * logits.abs().max())
+        change = (sample_logits(bridge, bridge.original_model.config) - logits).abs().max()
+        folded = bool(change <= TOLERANCE * logits.abs().max())
     except (RuntimeError, NotImplementedError, ValueError, KeyError, AttributeError) as error:
         logger.debug("folding %s failed: %s", model, error)
         folded = False
@@ -189,14 +192,6 @@ def _load(
         device=device,
         folded=folded,
     )
-
-
-def _sample_logits(bridge: Any) -> torch.Tensor:
-    """The logits of a few tokens, centred over the vocabulary: [batch=1 pos d_vocab]."""
-    tokens = torch.arange(min(8, bridge.cfg.n_ctx), device=bridge.cfg.device)[None]
-    with torch.no_grad():
-        logits = bridge(tokens % bridge.cfg.d_vocab)
-    return logits - logits.mean(-1, keepdim=True)
 
 
 def _d_mlp(bridge: Any) -> int:

@@ -14,4 +14,11 @@ select
 from top_by_mlp_repair_at($top_fraction)
 where run_id = $run_id
     and layer = $layer
-order by all
+order by
+    ranking,
+    run_id,
+    ablation,
+    layer,
+    head,
+    sequence,
+    position

@@ -207,8 +207,7 @@ def times(connection: Connection) -> Iterator[tuple[str, float, int]]:
     for name in PER_ROW:
         query = f"from {name} where {HEAD}"
         if name == "neuron_ablations":
-            found = connection.execute("from neuron_changes limit 1").fetchone()
-            assert found is not None
+            (found,) = connection.execute("from neuron_changes limit 1").fetchall()
             where = f"layer = {found[3]} and head = {found[4]} and sequence = {found[5]}"
             query = f"from {name} where {where} and position = {found[6]}"
         yield f"{name}, one head", *best(connection, query)
@@ -235,9 +234,10 @@ def best(connection: Connection, query: str) -> tuple[float, int]:
 
 @contextmanager
 def timed(what: str) -> Iterator[None]:
-    began = time.monotonic()
+    began, used = time.monotonic(), time.process_time()
     yield
-    print(f"| {what} | {time.monotonic() - began:.1f} s |", flush=True)
+    seconds, used = time.monotonic() - began, time.process_time() - used
+    print(f"| {what} | {seconds:.1f} s | {used:.1f} s of processor time |", flush=True)
 
 
 @contextmanager

@@ -1,0 +1,131 @@
+"""One self-contained HTML file with every figure of a run, for a colleague without the warehouse.
+
+The figures are those of the app (`figures.py`), drawn from the same queries; Plotly's script is
+written into the file once, so that it opens without a network.
+"""
+
+import datetime
+from html import escape
+from pathlib import Path
+
+import plotly.graph_objects as go
+
+from app import figures, questions, words
+from app.figures import Drawn, Look
+from app.paper_claims import PAPER, head_of
+from app.queries import Serving, lacking, meaning, relations, serving
+from warehouse.errors import WarehouseError, one_clear_line
+from warehouse.paths import Warehouse, written_whole
+
+STYLE = """
+:root { color-scheme: light; }
+body { font: 15px/1.55 system-ui, sans-serif; color: #2b2b2b; margin: 2rem auto; max-width: 1080px;
+       padding: 0 1rem; }
+h1 { font-size: 1.7rem; } h2 { font-size: 1.15rem; margin: 2.6rem 0 0.2rem; }
+.says { color: #5c5f66; margin: 0.2rem 0; }
+table { border-collapse: collapse; } td { padding: 0.15rem 0.9rem 0.15rem 0; vertical-align: top; }
+td + td + td { color: #5c5f66; }
+pre { background: #f6f6f5; padding: 0.8rem; overflow-x: auto; font-size: 0.85rem; }
+summary { cursor: pointer; color: #3b63d8; }
+"""
+
+
+def write_report(warehouse: Warehouse, run_id: str, path: Path | str) -> Path:
+    """Writes the report of one published run; the file has its name only when it is whole.
+
+    The ablation is resample where the run has it, and the head, where a figure is of one head, the
+    one with most self-repair (the paper's own head where the run has it).
+    Raises WarehouseError where nothing is published, or not this run, or the file cannot be made.
+    """
+    now = serving(str(warehouse.root))
+    if now is None:
+        raise WarehouseError(
+            f"nothing is published in {warehouse.root} yet: run `selfrepair run MODEL` first"
+        )
+    runs = questions.runs(now).frame.set_index("run_id")
+    if run_id not in runs.index:
+        raise WarehouseError(
+            f"{run_id} is not published; there are: {', '.join(runs.index) or 'no runs'}"
+        )
+    text = _document(now, run_id, runs.loc[run_id, "ablations"].split(", "))
+    path = Path(path)
+    with one_clear_line(f"write {path}"), written_whole(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+    return path
+
+
+def _document(now: Serving, run: str, ablations: list[str]) -> str:
+    ablation = "resample" if "resample" in ablations else ablations[0]
+    known = questions.figures(now).frame
+    parts, drawn_any = [], False
+    for row in known.to_dict("records"):
+        number, view = str(row["figure"]), str(row["view"])
+        if number not in figures.DRAWN_BY or lacking(now, view):
+            continue
+        drawn = figures.DRAWN_BY[number](now, number, _look(now, number, run, ablation))
+        if drawn.answer.frame.empty:
+            continue
+        parts.append(_section(number, str(row["title"]), drawn, relations(now)[view], drawn_any))
+        drawn_any = True
+    when = datetime.datetime.now(datetime.UTC)
+    return (
+        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+        f"<title>Self-repair of {escape(run)}</title><style>{STYLE}</style></head><body>"
+        f"<h1>Self-repair of {escape(run)}</h1>"
+        f'<p class="says">Generation {now.number} of the warehouse, {ablation} ablation, written '
+        f"{when:%Y-%m-%d}. After Rushing &amp; Nanda, <i>Explorations of Self-Repair in Language "
+        "Models</i>, arXiv 2402.15390.</p>"
+        f"<details><summary>Settings of the run</summary>{_settings(now, run)}</details>"
+        + "".join(parts)
+        + "</body></html>"
+    )
+
+
+def _look(now: Serving, number: str, run: str, ablation: str) -> Look:
+    """The paper's own head where the run measured it, else the most self-repaired one."""
+    rows = questions.heads(now, run, ablation).frame
+    only = figures.heads_of(now, number, run, ablation)
+    if only:
+        rows = rows[rows["name"].isin(only)]
+    there = rows[rows["name"] == head_of(number, run)]
+    best = there if len(there) else rows.sort_values("self_repair", ascending=False)
+    if best.empty:
+        return Look(run, ablation, 0, 0)
+    return Look(run, ablation, int(best["layer"].iloc[0]), int(best["head"].iloc[0]))
+
+
+def _section(number: str, title: str, drawn: Drawn, documentation: str, again: bool) -> str:
+    named = f"Figure {number}" if number[0].isdigit() else number.capitalize()
+    claim = PAPER.get(number)
+    return (
+        f"<section><h2>{escape(named)}: {escape(title)}</h2>"
+        + f'<p class="says">{escape(drawn.caption)}</p>'
+        + _figure_html(drawn.figure, with_script=not again)
+        + (f'<p class="says"><b>The paper:</b> {escape(claim)}</p>' if claim else "")
+        + f"<details><summary>What it is, and the SQL</summary><p>{escape(documentation)}</p>"
+        + f"<pre>{escape(drawn.answer.sql)}</pre></details></section>"
+    )
+
+
+def _figure_html(figure: go.Figure, *, with_script: bool) -> str:
+    figure.update_layout(template="plotly_white", autosize=True)
+    return str(
+        figure.to_html(
+            full_html=False,
+            include_plotlyjs=with_script,
+            config={"displaylogo": False, "responsive": True},
+        )
+    )
+
+
+def _settings(now: Serving, run: str) -> str:
+    rows = questions.settings(now, run).frame
+    return (
+        "<table>"
+        + "".join(
+            f"<tr><td>{escape(words.name(name))}</td><td>{escape(value)}</td>"
+            f"<td>{escape(meaning(now, name, 'runs'))}</td></tr>"
+            for name, value in zip(rows["setting"], rows["value"], strict=True)
+        )
+        + "</table>"
+    )

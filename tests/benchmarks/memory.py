@@ -1,0 +1,81 @@
+"""Peak memory of a whole run at N tokens and at 16 N: measure, check, publish, summary.
+
+    python -m tests.benchmarks.memory                 a random GPT-2 of 4 layers, 4,096 tokens
+    python -m tests.benchmarks.memory --tokens 8192
+
+Each run is a process of its own, whose largest resident set the kernel tells when it ends. The
+text is the embedded one, the shards' size is given by the plan, as a user's would be.
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from transformers import GPT2Config, GPT2LMHeadModel
+
+from tests.asset_runs import write_text
+from tests.families import BOS, D_VOCAB, EOS, character_tokenizer
+
+TIMES = 16
+LENGTH = 64
+RUN = (
+    "import resource, sys; from dagster_project.cli import main; code = main._run(); "
+    "print('peak', resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024, flush=True); "
+    "import os; os._exit(code)"
+)
+
+
+def save_model(folder: Path) -> Path:
+    """A random model whose work and memory are not those of the libraries alone."""
+    config = GPT2Config(
+        n_layer=4,
+        n_head=8,
+        n_embd=128,
+        n_positions=LENGTH,
+        vocab_size=D_VOCAB,
+        bos_token_id=BOS,
+        eos_token_id=EOS,
+    )
+    GPT2LMHeadModel(config).save_pretrained(folder)
+    character_tokenizer(prepend_bos=False).save_pretrained(folder)
+    return folder
+
+
+def peak_of_run(model: Path, text: Path, root: Path, tokens: int) -> tuple[int, float]:
+    """Bytes of the largest resident set of one `selfrepair run`, and its seconds."""
+    began = time.monotonic()
+    arguments = ["run", str(model), "--corpus", str(text), "--warehouse", str(root)]
+    sizes = ["--tokens", str(tokens), "--sequence-length", str(LENGTH)]
+    done = subprocess.run(
+        [sys.executable, "-c", RUN, *arguments, *sizes],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
+    if done.returncode:
+        raise RuntimeError(done.stderr)
+    peak = int(done.stdout.rsplit("peak ", 1)[1])
+    return peak, time.monotonic() - began
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--tokens", type=int, default=4096)
+    tokens = parser.parse_args().tokens
+    with tempfile.TemporaryDirectory() as folder:
+        model = save_model(Path(folder) / "model")
+        text = write_text(Path(folder) / "text.txt", TIMES * tokens + 1000)
+        peaks = []
+        for n in (tokens, TIMES * tokens):
+            peak, seconds = peak_of_run(model, text, Path(folder) / str(n), n)
+            peaks.append(peak)
+            print(f"{n:>9,} tokens: {peak / 1e6:,.0f} MB at most, {seconds:.0f} s", flush=True)
+    print(f"{TIMES} times the tokens take {peaks[1] / peaks[0] - 1:+.1%} memory")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,72 @@
+"""What several test files of the command line share: the command, a tiny model, a warehouse."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from dagster_project.cli import main as program
+from selfrepair_assets import steps
+from tests.asset_runs import write_text
+from tests.cli_runs import Said, small
+from tests.families import save
+
+EXIT_STATUS = pytest.StashKey[int]()
+
+
+@pytest.fixture
+def selfrepair(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., Said]:
+    """Run the command in this process: exit code, stdout, stderr."""
+
+    def run(*arguments: object) -> Said:
+        monkeypatch.setattr(sys, "argv", ["selfrepair", *map(str, arguments)])
+        capsys.readouterr()
+        steps.prepare.cache_clear()  # each call stands for a process of its own
+        code = program._run()
+        said = capsys.readouterr()
+        return code, said.out, said.err
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def gpt2_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    gpt2_folder = tmp_path_factory.mktemp("models")
+    save("gpt2", gpt2_folder / "gpt2")
+    write_text(gpt2_folder / "text.txt")
+    return gpt2_folder
+
+
+@pytest.fixture(scope="session")
+def gpt2_warehouse(gpt2_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A warehouse with one published run, made by the installed command in its own process."""
+    root = tmp_path_factory.mktemp("warehouse") / "data"
+    command = [str(Path(sys.executable).with_name("selfrepair")), "run", str(gpt2_folder / "gpt2")]
+    arguments = ["--corpus", str(gpt2_folder / "text.txt"), *small(), "--warehouse", str(root)]
+    done = subprocess.run([*command, *arguments], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert "Self-repair of a head, in logits" in done.stdout
+    assert "Most repaired heads" in done.stdout
+    assert "Three ways on" in done.stdout
+    assert "Traceback" not in done.stderr
+    assert "leaked" not in done.stderr
+    assert "head ablations: " in done.stderr
+    return root
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    session.config.stash[EXIT_STATUS] = int(exitstatus)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """End here: the interpreter's own end makes DuckDB's bindings print pages about leaks."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    if EXIT_STATUS in config.stash and not hasattr(config, "workerinput"):
+        os._exit(config.stash[EXIT_STATUS])

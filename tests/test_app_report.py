@@ -1,0 +1,42 @@
+"""The report: one file with every figure, which needs nothing else."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from app.report import write_report
+from tests.app_runs import publish_run
+from warehouse.errors import WarehouseError
+from warehouse.paths import Warehouse
+
+
+def test_one_file_holds_every_figure(tmp_path: Path) -> None:
+    publish_run(tmp_path / "w", "org/<b>toy</b>", details=True, n_layers=4)
+    path = write_report(Warehouse(tmp_path / "w"), "org/<b>toy</b>", tmp_path / "report.html")
+    text = path.read_text()
+    for figure in [*range(1, 23), "4.2.2", "5.1", "5.3"]:
+        assert re.search(rf"<h2>(Figure|Section) {figure}: ", text), figure
+    assert text.count("Plotly.newPlot(") == text.count("<section>")
+    assert "org/&lt;b&gt;toy&lt;/b&gt;" in text
+    assert "<b>toy</b>" not in text.replace("org/\\u003cb\\u003etoy", "")
+    assert not re.search(r"<(script|link|img)[^>]+(src|href)=", text)
+    assert "from head_summary" in text or "from self_repair_by_head" in text
+
+
+def test_a_run_without_details_has_the_other_figures(tmp_path: Path) -> None:
+    publish_run(tmp_path / "w", "toy", ablations=["zero"])
+    text = write_report(Warehouse(tmp_path / "w"), "toy", tmp_path / "r.html").read_text()
+    assert "Figure 2:" in text
+    assert "Figure 8:" not in text
+
+
+def test_what_is_not_published_is_one_clear_line(tmp_path: Path) -> None:
+    with pytest.raises(WarehouseError, match="nothing is published"):
+        write_report(Warehouse(tmp_path / "none"), "toy", tmp_path / "r.html")
+    publish_run(tmp_path / "w", "toy", ablations=["zero"])
+    with pytest.raises(WarehouseError, match="gone is not published; there are: toy"):
+        write_report(Warehouse(tmp_path / "w"), "gone", tmp_path / "r.html")
+    assert not (tmp_path / "r.html").exists()
+    with pytest.raises(WarehouseError, match="write "):
+        write_report(Warehouse(tmp_path / "w"), "toy", "/proc/nowhere/r.html")
