@@ -68,5 +68,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     """End here: the interpreter's own end makes DuckDB's bindings print pages about leaks."""
     sys.stdout.flush()
     sys.stderr.flush()
-    if EXIT_STATUS in config.stash and not hasattr(config, "workerinput"):
+    if hasattr(config, "workerinput"):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+    elif EXIT_STATUS in config.stash:
         os._exit(config.stash[EXIT_STATUS])
