@@ -60,7 +60,8 @@ class HookedModel:
             if isinstance(b_V, Tensor) and not loaded.folded and b_V.abs().max() > 0:
                 raise InputError(
                     f"'{loaded.name}' ({loaded.architecture}) has value biases that "
-                    "TransformerLens cannot fold: a head's direct effect would count them. Choose another model."
+                    "TransformerLens cannot fold: a head's direct effect would count them. "
+                    "Choose another model."
                 )
             self.W_O.append(W_O.detach().float().reshape(loaded.n_heads, -1, loaded.d_model))
         self.W_out: Tensor | None = self._last_w_out()  # d_mlp d_model
