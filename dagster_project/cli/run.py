@@ -89,7 +89,9 @@ def _materialize(warehouse: Warehouse, spec: RunSpec, restart: bool) -> None:
 def _users_mistake(error: BaseException) -> Exception | None:
     """The one clear line that is the cause of a failed Dagster run, if there is one."""
     cause: Any = error
-    while cause is not None:
+    seen: set[int] = set()
+    while cause is not None and id(cause) not in seen:  # contexts may go in a circle
+        seen.add(id(cause))
         if isinstance(cause, InputError | WarehouseError):
             return cause
         if any(words in str(cause) for words in DISK_IS_FULL):  # of Dagster's history, too

@@ -202,7 +202,8 @@ def join(parts: Sequence[AblatedHeads], heads: list[Head], dim: int = 0) -> Abla
     if len(parts) == 1:
         return parts[0]
     columns = {n: torch.cat([p.columns[n] for p in parts], dim) for n in parts[0].columns}
-    kept, details = [p.kept for p in parts if p.kept], [p.details for p in parts if p.details]
+    kept = [part.kept for part in parts if part.kept is not None]  # which may be no rows
+    details = [part.details for part in parts if part.details is not None]
     return AblatedHeads(
         parts[0].ablation,
         heads,
