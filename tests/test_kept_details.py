@@ -22,7 +22,7 @@ def test_parts_without_rows_join_to_no_rows() -> None:
 
 
 def test_parts_join_in_order() -> None:
-    one = KeptRows.at({"layer": [0], "head": [0], "sequence": [0], "position": [1]})
+    one = KeptRows(*(np.array([value]) for value in (0, 0, 0, 1)))
     parts = [part(one, torch.tensor([5.0])), part(one.after(1), torch.tensor([7.0]))]
     joined = join(parts, parts[0].heads, dim=1)
     assert joined.kept is not None
