@@ -5,6 +5,7 @@ kept_rows ─► ablation shard … ─► neuron shard …          reinforceme
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,18 +17,16 @@ from selfrepair_assets.measurement.perturbation import AblatedHeads
 from selfrepair_assets.measurement.run_spec import Head
 from selfrepair_assets.run_folder import RunFolder, Shard
 from selfrepair_assets.steps import (
+    Columns,
     layer_precision,
     load,
     run_facts,
     shard_is_done,
     store_shard,
 )
-from warehouse.facts import shard_path
+from warehouse.facts import schema, shard_path
 from warehouse.top_rows import most_direct_heads, top_rows, top_rows_by_mlp_repair
 
-Column = np.ndarray | list[np.ndarray]
-Columns = dict[str, Column]
-PLACE = ("ablation", "layer", "head", "sequence", "position")
 ABLATION_TABLES = ("head_ablations", "component_changes", "neuron_repairs")
 EFFECT_TOLERANCE = 1e-3
 """Largest difference, in logits, of a direct effect measured twice that is rounding."""
@@ -62,19 +61,12 @@ def measure_ablation_shard(
     heads = folder.spec.chosen_heads(model["n_layers"], model["n_heads"])
     kept = folder.top_rows(shard.start, shard.stop)
     some = np.arange(shard.start, shard.stop)
-    found = _ablate(folder, some, heads, folder.spec.ablations, kept, False, progress)
+    found = in_order(_ablate(folder, some, heads, folder.spec.ablations, kept, False, progress))
     effects = _stored_effects(folder, shard)
-    facts: list[Columns] = []
-    changes: list[Columns] = []
-    repairs: list[Columns] = []
-    for part in found:
-        facts.append(_fact_rows(part, some, effects))
-        details = _detail_rows(part, some)
-        of_components = {n: details.pop(n) for n in ("head_changes", "mlp_changes")}
-        repairs.append(details)
-        changes.append({n: details[n] for n in PLACE} | of_components)
-    for table, parts in zip(ABLATION_TABLES, (facts, changes, repairs), strict=True):
-        store_shard(folder, table, shard, joined_rows(parts))
+    fact_table, *detail_tables = ABLATION_TABLES
+    store_shard(folder, fact_table, shard, (_fact_rows(part, some, effects) for part in found))
+    for table in detail_tables:
+        store_shard(folder, table, shard, (_kept_rows(table, part, some) for part in found))
     return True
 
 
@@ -94,6 +86,15 @@ class NeuronRows:
     heads: list[Head]
     by_repair: dict[str, np.ndarray]
 
+    def ranked_by(self, ranking: str, ablation: str, folder: RunFolder, shard: Shard) -> KeptRows:
+        """The heads' top rows in a shard, by `direct_effect` or by `mlp_repair`."""
+        if ranking == "direct_effect":
+            top = folder.top_rows(shard.start, shard.stop)
+            return top.of_heads([(head.layer, head.head) for head in self.heads])
+        of_ablation = self.by_repair["ablation"] == ablation
+        places = {name: column[of_ablation] for name, column in self.by_repair.items()}
+        return KeptRows.at(places).in_sequences(shard.start, shard.stop)
+
 
 def neuron_rows(folder: RunFolder) -> NeuronRows:
     """Rank the rows once for all shards: it reads the whole run."""
@@ -112,31 +113,22 @@ def measure_neuron_shard(
     """
     if shard_is_done(folder, "neuron_changes", shard):
         return False
-    heads, by_repair = rows.heads, rows.by_repair
-    pairs = [(head.layer, head.head) for head in heads]
-    parts: list[Columns] = []
-    for ablation in folder.spec.ablations:
-        of_ablation = KeptRows.at(by_repair).where(np.asarray(by_repair["ablation"]) == ablation)
-        rankings = {
-            "direct_effect": folder.top_rows(shard.start, shard.stop).of_heads(pairs),
-            "mlp_repair": of_ablation.in_sequences(shard.start, shard.stop),
-        }
-        for ranking, in_shard in rankings.items():
-            here, kept = in_shard.renumbered()  # only the sequences that have a kept row are run
+    store_shard(folder, "neuron_changes", shard, _neuron_parts(folder, shard, rows, progress))
+    return True
+
+
+def _neuron_parts(
+    folder: RunFolder, shard: Shard, rows: NeuronRows, progress: Progress | None
+) -> Iterator[Columns]:
+    for ranking in ("direct_effect", "mlp_repair"):
+        for ablation in sorted(folder.spec.ablations):
+            here, kept = rows.ranked_by(ranking, ablation, folder, shard).renumbered()
             if not len(here):
                 continue
-            sequences = here + shard.start
-            found = _ablate(folder, sequences, heads, (ablation,), kept, True, progress)
-            for part in found:
-                columns = _detail_rows(part, sequences)
-                names = ("direct_effects", "direct_effects_ablated")
-                wanted = {n: columns[n] for n in (*PLACE, *names)}
-                parts.append({"ranking": np.full(len(columns["layer"]), ranking), **wanted})
-    if not parts:
-        empty = ("ranking", *PLACE, "direct_effects", "direct_effects_ablated")
-        parts = [{name: [] for name in empty}]
-    store_shard(folder, "neuron_changes", shard, joined_rows(parts))
-    return True
+            sequences = here + shard.start  # only those that have a kept row are run
+            found = _ablate(folder, sequences, rows.heads, (ablation,), kept, True, progress)
+            for part in in_order(found):
+                yield _kept_rows("neuron_changes", part, sequences, ranking)
 
 
 def reinforcement_shards(folder: RunFolder) -> list[Shard]:
@@ -161,21 +153,25 @@ def measure_reinforcement_shard(
     tokens = np.asarray(folder.tokens[shard.start : shard.stop])
     heads = spec.reinforced_heads(loaded.n_layers, loaded.n_heads)
     scales = spec.reinforcement_scales
-    parts: list[Columns] = []
-    for part in Measurer(loaded, spec).reinforce(tokens, heads, scales, progress):
-        shape = part.direct_effect_after.shape  # scale head sequence pos
-        columns = {
-            "layer": np.array(part.heads[0].layer),
-            "head": np.array([head.head for head in part.heads])[:, None, None],
-            "scale": np.array(scales, dtype=np.float32)[:, None, None, None],
-            "sequence": np.arange(shard.start, shard.stop)[:, None],
-            "position": np.arange(shape[-1]),
-            "direct_effect": part.direct_effect.numpy(),
-            "direct_effect_after": part.direct_effect_after.numpy(),
-            "ln_scale_after": part.ln_scale_after.numpy(),
-        }
-        parts.append({name: np.broadcast_to(c, shape).ravel() for name, c in columns.items()})
-    store_shard(folder, "self_reinforcement", shard, joined_rows(parts))
+    found = Measurer(loaded, spec).reinforce(tokens, heads, scales, progress)
+    store_shard(
+        folder,
+        "self_reinforcement",
+        shard,
+        (
+            {
+                "layer": np.array(part.heads[0].layer),
+                "head": np.array([head.head for head in part.heads])[:, None, None],
+                "scale": np.array(scales, dtype=np.float32)[:, None, None, None],
+                "sequence": np.arange(shard.start, shard.stop)[:, None],
+                "position": np.arange(tokens.shape[1] - 1),
+                "direct_effect": part.direct_effect.numpy(),
+                "direct_effect_after": part.direct_effect_after.numpy(),
+                "ln_scale_after": part.ln_scale_after.numpy(),
+            }
+            for part in found
+        ),
+    )
     return True
 
 
@@ -204,6 +200,11 @@ def _ablate(
     return list(results)
 
 
+def in_order(parts: Iterable[AblatedHeads]) -> list[AblatedHeads]:
+    """The parts in the order of a shard's rows."""
+    return sorted(parts, key=lambda part: (part.ablation, part.heads[0].layer))
+
+
 def _fact_rows(part: AblatedHeads, sequences: np.ndarray, effects: np.ndarray) -> Columns:
     """Rows of `head_ablations`, with the direct effects that `direct_effects` holds.
 
@@ -220,44 +221,31 @@ def _fact_rows(part: AblatedHeads, sequences: np.ndarray, effects: np.ndarray) -
         )
     columns["direct_effect_ablated"] = columns["direct_effect_ablated"] + (stored - measured)
     columns["direct_effect"] = stored
-    shape = stored.shape  # head sequence pos
-    keys = {
+    where = {
         "ablation": np.array(part.ablation),
         "layer": np.array(layer),
         "head": np.array(heads)[:, None, None],
         "sequence": sequences[:, None],
-        "position": np.arange(shape[-1]),
+        "position": np.arange(stored.shape[-1]),
     }
-    return {name: np.broadcast_to(c, shape).ravel() for name, c in (keys | columns).items()}
+    return where | columns
 
 
-def _detail_rows(part: AblatedHeads, sequences: np.ndarray) -> Columns:
-    """The kept rows of a part: where they are, and their details, of which some are lists."""
+def _kept_rows(
+    table: str, part: AblatedHeads, sequences: np.ndarray, ranking: str | None = None
+) -> Columns:
+    """The rows of a table of details: where a part's kept rows are, and what it kept of them."""
     assert part.kept is not None
     assert part.details is not None
-    n = len(part.kept)
-    places = {
-        "ablation": np.full(n, part.ablation),
+    columns = {
+        "ranking": np.array(ranking),
+        "ablation": np.array(part.ablation),
         "layer": part.kept.layer,
         "head": part.kept.head,
         "sequence": sequences[part.kept.sequence],
         "position": part.kept.position,
-    }
-    return places | {
-        name: column.numpy() if column.ndim == 1 else list(column.numpy())
-        for name, column in part.details.items()
-    }
-
-
-def joined_rows(parts: list[Columns]) -> Columns:
-    """The rows of all parts; lists may be of another length in each part."""
-
-    def join(columns: list[Column]) -> Column:
-        if isinstance(columns[0], list):
-            return [value for column in columns for value in column]
-        return np.concatenate(columns)
-
-    return {name: join([part[name] for part in parts]) for name in parts[0]}
+    } | {name: column.numpy() for name, column in part.details.items()}
+    return {name: columns[name] for name in schema(table).names}
 
 
 def _stored_effects(folder: RunFolder, shard: Shard) -> np.ndarray:

@@ -12,6 +12,7 @@ import hashlib
 import os
 import platform
 import shutil
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -23,13 +24,15 @@ import numpy as np
 from selfrepair_assets.measurement.corpus import token_sequences, token_texts
 from selfrepair_assets.measurement.errors import InputError
 from selfrepair_assets.measurement.measure import Measurer, Progress
-from selfrepair_assets.measurement.models import LoadedModel, load_model
+from selfrepair_assets.measurement.models import LoadedModel, forget_models, load_model
 from selfrepair_assets.measurement.run_spec import RunSpec
 from selfrepair_assets.run_folder import RunFolder, Shard
 from warehouse.facts import shard_done, shard_path, write_shard
 from warehouse.manifest import write_manifest
 
 CLEAN_TABLES = ("tokens", "direct_effects", "mlp_effects")
+Columns = Mapping[str, Any]
+"""A table's columns by name: arrays whose shapes broadcast together."""
 BYTES_PER_ROW = 60
 """Of `head_ablations`: its shard, its row in the serving file, and that file's next generation."""
 BYTES_AT_LEAST = 50_000_000
@@ -71,6 +74,12 @@ def prepare(spec: RunSpec) -> PreparedRun:
         d_vocab=loaded.d_vocab,
     )
     return PreparedRun(spec, loaded, tokens)
+
+
+def forget_model() -> None:
+    """Let go of the model: nothing after the measurement needs it, and publishing needs memory."""
+    prepare.cache_clear()
+    forget_models()
 
 
 def start(folder: RunFolder, prepared: PreparedRun, *, restart: bool = False) -> None:
@@ -250,9 +259,12 @@ def shard_is_done(folder: RunFolder, table: str, shard: Shard) -> bool:
     return shard_done(*key, folder.fingerprint)
 
 
-def store_shard(folder: RunFolder, table: str, shard: Shard, columns: dict[str, Any]) -> None:
+def store_shard(
+    folder: RunFolder, table: str, shard: Shard, rows: Columns | Iterable[Columns]
+) -> None:
+    """Write one shard; `rows` in one part or in several, as `warehouse.facts.write_shard` says."""
     key = (folder.warehouse, table, folder.run_id, shard.start, shard.stop)
-    write_shard(*key, columns, folder.fingerprint)
+    write_shard(*key, rows, folder.fingerprint)
 
 
 def refuse_full_disk(folder: RunFolder, prepared: PreparedRun) -> None:

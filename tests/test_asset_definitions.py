@@ -6,6 +6,7 @@ from pathlib import Path
 import dagster as dg
 
 from selfrepair_assets import ablation_steps, publish_steps, steps
+from selfrepair_assets.measurement.run_spec import RunSpec
 from warehouse.paths import Warehouse
 from warehouse.sql_files import lineage, relations
 
@@ -67,3 +68,14 @@ def test_definitions_pools_and_settings(tmp_path: Path) -> None:
         monitoring = json.loads(json.dumps(instance.get_settings("run_monitoring")))
         assert monitoring["free_slots_after_run_end_seconds"] <= 60
     assert not list(home.glob("*.tmp-*"))
+
+
+def test_the_launchpad_lists_every_option_and_the_empty_ones_are_left_to_us() -> None:
+    from selfrepair_assets.assets.run_spec import RunSpecConfig
+
+    config = RunSpecConfig.model_validate({})
+    assert None not in config.model_dump().values()
+    assert config.spec("some-model") == RunSpec(model="some-model")
+    choices = {"layers": "1:3", "batch_size": 7, "seed": 0, "text_column": None}
+    chosen = RunSpecConfig.model_validate(choices)
+    assert chosen.spec("m@v2") == RunSpec(model="m", revision="v2", layers="1:3", batch_size=7)

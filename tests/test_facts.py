@@ -57,6 +57,30 @@ def test_a_shard_gives_back_its_rows_sorted_by_head(warehouse: Warehouse) -> Non
     assert pq.read_metadata(path).metadata[b"spec_fingerprint"] == FINGERPRINT.encode()
 
 
+def test_a_shard_in_parts_holds_the_rows_of_all_of_them(warehouse: Warehouse) -> None:
+    by_layer = ("layer", "head", "direct_effect")
+    of_layer = [
+        {name: c[i] if name in by_layer else c for name, c in EFFECTS.items()} for i in (1, 0)
+    ]
+    asked = (warehouse, "direct_effects", "toy", 0, 2)
+    whole = pq.read_table(write_shard(*asked, EFFECTS, FINGERPRINT))
+    empty = {name: np.empty(0, dtype=int) for name in EFFECTS}
+    path = write_shard(*asked, iter([of_layer[0], empty, of_layer[1]]), FINGERPRINT)
+    assert pq.read_table(path).equals(whole)
+    assert pq.read_metadata(path).num_row_groups == 2
+    assert shard_done(*asked, FINGERPRINT)
+    assert pq.read_metadata(write_shard(*asked, [], FINGERPRINT)).num_rows == 0
+
+
+def test_parts_out_of_order_are_refused_and_nothing_is_written(warehouse: Warehouse) -> None:
+    asked = (warehouse, "direct_effects", "toy", 0, 2)
+    with pytest.raises(
+        WarehouseError, match=r"a part begins at \(0, 1, 0, 0\), after \(1, 0, 1, 0"
+    ):
+        write_shard(*asked, [EFFECTS, EFFECTS], FINGERPRINT)
+    assert not list(warehouse.root.rglob("*.parquet"))
+
+
 def test_schemas_come_from_the_tables_without_run_id() -> None:
     assert set(NEEDED) <= set(fact_tables())
     assert {"runs", "generation"}.isdisjoint(fact_tables())

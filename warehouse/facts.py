@@ -9,7 +9,7 @@ in the folder's name; its footer carries the fingerprint of the spec that it was
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -28,10 +28,10 @@ SHARD_NAME = re.compile(r"sequences-(\d{6,})-(\d{6,})\.parquet")
 SORTED_BY = ("ranking", "ablation", "layer", "head", "scale", "sequence", "position")
 HEADS_BY = SORTED_BY[:4]  # what the rows of one head have in common, the head last
 
-# A row group holds whole heads of one ablation and layer, and at least so many bytes (some 8,000
-# rows of head_ablations) where there are so many: small enough that one head's rows are found by
-# the footer's minima and maxima, large enough that the footer stays a few per cent of the file.
-ROW_GROUP = 2**18
+# A row group holds whole heads of one ablation and layer, and at least so many bytes (some 25,000
+# rows of head_ablations) where there are so many: small enough that one layer's rows are found by
+# the footer's minima and maxima, large enough that asking all footers costs less than the rows.
+ROW_GROUP = 2**20
 
 # Without these a run is not measured to the end. Other tables with a `sequence` hold details that a
 # run may have or not; they are published where it has them.
@@ -96,45 +96,57 @@ def write_shard(
     run_id: str,
     start: int,
     stop: int,
-    columns: Mapping[str, Any],
+    rows: Mapping[str, Any] | Iterable[Mapping[str, Any]],
     fingerprint: str,
 ) -> Path:
     """Writes one shard whole or not at all, and returns its path.
 
-    columns: one array per column of `schema(table)`, of shapes that broadcast together, such as
+    rows: one array per column of `schema(table)`, of shapes that broadcast together, such as
         layer[layer 1 1 1] with direct_effect[layer head sequence pos]; text as arrays of str;
         a column of lists as an array [row item], a sequence of arrays or an Arrow list array, one
-        for each row, the others being flat then. They need not be sorted.
-    Raises WarehouseError for a missing or unknown column, a sequence outside [start, stop), a value
-    that the column cannot hold, and where the disk does not take the file.
+        for each row, the others being flat then. They need not be sorted. Or several such parts,
+        one after the other in the order of `SORTED_BY`: one of them is in memory at a time.
+    Raises WarehouseError for a missing or unknown column, a sequence outside [start, stop), parts
+    out of order, a value that the column cannot hold, and where the disk does not take the file.
     """
     want = schema(table)
-    with one_clear_line(f"write a shard of {table} for {run_id}"):
-        rows = _arrow_rows(table, want, columns)
-        sequence = rows["sequence"].to_numpy()
-        if len(sequence) and not (start <= sequence.min() and sequence.max() < stop):
-            raise WarehouseError(
-                f"a shard of {table} for sequences {start} to {stop - 1} was given sequences "
-                f"{sequence.min()} to {sequence.max()}"
-            )
+    parts = [rows] if isinstance(rows, Mapping) else rows
+    path = shard_path(warehouse, table, run_id, start, stop)
+    last: tuple[Any, ...] | None = None
+    with (
+        one_clear_line(f"write a shard of {table} for {run_id}"),
+        written_whole(path) as temporary,
+        pq.ParquetWriter(
+            temporary,
+            want,
+            compression="zstd",
+            use_dictionary=[_leaf(f) for f in want if not _holds_floats(f)],
+            # The bytes of a float apart: signs and exponents compress, mantissas do not.
+            use_byte_stream_split=[_leaf(f) for f in want if _holds_floats(f)],
+        ) as writer,
+    ):
         footer = {"spec_fingerprint": fingerprint, "table": table, "run_id": run_id}
-        path = shard_path(warehouse, table, run_id, start, stop)
-        with (
-            written_whole(path) as temporary,
-            pq.ParquetWriter(
-                temporary,
-                want,
-                compression="zstd",
-                use_dictionary=[_leaf(f) for f in want if not _holds_floats(f)],
-                # The bytes of a float apart: signs and exponents compress, mantissas do not.
-                use_byte_stream_split=[_leaf(f) for f in want if _holds_floats(f)],
-            ) as writer,
-        ):
-            writer.add_key_value_metadata(footer)
-            for first, last in _row_groups(rows):
-                writer.write_table(
-                    rows.slice(first, last - first), row_group_size=max(1, last - first)
+        writer.add_key_value_metadata(footer)
+        for part in parts:
+            sorted_rows = _arrow_rows(table, want, part)
+            if not sorted_rows.num_rows:
+                continue
+            sequence = sorted_rows["sequence"].to_numpy()
+            if not (start <= sequence.min() and sequence.max() < stop):
+                raise WarehouseError(
+                    f"a shard of {table} for sequences {start} to {stop - 1} was given sequences "
+                    f"{sequence.min()} to {sequence.max()}"
                 )
+            keys = [name for name in SORTED_BY if name in want.names]
+            first, newest = (tuple(sorted_rows[k][i].as_py() for k in keys) for i in (0, -1))
+            if last is not None and first <= last:
+                raise WarehouseError(f"a shard of {table}: a part begins at {first}, after {last}")
+            last = newest
+            for begin, end in _row_groups(sorted_rows):
+                group = sorted_rows.slice(begin, end - begin)
+                writer.write_table(group, row_group_size=end - begin)
+        if last is None:
+            writer.write_table(want.empty_table())
     return path
 
 
@@ -224,7 +236,7 @@ def _row_groups(rows: pa.Table) -> list[tuple[int, int]]:
         if here > first and (here - first >= least or here in layer_starts):
             groups.append((first, here))
             first = here
-    return groups or [(0, n)]
+    return groups
 
 
 def _changes(column: pa.ChunkedArray) -> NDArray[Any]:

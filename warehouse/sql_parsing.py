@@ -12,7 +12,10 @@ from warehouse.errors import WarehouseError
 
 
 def names_read(kind: str, name: str, body: str) -> set[str]:
-    """Names of the tables, views and functions that a relation's SQL uses (CTEs are not)."""
+    """Names of the tables, views and functions that a relation's SQL uses (CTEs are not).
+
+    A text that a table function is given counts as a name: `self_repair_of('head_ablations')`.
+    """
     if kind == "table":
         return set()
     query = body
@@ -71,6 +74,11 @@ def _walk(node: Any, ctes: frozenset[str]) -> Iterator[str]:
         yield node["table_name"]
     if node.get("class") == "FUNCTION":
         yield node["function_name"]
+    if node.get("type") == "TABLE_FUNCTION":
+        for argument in node["function"]["arguments"]:
+            text = argument["expression"].get("literal", {}).get("text")
+            if text not in ctes:
+                yield str(text)
     for key, part in node.items():
         if key != "cte_map":
             yield from _walk(part, ctes)

@@ -110,8 +110,15 @@ def _facts_of(
         connection.execute(
             f"create view {table} as select {literal(run_id)} as run_id, * from {parquet(files)}"
         )
-        connection.execute(relation(macro).body)
+        for name in _macros(macro):
+            connection.execute(relation(name).body)
         yield connection
+
+
+def _macros(name: str) -> list[str]:
+    """A macro, after those that it uses."""
+    used = [other for other in relation(name).upstream if relation(other).kind == "macro"]
+    return [*(each for other in used for each in _macros(other)), name]
 
 
 def _asked(connection: Connection, query: str, values: Mapping[str, Any]) -> Places:

@@ -28,12 +28,19 @@ def run_model(warehouse: Warehouse, spec: RunSpec, *, restart: bool = False) -> 
     Raises:
         InputError, WarehouseError: before anything is written, where that can be known.
     """
-    from dagster_project.instance import dagster_home
-
     _quiet()
     began = time.monotonic()
     folder = RunFolder(warehouse, spec.run_id)
     click.echo(f"loading {spec.run_id} …", err=True)
+    _look_at(warehouse, folder, spec, restart)
+    _materialize(warehouse, spec, restart)
+    print_summary(warehouse, spec.run_id, time.monotonic() - began)
+
+
+def _look_at(warehouse: Warehouse, folder: RunFolder, spec: RunSpec, restart: bool) -> None:
+    """Refuse what can be refused before anything is written; say what will be measured."""
+    from dagster_project.instance import dagster_home
+
     prepared = steps.prepare(spec)
     if folder.exists and not restart:
         folder.refuse_other(spec, prepared.tokens)
@@ -47,8 +54,6 @@ def run_model(warehouse: Warehouse, spec: RunSpec, *, restart: bool = False) -> 
         f"{spec.sequence_length} tokens x {', '.join(spec.ablations)}",
         err=True,
     )
-    _materialize(warehouse, spec, restart)
-    print_summary(warehouse, spec.run_id, time.monotonic() - began)
 
 
 def _materialize(warehouse: Warehouse, spec: RunSpec, restart: bool) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import dagster as dg
 
-from selfrepair_assets import publish_steps
+from selfrepair_assets import publish_steps, steps
 from selfrepair_assets.assets.metadata import column_schema, describe, preview, row_count
 from selfrepair_assets.assets.resources import WarehouseResource, mistakes_are_not_retried, models
 from warehouse.facts import fact_tables
@@ -37,6 +37,7 @@ def runs(
     context: dg.AssetExecutionContext, config: PublishConfig, store: WarehouseResource
 ) -> dg.MaterializeResult:
     folder = store.folder(context)
+    steps.forget_model()
     work = store.work(context, "publish", "%", 100)
     with mistakes_are_not_retried():
         generation = publish_steps.publish_run(

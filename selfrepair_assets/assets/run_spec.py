@@ -1,5 +1,8 @@
 """The assets `run_spec` and `sequences`: what a run is, and the text it is measured on."""
 
+from types import NoneType
+from typing import get_args
+
 import dagster as dg
 from pydantic import Field
 
@@ -16,37 +19,43 @@ from warehouse.manifest import shard_files
 
 
 class RunSpecConfig(dg.Config):
-    """A run's settings in the Launchpad; the model is the partition."""
+    """A run's settings in the Launchpad; the model is the partition.
+
+    What may be left to us is empty or 0, not null: the Launchpad lists no option that is null.
+    """
 
     corpus: str = Field(
         "python-docs",
         description="python-docs, pile, a dataset id, or a .txt, .jsonl or .parquet path",
     )
-    text_column: str | None = Field(None, description="The dataset's column of text; found if null")
+    text_column: str | None = Field("", description="The dataset's column of text; found if empty")
     tokens: int = Field(100_000, description="Tokens of text; tokens // sequence_length sequences")
     sequence_length: int = Field(128, description="Tokens of a sequence, BOS included")
     ablations: list[str] = Field(["resample"], description="Some of resample, mean, zero")
     layers: str | None = Field(
-        None, description="Layers whose heads are ablated, as 8:12; all if null"
+        "", description="Layers whose heads are ablated, as 8:12; all if empty"
     )
     heads: str | None = Field(
-        None, description="Heads that are ablated, as L10H11,L9H3; all if null"
+        "", description="Heads that are ablated, as L10H11,L9H3; all if empty"
     )
     precision: str = Field("fp32", description="fp32, or bf16 (fast, its error kept below 1 %)")
     device: str = Field("auto", description="auto, cpu, cuda, cuda:1 or mps")
-    batch_size: int | None = Field(None, description="Sequences at once; from the memory if null")
-    shard_sequences: int | None = Field(None, description="Sequences in a shard; chosen if null")
+    batch_size: int | None = Field(0, description="Sequences at once; from the memory if 0")
+    shard_sequences: int | None = Field(0, description="Sequences in a shard; chosen if 0")
     seed: int = Field(0, description="Of the resample pairing")
     top_fraction: float = Field(0.02, description="Share of a head's rows that count as its top")
     center_unembed: bool = Field(True, description="Centre W_U over the vocabulary (Llama: off)")
-    neuron_heads: str | None = Field(None, description="Heads followed to every neuron; 4 if null")
+    neuron_heads: str | None = Field("", description="Heads followed to every neuron; 4 if empty")
     reinforcement_scales: list[float] = Field([1.0, 3.0, 5.0], description="Multiples that are fed")
-    reinforcement_layers: str | None = Field(None, description="Layers fed; upper half if null")
-    reinforcement_sequences: int | None = Field(None, description="Sequences fed; 1/8 if null")
+    reinforcement_layers: str | None = Field("", description="Layers fed; upper half if empty")
+    reinforcement_sequences: int | None = Field(0, description="Sequences fed; 1/8 if 0")
     restart: bool = Field(False, description="Measure anew where other settings are on disk")
 
     def spec(self, run_id: str) -> RunSpec:
         choices = self.model_dump(exclude={"restart"})
+        for name, field in type(self).model_fields.items():
+            if NoneType in get_args(field.annotation):
+                choices[name] = choices[name] or None
         for name in ("ablations", "reinforcement_scales"):
             choices[name] = tuple(choices[name])
         model, revision = split_run_id(run_id)

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from selfrepair_assets.measurement.clean_run import CleanFacts
 from selfrepair_assets.measurement.engine import choose_engine
+from selfrepair_assets.measurement.errors import InputError
 from selfrepair_assets.measurement.kept_details import KeptRows
 from selfrepair_assets.measurement.models import LoadedModel
 from selfrepair_assets.measurement.perturbation import AblatedHeads, join
@@ -33,8 +34,11 @@ Progress = Callable[[int], None]
 """Is told how many head-tokens (heads x prediction positions) were done since it was last told."""
 
 
-class EngineMismatchError(RuntimeError):
-    """The engine's clean logits differ from the model's: nothing must be measured with it."""
+class EngineMismatchError(InputError):
+    """The engine's clean logits differ from the model's: nothing must be measured with it.
+
+    It is ours to put right, but whoever ran the model needs the line and no traceback.
+    """
 
 
 class Measurer:

@@ -102,8 +102,7 @@ def load_model(
     with _lock:
         if key not in _loaded:
             if _loaded:
-                _loaded.clear()
-                gc.collect()  # modules and their hooks refer to each other
+                _let_go()
             _loaded[key] = _load(model, revision, folder, chosen, center_unembed, notify)
         return _loaded[key]
 
@@ -111,7 +110,12 @@ def load_model(
 def forget_models() -> None:
     """Let go of the model that is kept in memory."""
     with _lock:
-        _loaded.clear()
+        _let_go()
+
+
+def _let_go() -> None:
+    _loaded.clear()
+    gc.collect()  # modules and their hooks refer to each other
 
 
 def choose_device(device: str) -> torch.device:

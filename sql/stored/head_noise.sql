@@ -5,14 +5,28 @@
 with
 
 everything as (
-    select *
-    from self_repair
+    select
+        run_id,
+        ablation,
+        layer,
+        head,
+        logit_change,
+        direct_effect,
+        self_repaired(logit_change, direct_effect, direct_effect_ablated)::float as self_repair
+    from head_ablations
     where run_id = $run_id
         and layer = $layer
 ),
 
 kept as (
-    select * exclude (rank)
+    select
+        run_id,
+        ablation,
+        layer,
+        head,
+        logit_change,
+        direct_effect,
+        self_repair
     from top_by_direct_effect
     where run_id = $run_id
         and layer = $layer

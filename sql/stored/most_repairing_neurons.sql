@@ -60,15 +60,12 @@ most_repairing as (
         head,
         sequence,
         position,
-        arg_max(
-            struct_pack(
-                neuron := neuron,
+        max(
+            struct_pack( -- compared from its first field on
+                repair := side * (direct_effect_ablated::double - direct_effect),
+                before := -neuron,
                 clean := direct_effect,
                 ablated := direct_effect_ablated
-            ),
-            struct_pack(
-                repair := side * (direct_effect_ablated::double - direct_effect),
-                before := -neuron
             ),
             10
         ) as ten
@@ -92,7 +89,7 @@ select
     sequence,
     position,
     mlp_direct_effect,
-    list_transform(ten, lambda one: one.neuron) as neurons,
+    list_transform(ten, lambda one: -one.before) as neurons,
     list_transform(ten, lambda one: one.clean) as direct_effects,
     list_transform(ten, lambda one: one.ablated) as direct_effects_ablated
 from most_repairing

@@ -23,14 +23,12 @@ kept as (
 
 neurons as (
     select
-        run_id,
         ablation,
-        layer,
         head,
         sequence,
         side,
         size,
-        unnest(range(1, len(neurons) + 1)) as neuron_rank,
+        unnest(range(1, len(neurons) + 1))::smallint as neuron_rank,
         unnest(direct_effects)::double as direct_effect,
         unnest(direct_effects_ablated)::double as direct_effect_ablated
     from neuron_repairs
@@ -50,26 +48,20 @@ changes as (
 
 medians as (
     select
-        run_id,
         ablation,
-        layer,
         head,
         neuron_rank,
         median(direct_effect) as direct_effect_median
     from changes
     group by
-        run_id,
         ablation,
-        layer,
         head,
         neuron_rank
 ),
 
 totals as (
     select
-        run_id,
         ablation,
-        layer,
         head,
         neuron_rank,
         sequence,
@@ -83,9 +75,7 @@ totals as (
         count_if(repair > 0.01 * size) as repaired_above_1
     from changes
     group by
-        run_id,
         ablation,
-        layer,
         head,
         neuron_rank,
         sequence
@@ -93,14 +83,12 @@ totals as (
 
 tallies as (
     select
-        run_id,
         ablation,
-        layer,
         head,
         neuron_rank,
         n,
         struct_pack(
-            total := columns(* exclude (run_id, ablation, layer, head, neuron_rank, sequence, n)),
+            total := columns(* exclude (ablation, head, neuron_rank, sequence, n)),
             n := n
         ) as "\0"
     from totals
@@ -108,33 +96,30 @@ tallies as (
 
 means as (
     select
-        run_id,
         ablation,
-        layer,
         head,
         neuron_rank,
         sum(n)::bigint as n_rows,
         count(*) as n_sequences,
-        tally_mean(columns(* exclude (run_id, ablation, layer, head, neuron_rank, n))) as "\0",
-        tally_standard_error(columns(* exclude (run_id, ablation, layer, head, neuron_rank, n)))
+        tally_mean(columns(* exclude (ablation, head, neuron_rank, n))) as "\0",
+        tally_standard_error(columns(* exclude (ablation, head, neuron_rank, n)))
             as "\0_se"
     from tallies
     group by
-        run_id,
         ablation,
-        layer,
         head,
         neuron_rank
 )
 
 select
-    means.* replace (neuron_rank::smallint as neuron_rank),
+    $run_id as run_id,
+    ablation,
+    $layer::smallint as layer,
+    means.* exclude (ablation),
     direct_effect_median
 from means
-join medians using (run_id, ablation, layer, head, neuron_rank)
+join medians using (ablation, head, neuron_rank)
 order by
-    run_id,
     ablation,
-    layer,
     head,
     neuron_rank

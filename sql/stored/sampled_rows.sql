@@ -16,12 +16,17 @@ sampled as (
         sequence,
         position
     limit 5000
+),
+
+kept as (
+    select head_ablations.*
+    from head_ablations
+    semi join sampled using (run_id, sequence, position)
+    where run_id = $run_id
 )
 
-select self_repair.*
-from self_repair
-semi join sampled using (run_id, sequence, position)
-where run_id = $run_id
+select *
+from self_repair_of('kept')
 order by
     ablation,
     layer,

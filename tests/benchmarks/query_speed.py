@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from selfrepair_assets.run_folder import ROWS_PER_SHARD
 from tests.small_run import FINGERPRINT, run_row, tables
 from warehouse.connection import Connection
 from warehouse.facts import write_shard
@@ -29,7 +30,6 @@ from warehouse.read import open_serving
 from warehouse.top_rows import Places, most_direct_heads, top_rows, top_rows_by_mlp_repair
 
 LENGTH = 128
-SHARD = 256  # sequences
 SCALES = np.array([1.0, 3.0, 5.0], dtype="f4")
 REINFORCED = 50  # sequences in self_reinforcement, the authors' number
 HEAD = "run_id = 'bench' and ablation = 'resample' and layer = 5 and head = 7"
@@ -77,8 +77,7 @@ def main() -> None:
 def write_facts(warehouse: Warehouse, row: dict[str, Any]) -> None:
     """What every run has, shard by shard."""
     paths: dict[str, list[Path]] = {}
-    for start in range(0, row["n_sequences"], SHARD):
-        stop = min(start + SHARD, row["n_sequences"])
+    for start, stop in shards(row):
         for table, columns in tables(row, start, stop).items():
             path = write_shard(warehouse, table, "bench", start, stop, columns, FINGERPRINT)
             paths.setdefault(table, []).append(path)
@@ -99,8 +98,7 @@ def write_details(
         ("mlp_repair", by_repair),
     ]
     paths: dict[str, list[Path]] = {}
-    for start in range(0, row["n_sequences"], SHARD):
-        stop = min(start + SHARD, row["n_sequences"])
+    for start, stop in shards(row):
         here = within(kept, start, stop)
         made = {
             "component_changes": component_changes(row, here, rng),
@@ -115,6 +113,13 @@ def write_details(
             paths.setdefault(table, []).append(path)
     for table, written in paths.items():
         write_manifest(warehouse, table, "bench", FINGERPRINT, written)
+
+
+def shards(row: dict[str, Any]) -> Iterator[tuple[int, int]]:
+    """The sequences of each shard, as many as a real run's plan gives it."""
+    size = max(1, ROWS_PER_SHARD // (row["n_layers"] * row["n_heads"] * (LENGTH - 1)))
+    for start in range(0, row["n_sequences"], size):
+        yield start, min(start + size, row["n_sequences"])
 
 
 def within(places: Places, start: int, stop: int) -> Places:

@@ -1,0 +1,47 @@
+-- One row per given row of head_ablations: its self-repair, its parts, and the LayerNorm's share.
+-- The definition of everything that is measured (section 1 of the paper; eq. (1) and (2)):
+--     self_repair = logit_change - (direct_effect_ablated - direct_effect)
+--     self_repair_from_layernorm = self_repair - self_repair_from_heads - self_repair_from_mlps
+-- `ablations` names a table or a common table expression with the columns of head_ablations; other
+-- columns of it come along. View self_repair has it of all rows. Of a few, it is asked like this, so
+-- that only those few look up their token.
+create macro self_repair_of(ablations) as table
+with
+
+clean as (
+    select
+        run_id,
+        sequence,
+        position,
+        ln_scale,
+        logit,
+        logit_bias
+    from tokens
+),
+
+repairs as (
+    select
+        ablated.*,
+        ln_scale,
+        logit,
+        logit_bias,
+        self_repaired(logit_change, direct_effect, direct_effect_ablated) as self_repair,
+        self_repair - self_repair_from_heads - self_repair_from_mlps
+            as self_repair_from_layernorm
+    from query_table(ablations) as ablated
+    join clean using (run_id, sequence, position)
+)
+
+select
+    * exclude (logit_bias, self_repair, self_repair_from_layernorm),
+    self_repair::float as self_repair,
+    self_repair_from_layernorm::float as self_repair_from_layernorm,
+    ((logit::double + logit_change - logit_bias) * (1 - ln_scale_ablated::double / ln_scale))::float
+        as self_repair_from_layernorm_measured,
+    (ln_scale::double / ln_scale_ablated)::float as layernorm_ratio,
+    fraction_of(self_repair_from_layernorm, direct_effect)::float as layernorm_fraction,
+    fraction_of(self_repair_from_heads, direct_effect)::float as heads_fraction,
+    fraction_of(self_repair_from_mlps, direct_effect)::float as mlps_fraction,
+    self_repair * sign(direct_effect) > abs(direct_effect) as overcorrected,
+    self_repair * direct_effect < 0 as broken
+from repairs
