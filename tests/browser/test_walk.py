@@ -1,160 +1,17 @@
-"""A visitor in a real browser: overview -> model -> head -> token -> SQL, and what is shown there.
-
-Needs Chromium on the path (`chromium`, `chromium-browser` or `google-chrome`); without one these
-tests are skipped.
-"""
+"""A visitor in a real browser, from the overview to one token and to SQL, and what is shown."""
 
 from __future__ import annotations
 
-import os
-import shutil
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
-import app.main
 from tests.app_runs import publish_run
+from tests.browser.visit import Visit
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, ConsoleMessage, ViewportSize
-
-sync_api = pytest.importorskip("playwright.sync_api")
-CHROMIUM = next(
-    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
-)
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium on the path")
-# Streamlit asks for these below every page's own address before it asks at the root.
-LOOKED_FOR = ("_stcore/health", "_stcore/host-config")
-
-
-@pytest.fixture(scope="module")
-def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("published")
-    publish_run(root, "small", seed=1, ablations=["resample"])
-    publish_run(root, "large", details=True, seed=2, n_layers=4, n_sequences=12)
-    return root
-
-
-@pytest.fixture(scope="module")
-def address(root: Path) -> Iterator[str]:
-    """A server over the warehouse."""
-    with socket.socket() as free:
-        free.bind(("localhost", 0))
-        port = free.getsockname()[1]
-    place = Path(app.main.__file__)
-    with subprocess.Popen(
-        [sys.executable, "-m", "streamlit", "run", str(place), f"--server.port={port}"],
-        cwd=place.parent.parent,
-        env=os.environ
-        | {"SELFREPAIR_WAREHOUSE": str(root), "PYTHONPATH": str(place.parent.parent)},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    ) as server:
-        try:
-            _wait_for(f"http://localhost:{port}/_stcore/health")
-            yield f"http://localhost:{port}"
-        finally:
-            server.terminate()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_api.sync_playwright() as play:
-        chromium = play.chromium.launch(
-            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-dev-shm-usage"]
-        )
-        yield chromium
-        chromium.close()
-
-
-class Visit:
-    """A browser tab that remembers every error."""
-
-    def __init__(self, browser: Browser, **options: Any) -> None:
-        viewport: ViewportSize = {"width": 1280, "height": 1000}
-        self.context = browser.new_context(viewport=viewport, **options)
-        self.page = self.context.new_page()
-        self.page.set_default_timeout(30_000)
-        self.errors: list[str] = []
-        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
-        self.page.on("console", self._console)
-
-    def _console(self, message: ConsoleMessage) -> None:
-        url = str(message.location.get("url", ""))
-        if message.type == "error" and not url.endswith(LOOKED_FOR):
-            self.errors.append(f"{message.text} ({url})")
-
-    def go(self, url: str) -> Visit:
-        self.page.goto(url)
-        return self.settled()
-
-    def settled(self) -> Visit:
-        """Waits until no script runs, and asserts that nothing went wrong."""
-        self.page.locator("[data-testid='stMain'] h1").first.wait_for()
-        self.page.wait_for_timeout(300)
-        self.page.wait_for_function(
-            "document.querySelector('[data-test-script-state]')"
-            "?.getAttribute('data-test-script-state') === 'notRunning'"
-            " && !document.querySelector('[data-testid=stSkeleton]')"
-        )
-        self.page.wait_for_timeout(300)
-        assert self.page.locator("[data-testid='stException']").count() == 0
-        assert self.errors == []
-        return self
-
-    def steady(self, read: Callable[[], Any]) -> Any:
-        """What `read` gives once it gives the same twice: parts of a page are loaded late."""
-        before = None
-        for _ in range(20):
-            now = read()
-            if now == before:
-                break
-            before = now
-            self.page.wait_for_timeout(1000)
-        return before
-
-    def text(self) -> str:
-        """All that is read on the page."""
-        return str(self.steady(self.page.locator("[data-testid='stMain']").inner_text))
-
-    def view(self) -> list[str]:
-        """What is chosen and read on the page, but for what charts and tables draw by and by."""
-        self.settled()
-        words = self.steady(
-            lambda: self.page.evaluate(
-                """() => {
-                    const late = '.stPlotlyChart, .stDataFrame, .stCode'
-                    const main = document.querySelector('[data-testid=stMain]')
-                    const typed = [...main.querySelectorAll('input, textarea')].map(e => e.value)
-                    const read = main.cloneNode(true)
-                    read.querySelectorAll(late).forEach(e => e.remove())
-                    return [...typed, ...read.textContent.split(/(?<=[.:?])\\s/)]
-                }"""
-            )
-        )
-        return [word for word in words if " rows · " not in word]  # that line says how long it took
-
-    def click_first_mark(self) -> None:
-        """Clicks the first mark of the first scatter chart that has one with data behind it."""
-        mark = self.page.locator(".js-plotly-plot .scatterlayer .point").first
-        mark.wait_for()
-        box = mark.bounding_box()
-        assert box is not None
-        self.page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
-
-
-@pytest.fixture
-def visit(browser: Browser) -> Iterator[Visit]:
-    one = Visit(browser)
-    yield one
-    one.context.close()
+    from playwright.sync_api import Browser
 
 
 def test_from_the_overview_to_a_token_and_to_sql(
@@ -271,15 +128,3 @@ def test_nothing_is_wider_than_the_window(browser: Browser, address: str, scheme
         )
         assert too_wide <= 0, name
     visit.context.close()
-
-
-def _wait_for(url: str) -> None:
-    until = time.monotonic() + 60
-    while True:
-        try:
-            with urllib.request.urlopen(url, timeout=5):
-                return
-        except OSError:
-            if time.monotonic() > until:
-                raise
-            time.sleep(0.3)

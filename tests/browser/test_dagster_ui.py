@@ -1,0 +1,136 @@
+"""A model is added and measured through the Dagster web server alone, and looked at there."""
+
+from __future__ import annotations
+
+import json
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.asset_runs import LENGTH, SEQUENCES
+from tests.browser.visit import Visit, free_port, serving
+from warehouse.paths import Warehouse
+from warehouse.read import open_serving
+from warehouse.sql_files import relations
+
+REPOSITORY = {"repositoryName": "__repository__", "repositoryLocationName": "selfrepair"}
+ADD = """
+mutation ($where: RepositorySelector!, $model: String!) {
+  addDynamicPartition(
+    repositorySelector: $where, partitionsDefName: "model", partitionKey: $model
+  ) { __typename ... on PythonError { message } ... on UnauthorizedError { message } }
+}
+"""
+LAUNCH = """
+mutation ($run: ExecutionParams!) {
+  launchRun(executionParams: $run) {
+    __typename
+    ... on LaunchRunSuccess { run { runId } }
+    ... on RunConfigValidationInvalid { errors { message } }
+    ... on PythonError { message }
+  }
+}
+"""
+STATUS = "query ($id: ID!) { runOrError(runId: $id) { ... on Run { status } } }"
+CHECKS = """
+{
+  assetNodes { assetKey { path } assetChecksOrError { ... on AssetChecks { checks {
+    name executionForLatestMaterialization { status }
+  } } } }
+}
+"""
+DEFAULTS = """
+query ($job: PipelineSelector!) {
+  runConfigSchemaOrError(selector: $job) { ... on RunConfigSchema { rootDefaultYaml } }
+}
+"""
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("dagster") / "data"
+
+
+@pytest.fixture(scope="module")
+def address(root: Path) -> Iterator[str]:
+    port = free_port()
+    command = ["-m", "dagster_project.instance", "--port", str(port)]
+    with serving(command, root, f"http://localhost:{port}/server_info", seconds=120):
+        yield f"http://localhost:{port}"
+
+
+def ask(address: str, query: str, **variables: Any) -> Any:
+    """The answer of the web server's GraphQL, without the outermost name."""
+    body = json.dumps({"query": query, "variables": variables}).encode()
+    headers = {"Content-Type": "application/json"}
+    with urllib.request.urlopen(
+        urllib.request.Request(f"{address}/graphql", body, headers), timeout=60
+    ) as response:
+        answer = json.load(response)
+    assert "errors" not in answer, answer["errors"]
+    [found] = answer["data"].values()
+    return found
+
+
+def test_a_model_is_added_and_measured_through_the_web_server(
+    address: str, root: Path, gpt2_folder: Path, visit: Visit
+) -> None:
+    model = str(gpt2_folder / "gpt2")
+    job = {**REPOSITORY, "pipelineName": "measure_model"}
+    offered = ask(address, DEFAULTS, job=job)["rootDefaultYaml"]
+    for option in ("corpus", "tokens", "layers", "heads", "batch_size", "neuron_heads", "restart"):
+        assert f"{option}:" in offered
+
+    added = ask(address, ADD, where=REPOSITORY, model=model)
+    assert added["__typename"] == "AddDynamicPartitionSuccess", added
+    choices = {
+        "corpus": str(gpt2_folder / "text.txt"),
+        "tokens": SEQUENCES * LENGTH,
+        "sequence_length": LENGTH,
+        "top_fraction": 0.1,
+    }
+    launched = ask(
+        address,
+        LAUNCH,
+        run={
+            "selector": job,
+            "runConfigData": {"ops": {"run_spec": {"config": choices}}},
+            "mode": "default",
+            "executionMetadata": {"tags": [{"key": "dagster/partition", "value": model}]},
+        },
+    )
+    assert launched["__typename"] == "LaunchRunSuccess", launched
+    run_id = launched["run"]["runId"]
+    assert ended(address, run_id) == "SUCCESS"
+
+    with open_serving(Warehouse(root)) as connection:
+        assert connection.execute("select run_id from runs").fetchall() == [(model,)]
+    outcomes = {
+        check["name"]: (check["executionForLatestMaterialization"] or {}).get("status")
+        for node in ask(address, CHECKS)
+        for check in node["assetChecksOrError"].get("checks", [])
+    }
+    assert outcomes == {r.name: "SUCCEEDED" for r in relations() if r.kind == "check"}
+
+    visit.page.goto(f"{address}/runs/{run_id}")
+    visit.page.get_by_text("Success").first.wait_for()
+    visit.page.goto(f"{address}/assets/head_ablations")
+    visit.page.get_by_text("One row per ablation").first.wait_for()
+    visit.page.goto(f"{address}/asset-groups")
+    visit.page.get_by_text("self_repair").first.wait_for()
+    assert visit.errors == []
+
+
+def ended(address: str, run_id: str, within: int = 300) -> str:
+    """How a run ends."""
+    until = time.monotonic() + within
+    while time.monotonic() < until:
+        status = str(ask(address, STATUS, id=run_id)["status"])
+        if status in ("SUCCESS", "FAILURE", "CANCELED"):
+            return status
+        time.sleep(1)
+    raise TimeoutError(f"run {run_id} is {status} after {within} s")
