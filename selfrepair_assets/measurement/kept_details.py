@@ -171,7 +171,7 @@ def summarize_neurons(clean: Tensor, change: Tensor, effect: Tensor) -> dict[str
     n = change.shape[1]
     sign = torch.where(effect < 0, -1.0, 1.0)[:, None]
     order = (change * sign).argsort(dim=1, descending=True, stable=True)
-    top = order[:, :TOP_NEURONS]
+    top = order[:, :TOP_NEURONS].clone()  # a view would keep all of `order` in memory
     size = change.abs()
     total = size.sum(1, keepdim=True)
     reached = torch.cat([torch.zeros_like(total), size.gather(1, order).cumsum(1)], 1)

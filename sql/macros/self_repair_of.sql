@@ -3,8 +3,9 @@
 --     self_repair = logit_change - (direct_effect_ablated - direct_effect)
 --     self_repair_from_layernorm = self_repair - self_repair_from_heads - self_repair_from_mlps
 -- `ablations` names a table or a common table expression with the columns of head_ablations; other
--- columns of it come along. View self_repair has it of all rows. Of a few, it is asked like this, so
--- that only those few look up their token.
+-- columns of it come along. View self_repair has it of all rows; of a few, it is asked like this,
+-- so that only those few look up their token. Every row has one; a left join says so to DuckDB, which
+-- would else sum up groups before it joins, with as many groups as rows.
 create macro self_repair_of(ablations) as table
 with
 
@@ -29,7 +30,7 @@ repairs as (
         self_repair - self_repair_from_heads - self_repair_from_mlps
             as self_repair_from_layernorm
     from query_table(ablations) as ablated
-    join clean using (run_id, sequence, position)
+    left join clean using (run_id, sequence, position)
 )
 
 select

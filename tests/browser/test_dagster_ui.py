@@ -120,8 +120,8 @@ def test_a_model_is_added_and_measured_through_the_web_server(
     visit.page.get_by_text("Success").first.wait_for()
     visit.page.goto(f"{address}/assets/head_ablations")
     visit.page.get_by_text("One row per ablation").first.wait_for()
-    visit.page.goto(f"{address}/asset-groups")
-    visit.page.get_by_text("self_repair").first.wait_for()
+    visit.page.goto(f"{address}/assets/self_repair?view=lineage")
+    visit.page.get_by_text("head_ablations").first.wait_for()
     assert visit.errors == []
 
 
