@@ -13,6 +13,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
+from selfrepair_assets.measurement import measure
 from tests.cli_runs import Said, mounted, refused, small, snapshot
 
 BAD_OPTIONS = {
@@ -51,6 +52,22 @@ def test_bad_options(
     line = refused(selfrepair("run", gpt2_folder / "gpt2", *base, *options))
     assert expected in line
     assert not (tmp_path / "data").exists()
+
+
+def test_an_engine_that_disagrees_with_the_model_measures_nothing(
+    gpt2_folder: Path,
+    tmp_path: Path,
+    selfrepair: Callable[..., Said],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(measure, "LOGIT_TOLERANCE", -1.0)
+    base = ["--corpus", gpt2_folder / "text.txt", *small(), "--warehouse", tmp_path / "data"]
+    code, _, err = selfrepair("run", gpt2_folder / "gpt2", *base)
+    assert code == 2
+    [line] = [line for line in err.splitlines() if line.startswith("error: ")]
+    assert "Nothing was measured" in line
+    assert "Traceback" not in err
+    assert not list((tmp_path / "data").rglob("*.parquet"))
 
 
 def nothing(path: Path) -> None:
