@@ -86,35 +86,45 @@ def neuron_frequency(
 
 
 def neuron_tokens(
-    serving: Serving, run: str, ablation: str, layer: int, head: int, neuron: int
+    serving: Serving, run: str, ablation: str, layer: int, head: int, ranking: str, neuron: int
 ) -> Answer:
-    """The tokens at which one neuron is the most repairing one, the largest change first."""
+    """The tokens at which a neuron is among the ten most repairing, the largest change first."""
     return ask(
         serving,
         """
+        with
+
+        placed as (
+            select
+                *,
+                list_position(neurons, $neuron) as place
+            from most_repairing_neurons
+            where run_id = $run
+                and ablation = $ablation
+                and layer = $layer
+                and head = $head
+                and ranking = $ranking
+        )
+
         select
             sequence,
             position,
             token_text,
             target_text,
-            direct_effect,
-            direct_effect_ablated,
-            mlp_direct_effect,
-            anti_erasure
-        from top_repairing_neuron
+            direct_effects[place] as direct_effect,
+            direct_effects_ablated[place] as direct_effect_ablated,
+            mlp_direct_effect
+        from placed
         join tokens using (run_id, sequence, position)
-        where run_id = $run
-            and ablation = $ablation
-            and layer = $layer
-            and head = $head
-            and neuron = $neuron
-        order by direct_effect_ablated - direct_effect desc
+        where place is not null
+        order by direct_effects_ablated[place] - direct_effects[place] desc
         limit 200
         """,
         run=run,
         ablation=ablation,
         layer=layer,
         head=head,
+        ranking=ranking,
         neuron=neuron,
     )
 

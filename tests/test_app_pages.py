@@ -1,5 +1,6 @@
 """Every page over an empty warehouse, over one model and over two, and what is clicked there."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,17 @@ def test_every_view_of_a_head(view: str, two: Path, monkeypatch: pytest.MonkeyPa
     test = sound(page(two, "head", monkeypatch, run="large", head="L2H1", view=view))
     assert test.title[0].value == "Head L2H1"
     assert test.get("plotly_chart") or test.get("html") or test.dataframe
+
+
+@pytest.mark.parametrize("ranking", ["last MLP's repair", "direct effect"])
+def test_the_most_frequent_neuron_has_tokens(
+    ranking: str, two: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chosen = {"run": "large", "head": "L0H0", "ranking": ranking}
+    shown = said(sound(page(two, "neurons", monkeypatch, **chosen)))
+    found = re.search(r"(\d+) tokens; largest change first", shown)
+    assert found
+    assert int(found[1]) > 0
 
 
 def test_every_figure_of_the_paper(two: Path, monkeypatch: pytest.MonkeyPatch) -> None:

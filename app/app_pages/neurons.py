@@ -135,23 +135,30 @@ def chosen_head(serving: Serving, run: str, ablation: str, layer: int, head: int
         )
         if clicked:
             state.choose("neuron", str(int(clicked[0])))
-        one_neuron(serving, run, ablation, layer, head, [int(n) for n in often.frame["neuron"]])
+        neurons = [int(n) for n in often.frame["neuron"]]
+        one_neuron(serving, run, ablation, layer, head, rankings[ranking], neurons)
 
 
 def one_neuron(
-    serving: Serving, run: str, ablation: str, layer: int, head: int, neurons: list[int]
+    serving: Serving,
+    run: str,
+    ablation: str,
+    layer: int,
+    head: int,
+    ranking: str,
+    neurons: list[int],
 ) -> None:
     """One neuron's tokens."""
     if not neurons:
         return
     neuron = state.one_of("Neuron", "neuron", sorted(neurons), neurons[0])
-    answer = neuron_questions.neuron_tokens(serving, run, ablation, layer, head, neuron)
+    answer = neuron_questions.neuron_tokens(serving, run, ablation, layer, head, ranking, neuron)
     shown = answer.frame.assign(
         token_text=answer.frame["token_text"].map(words.token),
         target_text=answer.frame["target_text"].map(words.token),
     )
     show.table(
-        f"Tokens at which neuron {neuron} repairs most",
+        f"Tokens at which neuron {neuron} is among the ten",
         answer,
         serving,
         key="neuron_tokens",
