@@ -19,6 +19,7 @@ import streamlit as st
 from warehouse.generations import current
 from warehouse.paths import Warehouse
 from warehouse.read import current_generation, open_serving
+from warehouse.sql_parsing import literal
 
 MOST_MARKS = 3_000  # that one chart draws
 SECONDS = 60  # that one query of the app may take
@@ -161,7 +162,7 @@ def _filled_in(sql: str, parameters: dict[str, Any]) -> str:
 
 def _literal(value: Any) -> str:
     if isinstance(value, str):
-        return "'" + value.replace("'", "''") + "'"
+        return literal(value)
     if isinstance(value, list):
         return "[" + ", ".join(_literal(one) for one in value) + "]"
     return str(value)

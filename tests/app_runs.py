@@ -53,12 +53,17 @@ def publish_run(root: Path, run_id: str = "toy", *, details: bool = False, **cha
 def page(root: Path, name: str, monkeypatch: Any, **chosen: str) -> AppTest:
     """The page, run once over the warehouse in `root`, with the address' parameters `chosen`."""
     monkeypatch.setenv("SELFREPAIR_WAREHOUSE", str(root))
+    return page_to_run(name, **chosen).run()
+
+
+def page_to_run(name: str, **chosen: str) -> AppTest:
+    """The page, not run yet, over the warehouse that the environment names."""
     test = AppTest.from_file(app.main.__file__, default_timeout=60)
     for key, value in chosen.items():
         test.query_params[key] = value
     if name != "overview":
         test.switch_page(f"app_pages/{name}.py")
-    return test.run()
+    return test
 
 
 def said(test: AppTest) -> str:

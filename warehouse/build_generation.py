@@ -15,6 +15,7 @@ from warehouse.facts import HEADS_BY, SORTED_BY, fact_tables
 from warehouse.generations import attached
 from warehouse.manifest import complete_manifest, measured_tables, shard_files
 from warehouse.paths import Warehouse
+from warehouse.sql_parsing import literal
 
 SORTED_AT_ONCE = 300_000_000  # bytes of Parquet: some 12 M rows of head_ablations
 
@@ -192,13 +193,8 @@ def columns_of(connection: Connection, relation: str) -> list[str]:
 
 def parquet(files: Iterable[Path]) -> str:
     """A table function that reads exactly these files, in this order."""
-    names = ", ".join(literal(str(file)) for file in files)
+    names = ", ".join(literal(file) for file in files)
     return f"read_parquet([{names}], hive_partitioning = false)"
-
-
-def literal(text: str) -> str:
-    """SQL text literal."""
-    return "'" + text.replace("'", "''") + "'"
 
 
 def _some_heads(connection: Connection, files: str, columns: list[str], at_once: int) -> list[str]:

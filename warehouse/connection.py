@@ -10,10 +10,11 @@ from pathlib import Path
 import duckdb
 
 from warehouse.paths import Warehouse
+from warehouse.sql_parsing import literal
 
 Connection = duckdb.DuckDBPyConnection
 
-MEMORY_AT_MOST = 2 * 2**30  # bytes; 48 M rows were published in it no slower than in more
+MEMORY_AT_MOST = 2 * 2**30  # bytes; 143 M rows took 5 % longer in it than in twice as much
 
 # A row group is in memory while it is written: at DuckDB's 122,880 rows, one of neuron_changes (two
 # numbers per neuron) would have gigabytes. Small ones also tell a head's rows more closely.
@@ -38,14 +39,14 @@ def working_connection(
     try:
         limit = memory_limit or _half_of_default(connection)
         connection.execute(f"set memory_limit = '{limit}'")
-        connection.execute("set temp_directory = '{}'".format(str(spill).replace("'", "''")))
+        connection.execute(f"set temp_directory = {literal(spill)}")
         connection.execute("set enable_progress_bar = false")
         connection.execute("set timezone = 'UTC'")
         connection.execute("set write_buffer_row_group_count = 1")
         connection.execute(f"set disabled_compression_methods = '{NOT_FOR_MEASUREMENTS}'")
         if database:
-            place = str(database).replace("'", "''")
-            connection.execute(f"attach '{place}' as made (row_group_size {ROW_GROUP_ROWS})")
+            size = f"row_group_size {ROW_GROUP_ROWS}"
+            connection.execute(f"attach {literal(database)} as made ({size})")
             connection.execute("use made")
         yield connection
         if database:

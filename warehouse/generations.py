@@ -23,6 +23,7 @@ import duckdb
 
 from warehouse.errors import WarehouseError
 from warehouse.paths import TEMPORARY, Warehouse, sync
+from warehouse.sql_parsing import literal
 
 # STORAGE_VERSION decides who can read the file: DuckDB 1.5 (the newest command-line client on PyPI)
 # cannot open what 2.0 writes by default, and 2.0 reads both.
@@ -86,9 +87,7 @@ def publishing(warehouse: Warehouse, progress: Progress) -> Iterator[int]:
 def empty_file(path: Path) -> None:
     """A database without tables, in the storage version that all readers can open."""
     with duckdb.connect() as connection:
-        connection.execute(
-            f"attach '{_literal(path)}' as made (storage_version '{STORAGE_VERSION}')"
-        )
+        connection.execute(f"attach {literal(path)} as made (storage_version '{STORAGE_VERSION}')")
         connection.execute("detach made")
 
 
@@ -96,7 +95,7 @@ def empty_file(path: Path) -> None:
 def attached(connection: duckdb.DuckDBPyConnection, generation: Path, name: str) -> Iterator[None]:
     """Attaches a generation read-only; WarehouseError where someone has it open for writing."""
     try:
-        connection.execute(f"attach '{_literal(generation)}' as {name} (read_only)")
+        connection.execute(f"attach {literal(generation)} as {name} (read_only)")
     except duckdb.IOException as error:
         if "lock" not in str(error):
             raise
@@ -152,7 +151,3 @@ def _remove_old(warehouse: Warehouse) -> None:
 
 def _generations(warehouse: Warehouse) -> list[Path]:
     return [path for path in warehouse.generations.iterdir() if NAME.fullmatch(path.name)]
-
-
-def _literal(path: Path) -> str:
-    return str(path).replace("'", "''")

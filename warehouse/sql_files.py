@@ -35,7 +35,7 @@ import duckdb
 
 from warehouse import reference_data, stored_results
 from warehouse.errors import WarehouseError
-from warehouse.sql_parsing import macro_parts, names_read
+from warehouse.sql_parsing import literal, macro_parts, names_read
 
 FOLDERS = {
     "tables": "table",
@@ -224,7 +224,7 @@ def comment_all(connection: duckdb.DuckDBPyConnection, source: Source | None = N
     shown_as = _existing(connection)
     statements = []
     for found in relations(source):
-        text = _quoted(found.comment)
+        text = literal(found.comment)
         if found.kind == "macro":
             what = "macro table" if found.is_table_macro else "macro"
             statements.append(f"comment on {what} {found.name} is {text}")
@@ -233,7 +233,7 @@ def comment_all(connection: duckdb.DuckDBPyConnection, source: Source | None = N
             described = connection.execute(f"describe {found.name}").fetchall()
             columns = [row[0] for row in described]
             statements += [
-                f'comment on column {found.name}."{column}" is {_quoted(meaning)}'
+                f'comment on column {found.name}."{column}" is {literal(meaning)}'
                 for column, meaning in column_comments(found.name, columns, source).items()
             ]
     # Hundreds of comments, each of which would be synced to the disk by itself.
@@ -257,10 +257,6 @@ def _existing(connection: duckdb.DuckDBPyConnection) -> dict[str, str]:
         """
     ).fetchall()
     return dict(rows)
-
-
-def _quoted(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
 
 
 def _columns_toml(source: Source) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What a piece of SQL reads, told by DuckDB's own parser."""
+"""What a piece of SQL reads, told by DuckDB's own parser, and how text is written into SQL."""
 
 import json
 import re
@@ -9,6 +9,11 @@ from typing import Any
 import duckdb
 
 from warehouse.errors import WarehouseError
+
+
+def literal(text: object) -> str:
+    """SQL text literal, of a path too."""
+    return "'" + str(text).replace("'", "''") + "'"
 
 
 def names_read(kind: str, name: str, body: str) -> set[str]:

@@ -10,6 +10,7 @@ from selfrepair_assets.assets.resources import WarehouseResource, mistakes_are_n
 from warehouse.facts import fact_tables
 from warehouse.read import open_serving
 from warehouse.sql_files import Relation, relations
+from warehouse.sql_parsing import literal
 
 ANSWERS = {found.name: found for found in relations() if found.kind in ("stored", "view")}
 ASSETS = {*fact_tables(), "runs", *ANSWERS}
@@ -45,9 +46,8 @@ def runs(
         )
     store.close_work(context)
     with open_serving(folder.warehouse) as connection:
-        quoted = folder.run_id.replace("'", "''")
-        row = preview(connection, f"unpivot (select columns(*)::varchar from runs "
-                      f"where run_id = '{quoted}') on columns(*)", rows=40)  # fmt: skip
+        this_run = f"select columns(*)::varchar from runs where run_id = {literal(folder.run_id)}"
+        row = preview(connection, f"unpivot ({this_run}) on columns(*)", rows=40)
         types = {n: str(t) for n, t, *_ in connection.execute("describe runs").fetchall()}
     return dg.MaterializeResult(
         metadata=row_count(1)
@@ -90,7 +90,6 @@ def views(
 ) -> Iterator[dg.MaterializeResult]:
     """Every analysis as SQL: publishing makes them, this looks at what they say of the run."""
     folder = store.folder(context)
-    quoted = folder.run_id.replace("'", "''")
     with open_serving(folder.warehouse) as connection:
         for name in ANSWERS:
             if dg.AssetKey(name) not in context.selected_asset_keys:
@@ -99,7 +98,7 @@ def views(
                 row[0]: str(row[1]) for row in connection.execute(f"describe {name}").fetchall()
             }
             of_run = f"select * from {name}" + (
-                f" where run_id = '{quoted}'" if "run_id" in types else ""
+                f" where run_id = {literal(folder.run_id)}" if "run_id" in types else ""
             )
             counted = connection.execute(f"select count(*) from ({of_run})").fetchone()
             yield dg.MaterializeResult(

@@ -19,14 +19,7 @@ everything as (
 ),
 
 kept as (
-    select
-        run_id,
-        ablation,
-        layer,
-        head,
-        logit_change,
-        direct_effect,
-        self_repair
+    select *
     from top_by_direct_effect
     where run_id = $run_id
         and layer = $layer

@@ -13,9 +13,8 @@ import resource
 import time
 
 import streamlit as st
-from streamlit.testing.v1 import AppTest
 
-import app.main
+from tests.app_runs import page_to_run, sound
 from warehouse.paths import Warehouse
 
 CLICKS: dict[str, list[dict[str, str]]] = {
@@ -66,15 +65,11 @@ def main() -> None:
 
 def seconds(page: str, chosen: dict[str, str]) -> float:
     """Runs a page with these choices in its address."""
-    visit = AppTest.from_file(app.main.__file__, default_timeout=120)
-    visit.query_params.update(chosen)
-    if page != "overview":
-        visit.switch_page(f"app_pages/{page}.py")
+    visit = page_to_run(page, **chosen)
     began = time.monotonic()
     visit.run()
     took = time.monotonic() - began
-    if visit.exception:
-        raise RuntimeError(f"{page} {chosen}: {visit.exception[0].value}")
+    sound(visit)
     return took
 
 
