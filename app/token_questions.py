@@ -140,6 +140,7 @@ def instance(
             overcorrected,
             broken
         from self_repair
+        join tokens using (run_id, sequence, position)
         {WHERE_HEAD}
             and sequence = $sequence
             and position = $position

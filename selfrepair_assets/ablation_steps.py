@@ -62,9 +62,9 @@ def measure_ablation_shard(
     kept = folder.top_rows(shard.start, shard.stop)
     some = np.arange(shard.start, shard.stop)
     found = in_order(_ablate(folder, some, heads, folder.spec.ablations, kept, False, progress))
-    effects = _stored_effects(folder, shard)
+    clean = _stored_clean_values(folder, shard)
     fact_table, *detail_tables = ABLATION_TABLES
-    store_shard(folder, fact_table, shard, (_fact_rows(part, some, effects) for part in found))
+    store_shard(folder, fact_table, shard, (_fact_rows(part, some, *clean) for part in found))
     for table in detail_tables:
         store_shard(folder, table, shard, (_kept_rows(table, part, some) for part in found))
     return True
@@ -205,8 +205,10 @@ def in_order(parts: Iterable[AblatedHeads]) -> list[AblatedHeads]:
     return sorted(parts, key=lambda part: (part.ablation, part.heads[0].layer))
 
 
-def _fact_rows(part: AblatedHeads, sequences: np.ndarray, effects: np.ndarray) -> Columns:
-    """Rows of `head_ablations`, with the direct effects that `direct_effects` holds.
+def _fact_rows(
+    part: AblatedHeads, sequences: np.ndarray, effects: np.ndarray, ln_scale: np.ndarray
+) -> Columns:
+    """Rows of `head_ablations`, with the direct effects that `direct_effects` holds, and S.
 
     Both are the same quantity of the same run; stored twice, it must be the same to the last bit,
     so that it ranks the rows alike.
@@ -220,7 +222,7 @@ def _fact_rows(part: AblatedHeads, sequences: np.ndarray, effects: np.ndarray) -
             f"{np.abs(stored - measured).max():.3g} logits. Measure the run again with --restart."
         )
     columns["direct_effect_ablated"] = columns["direct_effect_ablated"] + (stored - measured)
-    columns["direct_effect"] = stored
+    columns |= {"direct_effect": stored, "ln_scale": ln_scale}
     where = {
         "ablation": np.array(part.ablation),
         "layer": np.array(layer),
@@ -248,13 +250,21 @@ def _kept_rows(
     return {name: columns[name] for name in schema(table).names}
 
 
-def _stored_effects(folder: RunFolder, shard: Shard) -> np.ndarray:
-    """The shard's `direct_effects`, [layer head sequence pos]; its rows are sorted that way."""
-    key = (folder.warehouse, "direct_effects", folder.run_id, shard.start, shard.stop)
-    column = pq.read_table(shard_path(*key), columns=["direct_effect"])["direct_effect"]
-    model, positions = folder.model, folder.spec.sequence_length - 1
-    shape = (model["n_layers"], model["n_heads"], shard.stop - shard.start, positions)
-    return column.to_numpy().reshape(shape)
+def _stored_clean_values(folder: RunFolder, shard: Shard) -> tuple[np.ndarray, np.ndarray]:
+    """The shard's direct effects [layer head sequence pos] and ln_scale [sequence pos], as stored.
+
+    The rows of both tables are sorted that way.
+    """
+    effects, ln_scale = (
+        pq.read_table(
+            shard_path(folder.warehouse, table, folder.run_id, shard.start, shard.stop),
+            columns=[column],
+        )[column].to_numpy()
+        for table, column in (("direct_effects", "direct_effect"), ("tokens", "ln_scale"))
+    )
+    places = (shard.stop - shard.start, folder.spec.sequence_length - 1)
+    heads = (folder.model["n_layers"], folder.model["n_heads"])
+    return effects.reshape(*heads, *places), ln_scale.reshape(places)
 
 
 def _positions(folder: RunFolder, shards: list[Shard]) -> int:

@@ -52,6 +52,7 @@ ABLATION = {
     "direct_effect": 0.0,
     "direct_effect_ablated": 0.0,
     "logit_change": 0.0,
+    "ln_scale": 1.0,
     "ln_scale_ablated": 1.0,
     "self_repair_from_heads": 0.0,
     "self_repair_from_mlps": 0.0,

@@ -120,6 +120,7 @@ def tables(row: dict[str, Any], start: int, stop: int) -> dict[str, Columns]:
             "direct_effect": effect,
             "direct_effect_ablated": ablated,
             "logit_change": logit_change,
+            "ln_scale": scale,
             "ln_scale_ablated": scale_ablated,
             "self_repair_from_heads": from_heads,
             "self_repair_from_mlps": from_mlps,

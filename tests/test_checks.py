@@ -115,7 +115,9 @@ def test_one_altered_value_breaks_the_identity_and_is_named(
     ("table", "change", "check", "where"),
     [
         # The clean pass's direct effect differs from the ablation pass's.
-        ("direct_effects", one("direct_effect", 9.0), "direct_effects_agree", ROW_13),
+        ("direct_effects", one("direct_effect", 9.0), "clean_values_agree", ROW_13),
+        ("head_ablations", one("ln_scale", 9.0), "clean_values_agree", ROW_13),
+        ("head_ablations", one("ln_scale", np.inf), "finite_values", ROW_13),
         ("head_ablations", one("self_repair_from_last_mlp", np.nan), "finite_values", ROW_13),
         (
             "mlp_effects",

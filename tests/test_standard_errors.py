@@ -31,6 +31,7 @@ def connection() -> duckdb.DuckDBPyConnection:
         change = -0.6 * effect + 0.7 * of_sequence + random.normal(size=shape)
         scale = 1 - 0.02 * of_sequence + 0.01 * random.normal(size=shape)
         columns = {"direct_effect": effect, "logit_change": change, "ln_scale_ablated": scale}
+        columns["ln_scale"] = np.ones(shape)
         for name in ("direct_effect_ablated", "self_repair_from_heads", "self_repair_from_mlps"):
             columns[name] = np.zeros(shape)
         columns["self_repair_from_last_mlp"] = np.zeros(shape)

@@ -19,6 +19,7 @@ def test_self_repair_and_its_parts() -> None:
                 "direct_effect": 2.0,
                 "direct_effect_ablated": 0.5,
                 "logit_change": -0.5,
+                "ln_scale": 2.0,
                 "ln_scale_ablated": 1.6,
                 "self_repair_from_heads": 0.25,
                 "self_repair_from_mlps": 0.5,
@@ -30,15 +31,24 @@ def test_self_repair_and_its_parts() -> None:
     (row,) = answer(connection, "from self_repair")
     assert row["self_repair"] == 1
     assert row["self_repair_from_layernorm"] == 0.25
-    assert row["self_repair_from_layernorm_measured"] == pytest.approx(0.25, abs=1e-6)
     assert row["layernorm_ratio"] == pytest.approx(1.25)
     assert (row["layernorm_fraction"], row["heads_fraction"], row["mlps_fraction"]) == (
         0.125,
         0.125,
         0.25,
     )
-    assert row["logit"] == 2
-    assert row["ln_scale"] == 2
+    (measured,) = answer(
+        connection,
+        """
+        select
+            layernorm_repair_measured(
+                logit, logit_bias, logit_change, self_repair.ln_scale, ln_scale_ablated
+            ) as repair
+        from self_repair
+        join tokens using (run_id, sequence, position)
+        """,
+    )
+    assert measured["repair"] == pytest.approx(0.25, abs=1e-6)
 
 
 @pytest.mark.parametrize(

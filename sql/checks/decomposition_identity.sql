@@ -14,7 +14,7 @@ rows_of_layer as (
         head,
         sequence,
         position,
-        ln_scale::double / ln_scale_ablated as layernorm_ratio,
+        tokens.ln_scale::double / ln_scale_ablated as layernorm_ratio,
         logit::double + logit_change - logit_bias as whole,
         layernorm_ratio * (
             logit::double - logit_bias

@@ -12,6 +12,8 @@ where layer = $layer
         isfinite(direct_effect)
         and isfinite(direct_effect_ablated)
         and isfinite(logit_change)
+        and isfinite(ln_scale)
+        and ln_scale > 0
         and isfinite(ln_scale_ablated)
         and ln_scale_ablated > 0
         and isfinite(self_repair_from_heads)

@@ -12,7 +12,7 @@ last_layer as (
 predictions as (
     select
         head_ablations.* exclude (run_id),
-        ln_scale::double / ln_scale_ablated as layernorm_ratio,
+        tokens.ln_scale::double / ln_scale_ablated as layernorm_ratio,
         (layernorm_ratio - 1) * (logit::double - logit_bias)
             + layernorm_ratio * (direct_effect_ablated::double - direct_effect)
             as logit_change_by_norm_alone,

@@ -3,42 +3,23 @@
 --     self_repair = logit_change - (direct_effect_ablated - direct_effect)
 --     self_repair_from_layernorm = self_repair - self_repair_from_heads - self_repair_from_mlps
 -- `ablations` names a table or a common table expression with the columns of head_ablations; other
--- columns of it come along. View self_repair has it of all rows; of a few, it is asked like this,
--- so that only those few look up their token. Every row has one; a left join says so to DuckDB, which
--- would else sum up groups before it joins, with as many groups as rows.
+-- columns of it come along. View self_repair has it of all rows.
 create macro self_repair_of(ablations) as table
 with
 
-clean as (
-    select
-        run_id,
-        sequence,
-        position,
-        ln_scale,
-        logit,
-        logit_bias
-    from tokens
-),
-
 repairs as (
     select
-        ablated.*,
-        ln_scale,
-        logit,
-        logit_bias,
+        *,
         self_repaired(logit_change, direct_effect, direct_effect_ablated) as self_repair,
         self_repair - self_repair_from_heads - self_repair_from_mlps
             as self_repair_from_layernorm
-    from query_table(ablations) as ablated
-    left join clean using (run_id, sequence, position)
+    from query_table(ablations)
 )
 
 select
-    * exclude (logit_bias, self_repair, self_repair_from_layernorm),
+    * exclude (self_repair, self_repair_from_layernorm),
     self_repair::float as self_repair,
     self_repair_from_layernorm::float as self_repair_from_layernorm,
-    ((logit::double + logit_change - logit_bias) * (1 - ln_scale_ablated::double / ln_scale))::float
-        as self_repair_from_layernorm_measured,
     (ln_scale::double / ln_scale_ablated)::float as layernorm_ratio,
     fraction_of(self_repair_from_layernorm, direct_effect)::float as layernorm_fraction,
     fraction_of(self_repair_from_heads, direct_effect)::float as heads_fraction,

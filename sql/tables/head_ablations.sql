@@ -1,6 +1,8 @@
 -- One row per ablation, ablated head and prediction position.
 -- The head is ablated at every position of the sequence at once; changes are ablated minus clean.
 -- Direct effects keep the clean scale S; eq. (1) and (2) of the paper are the view self_repair.
+-- S itself is in every row, so that the view needs no other table; it is null in runs that were
+-- measured before the column was there.
 create table head_ablations (
     run_id varchar not null,
     ablation varchar not null,
@@ -11,6 +13,7 @@ create table head_ablations (
     direct_effect float not null,
     direct_effect_ablated float not null,
     logit_change float not null,
+    ln_scale float,
     ln_scale_ablated float not null,
     self_repair_from_heads float not null,
     self_repair_from_mlps float not null,
