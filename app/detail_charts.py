@@ -198,11 +198,11 @@ def ranks(frame: pd.DataFrame) -> go.Figure:
             name=name,
             marker={"size": 8, "color": color, "opacity": 0.8},
             customdata=np.stack(
-                [own[c] for c in ("layer", "head", "rank_difference", "share_hidden")], axis=-1
+                [own["layer"], own["head"], own["share_hidden"].map(words.share)], axis=-1
             ),
             hovertemplate=(
-                "<b>L%{customdata[0]:.0f}H%{customdata[1]:.0f}</b><br>%{x} by direct effect, "
-                "%{y} by ablation<br>hidden: %{customdata[3]:.0%}<extra></extra>"
+                "<b>L%{customdata[0]}H%{customdata[1]}</b><br>%{x} by direct effect, "
+                "%{y} by ablation<br>hidden: %{customdata[2]}<extra></extra>"
             ),
         )
     return plain(

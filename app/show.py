@@ -104,6 +104,7 @@ def table(
             shown,
             hide_index=True,
             height=height,
+            placeholder="—",
             column_config=column_config(shown, serving, relation),
             key=f"table:{key}",
             on_select="rerun" if selectable else "ignore",

@@ -90,8 +90,8 @@ def test_the_hidden_share_is_a_ratio_of_means_with_its_own_error() -> None:
     (row,) = answer(connection, "from ablation_trust where row_set = 'all'")
     assert row["share_hidden"] == 0.5
     assert row["share_hidden_se"] == pytest.approx(0.5)
-    # Lost 4 | 1, half of each hidden: no error, though the loss varies.
-    connection = warehouse_of(head(0, [4.0, 4, 1, 1], [-2.0, -2, -0.5, -0.5]))
+    # Lost 4 | 2, half of each hidden: no error, though the loss varies.
+    connection = warehouse_of(head(0, [4.0, 4, 2, 2], [-2.0, -2, -1, -1]))
     (row,) = answer(connection, "from ablation_trust where row_set = 'all'")
     assert (row["share_hidden"], row["share_hidden_se"]) == (0.5, pytest.approx(0, abs=1e-9))
 
@@ -127,3 +127,18 @@ def test_the_top_rows_are_ranked_apart() -> None:
         ("top_by_direct_effect", 0, 2, 2),
         ("top_by_direct_effect", 1, 1, 2),
     ]
+
+
+def test_nothing_is_a_share_of_a_loss_that_is_within_its_error_of_zero() -> None:
+    # Losses of 1 in one sequence and -0.5 in the other: 0.25 with an error of 0.75. The second
+    # head's, 2 and 1.5, are 1.75 with an error of 0.25.
+    connection = warehouse_of(
+        head(0, [1.0, 1.0, -0.5, -0.5], [-1.0] * 4) + head(1, [2.0, 2.0, 1.5, 1.5], [-0.875] * 4)
+    )
+    first, second = answer(connection, "from ablation_trust where row_set = 'all' order by head")
+    assert first["share_hidden"] is None
+    assert first["share_hidden_se"] is None
+    assert first["share_hidden_frozen"] is None
+    assert second["share_hidden"] == pytest.approx(0.5)
+    (run,) = answer(connection, "from ablation_trust_by_run where row_set = 'all'")
+    assert run["share_hidden_median"] == pytest.approx(0.5)

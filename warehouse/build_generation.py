@@ -4,12 +4,13 @@ A generation is built alone in a file that nobody else opens, so nothing here ne
 """
 
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import duckdb
 
-from warehouse.connection import Connection
+from warehouse.connection import ROW_GROUP_ROWS, Connection, working_connection
 from warehouse.errors import WarehouseError
 from warehouse.facts import HEADS_BY, SORTED_BY, fact_tables
 from warehouse.generations import attached
@@ -17,7 +18,14 @@ from warehouse.manifest import complete_manifest, measured_tables, shard_files
 from warehouse.paths import Warehouse
 from warehouse.sql_parsing import literal
 
-SORTED_AT_ONCE = 300_000_000  # bytes of Parquet: some 12 M rows of head_ablations
+SORTED_AT_ONCE = 200_000_000  # bytes of Parquet: some 8 M rows of head_ablations
+
+# Rows of a row group where a row has a list: a number per neuron, twice, is 24 KB of GPT2-Small.
+ROW_GROUPS_OF_LISTS = {
+    "neuron_changes": 2_048,
+    "neuron_repairs": 12_288,
+    "component_changes": 12_288,
+}
 
 
 def stores(generation: Path) -> tuple[str, str] | None:
@@ -52,15 +60,28 @@ def remove_views_and_macros(connection: Connection) -> None:
 
 
 def remove_run(connection: Connection, run_id: str) -> None:
-    """Removes a run's rows from every table: facts and stored results."""
+    """Removes a run's rows from every table: facts and stored results.
+
+    Layer by layer where rows have one, because what a statement removes is noted in memory.
+    """
+    of_run = connection.execute("select n_layers from runs where run_id = ?", [run_id]).fetchone()
+    n_layers = of_run[0] if of_run else 0
     for table in _tables(connection):
-        if "run_id" in columns_of(connection, table):
+        columns = columns_of(connection, table)
+        if {"run_id", "layer"} <= set(columns):
+            for layer in range(n_layers):
+                connection.execute(
+                    f'delete from "{table}" where run_id = ? and layer = ?', [run_id, layer]
+                )
+        elif "run_id" in columns:
             connection.execute(f'delete from "{table}" where run_id = ?', [run_id])
     # Without this, the blocks of the removed rows would not be used again by the new ones.
     connection.execute("checkpoint")
 
 
-def carry_over(connection: Connection, served: Path, without_run: str, facts: str) -> None:
+def carry_over(
+    warehouse: Warehouse, building: Path, served: Path, without_run: str, facts: str
+) -> None:
     """Copies the other runs' rows from a generation that was defined otherwise.
 
     By column name: a new column is null there, a column that is no longer defined is left behind.
@@ -68,14 +89,18 @@ def carry_over(connection: Connection, served: Path, without_run: str, facts: st
     are read through the old generation's views. Stored results are computed anew by the caller.
     """
     wanted = ["runs"] if facts == "external" else ["runs", *fact_tables()]
-    with attached(connection, served, "served"):
-        old = connection.execute(
-            "select table_name, list(column_name) from duckdb_columns()"
-            " where database_name = 'served' group by table_name"
-        ).fetchall()
-        for table, old_columns in old:
-            if table in wanted:
-                kept = ", ".join(c for c in columns_of(connection, table) if c in old_columns)
+    for table in wanted:
+        with (
+            _writing(warehouse, building, table) as connection,
+            attached(connection, served, "served"),
+        ):
+            old_columns = connection.execute(
+                "select column_name from duckdb_columns()"
+                " where database_name = 'served' and table_name = ?",
+                [table],
+            ).fetchall()
+            if old_columns:
+                kept = ", ".join(c for c in columns_of(connection, table) if (c,) in old_columns)
                 connection.execute(
                     f"insert into {table} by name"
                     f" select {kept} from served.{table} where run_id <> ?",
@@ -98,7 +123,7 @@ def insert_row(connection: Connection, table: str, row: Mapping[str, Any]) -> No
 
 
 def insert_facts(
-    connection: Connection, warehouse: Warehouse, run_id: str, done: Callable[[float, str], None]
+    warehouse: Warehouse, building: Path, run_id: str, done: Callable[[float, str], None]
 ) -> None:
     """Copies a run's shards into the tables, sorted by ablation, layer, head, sequence, position.
 
@@ -109,7 +134,6 @@ def insert_facts(
     done: called with the fraction of all rows that are in, and the table under way.
     Raises WarehouseError where a table does not get the number of rows that its manifest counts.
     """
-    connection.execute("set parquet_metadata_cache = true")
     manifests = {
         table: complete_manifest(warehouse, table, run_id)
         for table in measured_tables(warehouse, run_id)
@@ -121,27 +145,37 @@ def insert_facts(
     total, before = max(sum(counted.values()), 1), 0
     for table, count in counted.items():
         files = parquet(shard_files(warehouse, table, run_id))
-        # Shards of an older version of the project may lack a newer column: it is null then.
-        measured = columns_of(connection, files)
-        columns = ", ".join(name for name in columns_of(connection, table) if name in measured)
         size = sum(shard["bytes"] for shard in manifests[table]["shards"])
         at_once = int(count * SORTED_AT_ONCE / max(size, 1))
         inserted = 0
-        connection.execute("begin")
-        for heads in _some_heads(connection, files, measured, at_once):
-            row = connection.execute(
-                f"insert into {table} by name select {literal(run_id)} as run_id, {columns}"
-                f" from {files} {heads}"
-            ).fetchone()
-            inserted += row[0] if row else 0
-            done((before + inserted) / total, f"inserting {table}")
-        connection.execute("commit")
+        done(before / total, f"inserting {table}")
+        with _writing(warehouse, building, table) as connection:
+            # Shards of an older version of the project may lack a newer column: it is null then.
+            measured = columns_of(connection, files)
+            columns = ", ".join(name for name in columns_of(connection, table) if name in measured)
+            connection.execute("begin")
+            for heads in _some_heads(connection, files, measured, at_once):
+                row = connection.execute(
+                    f"insert into {table} by name select {literal(run_id)} as run_id, {columns}"
+                    f" from {files} {heads}"
+                ).fetchone()
+                inserted += row[0] if row else 0
+                done((before + inserted) / total, f"inserting {table}")
+            connection.execute("commit")
         if inserted != count:
             raise WarehouseError(
                 f"{table} of {run_id} has {inserted} rows, its manifest counts {count}: "
                 "measure it again with --restart"
             )
         before += count
+
+
+def _writing(
+    warehouse: Warehouse, building: Path, table: str
+) -> AbstractContextManager[Connection]:
+    """A connection for one table's rows: what DuckDB keeps of them in memory goes with it."""
+    rows = ROW_GROUPS_OF_LISTS.get(table, ROW_GROUP_ROWS)
+    return working_connection(warehouse, building, row_group_rows=rows)
 
 
 def view_external_facts(

@@ -12,6 +12,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -114,7 +115,8 @@ def row_count(warehouse: Warehouse, table: str, run_id: str) -> int:
 def verify_manifest(warehouse: Warehouse, table: str, run_id: str) -> dict[str, Any]:
     """Reads every shard and compares its size and checksum; WarehouseError names a changed one."""
     manifest = complete_manifest(warehouse, table, run_id)
-    for shard in manifest["shards"]:
+
+    def verify(shard: dict[str, Any]) -> None:
         path = warehouse.facts(table, run_id) / shard["file"]
         with one_clear_line(f"read {path}"):
             if not path.is_file():
@@ -124,6 +126,10 @@ def verify_manifest(warehouse: Warehouse, table: str, run_id: str) -> dict[str, 
                     f"{path} is not what was measured (its checksum differs): "
                     f"delete it and measure {run_id} again"
                 )
+
+    with ThreadPoolExecutor() as pool:
+        for _ in pool.map(verify, manifest["shards"]):
+            pass
     return manifest
 
 

@@ -177,6 +177,8 @@ def _build(
     served = generations.current(warehouse)
     stored = build.stores(served) if served else None
     facts = facts or ("external" if stored and stored[0] == "external" else "native")
+    if served and published_runs(warehouse) == [run_id]:
+        served = None  # nothing of it stays
     copied = served is not None and stored == (facts, definitions)
     progress(0.0, "copying the last generation" if copied else "making a new file")
     if served and copied:
@@ -191,18 +193,19 @@ def _build(
             create_tables(connection, source)
         else:
             create_tables(connection, source)
-            if served:
-                progress(0.05, "carrying over the other runs")
-                build.carry_over(connection, served, run_id, facts)
+    if served and not copied:
+        progress(0.05, "carrying over the other runs")
+        build.carry_over(warehouse, building, served, run_id, facts)
+    if run_row and facts == "native":
+        build.insert_facts(
+            warehouse, building, run_id, lambda done, step: progress(0.1 + 0.7 * done, step)
+        )
+    with working_connection(warehouse, building) as connection:
         if run_row:
             build.insert_row(connection, "runs", run_row)
         run_ids = build.run_ids_of(connection)
         if facts == "external":
             build.view_external_facts(connection, warehouse, run_ids)
-        elif run_row:
-            build.insert_facts(
-                connection, warehouse, run_id, lambda done, step: progress(0.1 + 0.7 * done, step)
-            )
         about = {
             "generation": number,
             "published_at": datetime.now(UTC),

@@ -121,7 +121,7 @@ def result(told: Result) -> None:
     st.caption(f"{len(rows):,} rows{limited} · {told.seconds:.1f} s")
     as_table, as_chart = st.tabs(["Table", "Chart"])
     with as_table:
-        st.dataframe(rows, hide_index=True, height=420)
+        st.dataframe(rows, hide_index=True, height=420, placeholder="null")
         show.downloads(rows, "result")
     with as_chart:
         chart(rows)

@@ -61,14 +61,20 @@ def page() -> None:
             layer, head = (int(n) for n in clicked[:2])
             state.open_page("head", run=run, ablation=ablation, head=words.head(layer, head))
     with right:
+        side_by_side = trust_questions.trust_by_ablation(serving, run, ROW_SETS[rows])
+        measured = list(by_run.frame["ablation"])
         show.table(
             "Which ablation: places side by side (section 5.2)",
-            trust_questions.trust_by_ablation(serving, run, ROW_SETS[rows]),
+            side_by_side,
             serving,
             key="trust_by_ablation",
             relation="ablation_trust_by_ablation",
+            frame=side_by_side.frame.dropna(axis="columns", how="all"),
             height=480,
-            caption="The heads on which the ablations differ most come first.",
+            caption="The heads on which the ablations differ most come first."
+            if len(measured) > 1
+            else f"This run has {measured[0]} ablation alone: measure it with "
+            "`--ablations resample,mean,zero` to compare.",
         )
     show.table(
         "All heads, the most misplaced first",

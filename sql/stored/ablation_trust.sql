@@ -5,7 +5,8 @@
 -- rank by ablation less that by direct effect: above 0 the ablation underrates the head.
 -- share_hidden is how much of what the head loses in direct effect does not reach the logit: mean
 -- self_repair / mean (direct_effect - direct_effect_ablated), the frozen one without the LayerNorm
--- part. Errors are clustered by sequence. A rank's bounds count the heads that are two standard
+-- part; null where that loss is within two standard errors of 0, which nothing can be a share of.
+-- Errors are clustered by sequence. A rank's bounds count the heads that are two standard
 -- errors of the difference away, as if heads were independent; ranks_differ says that the bounds by
 -- direct effect and by ablation do not meet.
 with
@@ -22,6 +23,7 @@ sequences as (
         direct_effect.total - direct_effect_ablated.total as lost,
         self_repair.total as hidden,
         self_repair.total - self_repair_from_layernorm.total as hidden_frozen,
+        struct_pack(total := lost, n := n_rows) as loss,
         struct_pack(
             total := logit_change.total - self_repair_from_layernorm.total,
             n := n_rows
@@ -39,7 +41,11 @@ shares as (
         head,
         tally_mean(frozen) as logit_change_frozen,
         tally_standard_error(frozen) as logit_change_frozen_se,
-        sum(hidden) / nullif(sum(lost), 0) as share_hidden,
+        case
+            when abs(tally_mean(loss)) <= 2 * tally_standard_error(loss) then null
+            else nullif(sum(lost), 0)
+        end as lost_in_all,
+        sum(hidden) / lost_in_all as share_hidden,
         sqrt(
             count(*) / nullif(count(*) - 1, 0) * count(*)
             * greatest(
@@ -47,8 +53,8 @@ shares as (
                 var_pop(hidden) - 2 * share_hidden * covar_pop(hidden, lost)
                 + share_hidden ** 2 * var_pop(lost)
             )
-        ) / nullif(abs(sum(lost)), 0) as share_hidden_se,
-        sum(hidden_frozen) / nullif(sum(lost), 0) as share_hidden_frozen,
+        ) / abs(lost_in_all) as share_hidden_se,
+        sum(hidden_frozen) / lost_in_all as share_hidden_frozen,
         sqrt(
             count(*) / nullif(count(*) - 1, 0) * count(*)
             * greatest(
@@ -56,7 +62,7 @@ shares as (
                 var_pop(hidden_frozen) - 2 * share_hidden_frozen * covar_pop(hidden_frozen, lost)
                 + share_hidden_frozen ** 2 * var_pop(lost)
             )
-        ) / nullif(abs(sum(lost)), 0) as share_hidden_frozen_se
+        ) / abs(lost_in_all) as share_hidden_frozen_se
     from sequences
     group by
         run_id,

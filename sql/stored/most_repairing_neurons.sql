@@ -1,7 +1,8 @@
 -- One row per run, ranking, ablation, chosen head and kept position: its most repairing neurons.
--- Ten of them, by the change in direct effect, the largest first; ties go to the lower neuron. Of a
--- row kept by direct_effect the change counts with the sign of the head's direct effect; of one
--- kept by mlp_repair as it is, because so is the layer's repair. Fig. 7, section 4.2.2.
+-- Ten of them, by the change in direct effect, the largest first; what is equal to 1e-8 logits goes
+-- by neuron, the lower first. Of a row kept by direct_effect the change counts with the sign of the
+-- head's direct effect; of one kept by mlp_repair as it is, because so is the layer's repair.
+-- Fig. 7, section 4.2.2.
 -- per: layer
 with
 
@@ -17,7 +18,7 @@ last_mlp as (
         and layer = n_layers - 1
 ),
 
-kept as (
+sides as (
     select
         run_id,
         ranking,
@@ -41,17 +42,25 @@ neurons as (
         head,
         sequence,
         position,
-        side,
         unnest(range(len(direct_effects)))::integer as neuron,
         unnest(direct_effects) as direct_effect,
         unnest(direct_effects_ablated) as direct_effect_ablated
     from neuron_changes
-    join kept using (run_id, ranking, ablation, layer, head, sequence, position)
     where run_id = $run_id
         and layer = $layer
 ),
 
-most_repairing as (
+-- One number to compare by: the change in 1e-8 logits, and below it the neuron, the lower first.
+compared as (
+    select
+        *,
+        ((direct_effect_ablated::double - direct_effect) * 1e8)::bigint * 131072 as change,
+        change - neuron as rising,
+        -change - neuron as falling
+    from neurons
+),
+
+tens as (
     select
         run_id,
         ranking,
@@ -60,16 +69,18 @@ most_repairing as (
         head,
         sequence,
         position,
-        max(
-            struct_pack( -- compared from its first field on
-                repair := side * (direct_effect_ablated::double - direct_effect),
-                before := -neuron,
-                clean := direct_effect,
-                ablated := direct_effect_ablated
-            ),
-            10
-        ) as ten
-    from neurons
+        struct_pack(
+            places := max(rising, 10),
+            clean := arg_max(direct_effect, rising, 10),
+            ablated := arg_max(direct_effect_ablated, rising, 10)
+        ) as most_rising,
+        struct_pack(
+            places := max(falling, 10) filter (where ranking = 'direct_effect'),
+            clean := arg_max(direct_effect, falling, 10) filter (where ranking = 'direct_effect'),
+            ablated := arg_max(direct_effect_ablated, falling, 10)
+                filter (where ranking = 'direct_effect')
+        ) as most_falling
+    from compared
     group by
         run_id,
         ranking,
@@ -78,6 +89,15 @@ most_repairing as (
         head,
         sequence,
         position
+),
+
+-- The side is looked up for the tens: joined before, all the neurons would be in memory at once.
+most_repairing as (
+    select
+        tens.*,
+        if(side < 0, most_falling, most_rising) as ten
+    from tens
+    join sides using (run_id, ranking, ablation, layer, head, sequence, position)
 )
 
 select
@@ -89,9 +109,9 @@ select
     sequence,
     position,
     mlp_direct_effect,
-    list_transform(ten, lambda one: -one.before) as neurons,
-    list_transform(ten, lambda one: one.clean) as direct_effects,
-    list_transform(ten, lambda one: one.ablated) as direct_effects_ablated
+    list_transform(ten.places, lambda place: (-place & 131071)::integer) as neurons,
+    ten.clean as direct_effects,
+    ten.ablated as direct_effects_ablated
 from most_repairing
 join last_mlp using (run_id, sequence, position)
 order by

@@ -1,11 +1,11 @@
 -- One row per run, ablation, chosen head and hundredth of the neurons: its median direct effect.
 -- The clean direct effect of the neuron that is number n_neurons in order of repair, which is
 -- another one from row to row, as the authors colour Fig. 12-15. Of the head's top rows (by
--- direct_effect) at most 2,000, by md5('sequence:position'): sorting all neurons takes long.
+-- direct_effect) some 2,000 at most, by md5('sequence:position'): sorting all neurons takes long.
 -- per: layer
 with
 
-kept as (
+sides as (
     select
         run_id,
         ablation,
@@ -17,39 +17,48 @@ kept as (
     from top_by_direct_effect
     where run_id = $run_id
         and layer = $layer
-    qualify row_number() over (
-        partition by
-            ablation,
-            head
-        order by
-            md5(concat(sequence, ':', position)),
-            sequence,
-            position
-    ) <= 2000
 ),
 
-rows_of_neurons as (
+ordered as (
     select
         run_id,
         ablation,
         layer,
         head,
-        direct_effects,
+        sequence,
+        position,
         len(direct_effects) as d_mlp,
-        list_grade_up(
-            list_transform(
-                list_zip(direct_effects, direct_effects_ablated),
-                lambda pair: side * (pair[1]::double - pair[2])
-            )
-        ) as repair_order
+        list_transform(
+            list_grade_up(
+                list_transform(
+                    list_zip(direct_effects, direct_effects_ablated),
+                    lambda pair: pair[1]::double - pair[2]
+                )
+            ),
+            lambda neuron: direct_effects[neuron]
+        ) as effects -- of the neuron whose change is the largest first
     from neuron_changes
-    join kept using (run_id, ablation, layer, head, sequence, position)
     where run_id = $run_id
         and layer = $layer
         and ranking = 'direct_effect'
         and len(direct_effects) > 0
+        and md5_number_lower(concat(sequence, ':', position)) / 2.0 ** 64
+        < 2000 / ($n_tokens * $top_fraction)
 ),
 
+hundredths as (
+    select
+        * exclude (effects),
+        list_transform(
+            range(1, 101),
+            lambda i: greatest(1, round_even(i / 100 * d_mlp, 0)::integer)
+        ) as places,
+        list_transform(places, lambda place: effects[place]) as falling,
+        list_transform(places, lambda place: effects[d_mlp + 1 - place]) as rising
+    from ordered
+),
+
+-- The side is looked up for the hundredths: joined before, all the neurons would be in memory.
 listed as (
     select
         run_id,
@@ -57,15 +66,9 @@ listed as (
         layer,
         head,
         unnest(range(1, 101)) as hundredth,
-        unnest(
-            list_transform(
-                range(1, 101),
-                lambda i: direct_effects[
-                    repair_order[greatest(1, round_even(i / 100 * d_mlp, 0)::integer)]
-                ]
-            )
-        ) as direct_effect
-    from rows_of_neurons
+        unnest(if(side < 0, rising, falling)) as direct_effect
+    from hundredths
+    join sides using (run_id, ablation, layer, head, sequence, position)
 )
 
 select

@@ -3,7 +3,7 @@
 -- row. repaired_above_x is the share of rows in which its change is more than x % of the head's
 -- direct effect, with that one's sign (section 4.2, Fig. 8). Anti-erasure is a clean direct effect
 -- against the head's, and a change with it. Errors are clustered by sequence.
--- per: layer
+-- per: head
 with
 
 kept as (
@@ -19,6 +19,7 @@ kept as (
     from top_by_direct_effect
     where run_id = $run_id
         and layer = $layer
+        and head = $head
 ),
 
 neurons as (
@@ -35,6 +36,7 @@ neurons as (
     join kept using (run_id, ablation, layer, head, sequence, position)
     where run_id = $run_id
         and layer = $layer
+        and head = $head
 ),
 
 changes as (

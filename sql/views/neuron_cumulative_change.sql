@@ -3,7 +3,7 @@
 -- effect| of the last MLP layer's neurons, the mean share that the first n_neurons in order of
 -- repair have, over the head's top rows (by direct_effect). The colour is direct_effect_median, of
 -- the neuron that is number n_neurons in that order: over all top rows for the first 50, for chosen
--- heads (neuron_changes) over at most 2,000 of them for the rest, else null.
+-- heads (neuron_changes) over some 2,000 of them at most for the rest, else null.
 with
 
 first_ones as (
