@@ -34,6 +34,7 @@ def fill(connection: duckdb.DuckDBPyConnection, found: "Relation", run_id: str) 
         row = connection.execute(f"select {column} from runs where run_id = ?", [run_id]).fetchone()
         return row[0] if row else 0
 
+    connection.execute("begin")  # else each of many small inserts would be synced to the disk
     connection.execute(f"delete from {found.name} where run_id = ?", [run_id])
     named = _parameters(found)
     values = {"run_id": run_id} | {name: of_run(name) for name in named - {"run_id", *PER}}
@@ -41,6 +42,7 @@ def fill(connection: duckdb.DuckDBPyConnection, found: "Relation", run_id: str) 
     for place in itertools.product(*times):
         here = {name: n for name, n in zip(PER, place, strict=True) if name in named}
         connection.execute(f"insert into {found.name} by name {found.body}", values | here)
+    connection.execute("commit")
 
 
 def _parameters(found: "Relation") -> set[str]:
