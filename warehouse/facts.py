@@ -121,8 +121,6 @@ def write_shard(
             want,
             compression="zstd",
             use_dictionary=[_leaf(f) for f in want if not _holds_floats(f)],
-            # The bytes of a float apart: signs and exponents compress, mantissas do not.
-            use_byte_stream_split=[_leaf(f) for f in want if _holds_floats(f)],
         ) as writer,
     ):
         footer = {"spec_fingerprint": fingerprint, "table": table, "run_id": run_id}

@@ -2,13 +2,13 @@
 
     python -m tests.benchmarks.memory                 a random GPT-2 of 4 layers, 4,096 tokens
     python -m tests.benchmarks.memory --tokens 8192
+    python -m tests.benchmarks.memory --model smollm2-135m-instruct --tokens 1024 --precision bf16
 
 Each run is a process of its own, whose largest resident set the kernel tells when it ends. The
-text is the embedded one, the shards' size is given by the plan, as a user's would be.
+shards' size is given by the plan, as a user's would be.
 """
 
 import argparse
-import os
 import subprocess
 import sys
 import tempfile
@@ -45,16 +45,12 @@ def save_model(folder: Path) -> Path:
     return folder
 
 
-def peak_of_run(model: Path, text: Path, root: Path, tokens: int) -> tuple[int, float]:
+def peak_of_run(arguments: list[str], root: Path, tokens: int) -> tuple[int, float]:
     """Bytes of the largest resident set of one `selfrepair run`, and its seconds."""
     began = time.monotonic()
-    arguments = ["run", str(model), "--corpus", str(text), "--warehouse", str(root)]
-    sizes = ["--tokens", str(tokens), "--sequence-length", str(LENGTH)]
+    where = ["--tokens", str(tokens), "--warehouse", str(root)]
     done = subprocess.run(
-        [sys.executable, "-c", RUN, *arguments, *sizes],
-        capture_output=True,
-        text=True,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        [sys.executable, "-c", RUN, "run", *arguments, *where], capture_output=True, text=True
     )
     if done.returncode:
         raise RuntimeError(done.stderr)
@@ -65,13 +61,21 @@ def peak_of_run(model: Path, text: Path, root: Path, tokens: int) -> tuple[int, 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--tokens", type=int, default=4096)
-    tokens = parser.parse_args().tokens
+    parser.add_argument("--model", help="the bundled model's name, or a folder")
+    parser.add_argument("--precision", default="fp32")
+    options = parser.parse_args()
+    tokens = options.tokens
     with tempfile.TemporaryDirectory() as folder:
-        model = save_model(Path(folder) / "model")
-        text = write_text(Path(folder) / "text.txt", TIMES * tokens + 1000)
+        if options.model:
+            arguments = [options.model]
+        else:
+            text = write_text(Path(folder) / "text.txt", TIMES * tokens + 1000)
+            model = save_model(Path(folder) / "model")
+            arguments = [str(model), "--corpus", str(text), "--sequence-length", str(LENGTH)]
+        arguments += ["--precision", options.precision]
         peaks = []
         for n in (tokens, TIMES * tokens):
-            peak, seconds = peak_of_run(model, text, Path(folder) / str(n), n)
+            peak, seconds = peak_of_run(arguments, Path(folder) / str(n), n)
             peaks.append(peak)
             print(f"{n:>9,} tokens: {peak / 1e6:,.0f} MB at most, {seconds:.0f} s", flush=True)
     print(f"{TIMES} times the tokens take {peaks[1] / peaks[0] - 1:+.1%} memory")

@@ -216,6 +216,8 @@ def times(connection: Connection) -> Iterator[tuple[str, float, int]]:
             where = f"layer = {found[3]} and head = {found[4]} and sequence = {found[5]}"
             query = f"from {name} where {where} and position = {found[6]}"
         yield f"{name}, one head", *best(connection, query)
+    by_head = "select layer, head, avg(self_repair) from self_repair group by all"
+    yield "self_repair, the mean of each head", *best(connection, f"from ({by_head})")
     yield (
         "head_summary_at(0.01), one head",
         *best(connection, f"from head_summary_at(0.01) where {HEAD}"),
