@@ -27,7 +27,8 @@ sides as (
         head,
         sequence,
         position,
-        if(ranking = 'direct_effect', sign(direct_effect), 1) as side
+        ranking = 'direct_effect' as by_effect,
+        if(by_effect, sign(direct_effect), 1) as side
     from top_rows
     where run_id = $run_id
         and layer = $layer
@@ -35,10 +36,8 @@ sides as (
 
 neurons as (
     select
-        run_id,
-        ranking,
+        ranking = 'direct_effect' as by_effect,
         ablation,
-        layer,
         head,
         sequence,
         position,
@@ -56,16 +55,14 @@ compared as (
         *,
         ((direct_effect_ablated::double - direct_effect) * 1e8)::bigint * 131072 as change,
         change - neuron as rising,
-        -change - neuron as falling
+        if(by_effect, -change - neuron, null) as falling
     from neurons
 ),
 
 tens as (
     select
-        run_id,
-        ranking,
+        by_effect,
         ablation,
-        layer,
         head,
         sequence,
         position,
@@ -75,17 +72,14 @@ tens as (
             ablated := arg_max(direct_effect_ablated, rising, 10)
         ) as most_rising,
         struct_pack(
-            places := max(falling, 10) filter (where ranking = 'direct_effect'),
-            clean := arg_max(direct_effect, falling, 10) filter (where ranking = 'direct_effect'),
+            places := max(falling, 10),
+            clean := arg_max(direct_effect, falling, 10),
             ablated := arg_max(direct_effect_ablated, falling, 10)
-                filter (where ranking = 'direct_effect')
         ) as most_falling
     from compared
     group by
-        run_id,
-        ranking,
+        by_effect,
         ablation,
-        layer,
         head,
         sequence,
         position
@@ -94,10 +88,10 @@ tens as (
 -- The side is looked up for the tens: joined before, all the neurons would be in memory at once.
 most_repairing as (
     select
-        tens.*,
+        sides.*,
         if(side < 0, most_falling, most_rising) as ten
     from tens
-    join sides using (run_id, ranking, ablation, layer, head, sequence, position)
+    join sides using (by_effect, ablation, head, sequence, position)
 )
 
 select

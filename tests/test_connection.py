@@ -1,0 +1,44 @@
+"""The connections that heavy work uses: what they keep in memory, and what they leave as it is."""
+
+from pathlib import Path
+
+import duckdb
+
+from warehouse.connection import MEMORY_AT_MOST, working_connection
+from warehouse.paths import Warehouse
+
+
+def row_groups(database: Path, table: str) -> int:
+    with duckdb.connect(str(database), read_only=True) as connection:
+        found = connection.execute(
+            f"select count(distinct row_group_id) from pragma_storage_info('{table}')"
+        ).fetchone()
+    assert found is not None
+    return int(found[0])
+
+
+def test_small_row_groups_stay_small_when_the_file_is_written_again(tmp_path: Path) -> None:
+    # Left alone, DuckDB puts them together at the next checkpoint, which takes their memory.
+    warehouse, database = Warehouse(tmp_path).prepare(), tmp_path / "made.duckdb"
+    with working_connection(warehouse, database, row_group_rows=2_048) as connection:
+        connection.execute("create table lists as select range as n from range(10_000)")
+    assert row_groups(database, "lists") == 5
+    with working_connection(warehouse, database) as connection:
+        connection.execute("create table numbers as select range as n from range(10_000)")
+        connection.execute("delete from lists where n < 4_096")
+        connection.execute("insert into lists values (1)")
+    assert row_groups(database, "numbers") == 1
+    assert row_groups(database, "lists") >= 3
+
+
+def test_memory_is_bounded_and_the_spill_folder_goes(tmp_path: Path) -> None:
+    warehouse = Warehouse(tmp_path).prepare()
+    with working_connection(warehouse) as connection:
+        (limit,) = connection.execute(
+            "select value from duckdb_settings() where name = 'memory_limit'"
+        ).fetchall()[0]
+        number, unit = limit.split()
+        assert unit == "MiB"
+        assert float(number) * 2**20 <= MEMORY_AT_MOST
+        assert len(list(warehouse.scratch.iterdir())) == 1
+    assert list(warehouse.scratch.iterdir()) == []
