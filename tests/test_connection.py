@@ -4,8 +4,10 @@ from pathlib import Path
 
 import duckdb
 
+from warehouse import stored_results
 from warehouse.connection import MEMORY_AT_MOST, working_connection
 from warehouse.paths import Warehouse
+from warehouse.sql_files import Relation
 
 
 def row_groups(database: Path, table: str) -> int:
@@ -42,3 +44,26 @@ def test_memory_is_bounded_and_the_spill_folder_goes(tmp_path: Path) -> None:
         assert float(number) * 2**20 <= MEMORY_AT_MOST
         assert len(list(warehouse.scratch.iterdir())) == 1
     assert list(warehouse.scratch.iterdir()) == []
+
+
+def test_what_a_layer_without_rows_comes_before_is_read_at_once(tmp_path: Path) -> None:
+    # In one transaction, DuckDB 2.0 would count these rows and not read them.
+    kept = Relation(
+        "kept",
+        "stored",
+        "One row per number.",
+        "",
+        "select $run_id as run_id, n from numbers where layer = $layer",
+        (),
+    )
+    warehouse, database = Warehouse(tmp_path).prepare(), tmp_path / "made.duckdb"
+    with working_connection(warehouse, database, row_group_rows=2_048) as connection:
+        connection.execute("create table runs as select 'a' as run_id, 3 as n_layers")
+        connection.execute(
+            "create table numbers as select range as n, 1 + range % 2 as layer from range(20_000)"
+        )
+        stored_results.create_empty(connection, kept)
+        for _ in range(2):  # the second time, the first one's rows are replaced
+            stored_results.fill(connection, kept, "a")
+            read = connection.execute("select count(*), sum(n) from kept where n % 2 in (0, 1)")
+            assert read.fetchone() == (20_000, 19_999 * 10_000)

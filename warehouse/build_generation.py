@@ -203,11 +203,25 @@ def view_external_facts(
         connection.execute(f"create view {table} as select {columns} from ({query})")
 
 
-def check(building: Path, run_ids: list[str]) -> None:
-    """Opens a closed file as a reader will: every view must bind, and the runs must be there."""
+def check(building: Path, run_ids: list[str], run_id: str, rows: Mapping[str, int]) -> None:
+    """Opens a closed file as a reader will: every view must bind, and the runs must be there.
+
+    rows: of the tables that were inserted, how many rows of `run_id` must be read.
+    """
     with duckdb.connect(str(building), read_only=True) as connection:
         if run_ids_of(connection) != run_ids:
             raise WarehouseError("the file that was built does not hold the runs that it should")
+        for table, count in rows.items():
+            # A filter that the statistics cannot answer, so that the rows are really read.
+            read = connection.execute(
+                f"select count(*) from {table} where run_id = ? and sequence % 2 in (0, 1)",
+                [run_id],
+            ).fetchone()
+            if read != (count,):
+                raise WarehouseError(
+                    f"{table} of {run_id} was given {count} rows, and not all can be read: "
+                    "publish it again"
+                )
         for (view,) in connection.execute(
             "select view_name from duckdb_views() where not internal"
         ).fetchall():

@@ -220,7 +220,9 @@ def _build(
         create_all(connection, source, run_ids=this_run if copied else run_ids)
         progress(0.95, "writing the file")
         connection.execute("checkpoint")
-    build.check(building, run_ids)
+    inserted = measured_tables(warehouse, run_id) if run_row and facts == "native" else []
+    rows = {table: row_count(warehouse, table, run_id) for table in inserted}
+    build.check(building, run_ids, run_id, rows)
 
 
 def _silent(_done: float, _step: str) -> None:
