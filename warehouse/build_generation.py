@@ -10,7 +10,12 @@ from typing import Any
 
 import duckdb
 
-from warehouse.connection import ROW_GROUP_ROWS, Connection, working_connection
+from warehouse.connection import (
+    ROW_GROUP_ROWS,
+    SMALL_ROW_GROUP_ROWS,
+    Connection,
+    working_connection,
+)
 from warehouse.errors import WarehouseError
 from warehouse.facts import HEADS_BY, SORTED_BY, fact_tables
 from warehouse.generations import attached
@@ -23,8 +28,8 @@ SORTED_AT_ONCE = 200_000_000  # bytes of Parquet: some 8 M rows of head_ablation
 # Rows of a row group where a row has a list: a number per neuron, twice, is 24 KB of GPT2-Small.
 ROW_GROUPS_OF_LISTS = {
     "neuron_changes": 2_048,
-    "neuron_repairs": 12_288,
-    "component_changes": 12_288,
+    "neuron_repairs": SMALL_ROW_GROUP_ROWS,
+    "component_changes": SMALL_ROW_GROUP_ROWS,
 }
 
 

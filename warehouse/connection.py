@@ -15,7 +15,8 @@ from warehouse.sql_parsing import literal
 Connection = duckdb.DuckDBPyConnection
 
 MEMORY_AT_MOST = 2**29  # bytes; inserting 143 M rows took 5 % longer in it than in four times that
-ROW_GROUP_ROWS = 122_880  # DuckDB's own number; small ones take memory for what they are told of
+ROW_GROUP_ROWS = 122_880  # DuckDB's own number; each group takes memory for what is known of it
+SMALL_ROW_GROUP_ROWS = 12_288  # for long rows, and where a head's rows are to be shared by cores
 
 # The last bits of a measured float are noise: trying how to compress them takes a fifth of the time
 # of inserting head_ablations, for 3 % of its part of the file.

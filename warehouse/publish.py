@@ -22,7 +22,7 @@ import duckdb
 
 from warehouse import build_generation as build
 from warehouse import generations
-from warehouse.connection import working_connection
+from warehouse.connection import SMALL_ROW_GROUP_ROWS, working_connection
 from warehouse.errors import WarehouseError, one_clear_line
 from warehouse.facts import fact_tables
 from warehouse.generations import Progress
@@ -200,8 +200,7 @@ def _build(
         build.insert_facts(
             warehouse, building, run_id, lambda done, step: progress(0.1 + 0.7 * done, step)
         )
-    # Small row groups: a head's rows are in several, which is what cores share.
-    with working_connection(warehouse, building, row_group_rows=12_288) as connection:
+    with working_connection(warehouse, building, row_group_rows=SMALL_ROW_GROUP_ROWS) as connection:
         if run_row:
             build.insert_row(connection, "runs", run_row)
         run_ids = build.run_ids_of(connection)
