@@ -262,7 +262,13 @@ def shard_is_done(folder: RunFolder, table: str, shard: Shard) -> bool:
 def store_shard(
     folder: RunFolder, table: str, shard: Shard, rows: Columns | Iterable[Columns]
 ) -> None:
-    """Write one shard; `rows` in one part or in several, as `warehouse.facts.write_shard` says."""
+    """Write one shard; `rows` in one part or in several, as `warehouse.facts.write_shard` says.
+
+    One that is there stays as it is: a run killed between two tables of a shard measures both
+    again, and writes the one that is missing.
+    """
+    if shard_is_done(folder, table, shard):
+        return
     key = (folder.warehouse, table, folder.run_id, shard.start, shard.stop)
     write_shard(*key, rows, folder.fingerprint)
 

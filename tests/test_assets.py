@@ -10,7 +10,7 @@ import dagster as dg
 import pytest
 
 from dagster_project.cli.summary import print_summary
-from selfrepair_assets import publish_steps, steps
+from selfrepair_assets import ablation_steps, publish_steps, steps
 from selfrepair_assets.run_folder import RunFolder
 from tests.asset_runs import (
     FACTS,
@@ -305,3 +305,26 @@ def test_what_a_killed_removal_leaves_is_not_measured_on(
     assert not again.has_top_rows
     assert again.noted("precision") is None
     assert not shard_path(Warehouse(root), "head_ablations", spec.run_id, 0, 3).exists()
+
+
+def test_a_kill_between_two_tables_of_a_shard_keeps_the_one_that_is_there(
+    twice: Twice, tmp_path: Path
+) -> None:
+    root = tmp_path / "warehouse"
+    shutil.copytree(twice.root, root, symlinks=True)
+    run = RunFolder(Warehouse(root), str(twice.model))
+    gone = {
+        shard_path(run.warehouse, table, run.run_id, 3, 6)
+        for table in ("direct_effects", "neuron_repairs")
+    }
+    contents = {path: path.read_bytes() for path in gone}
+    for path in gone:
+        path.unlink()
+    there = {p: p.stat().st_ino for p in (root / "facts").rglob("sequences-*.parquet")}
+    [shard] = [shard for shard in run.shards if shard.start == 3]
+    assert steps.measure_clean_shard(run, shard)
+    assert ablation_steps.measure_ablation_shard(run, shard)
+    assert not steps.measure_clean_shard(run, shard)
+    assert not ablation_steps.measure_ablation_shard(run, shard)
+    assert all(path.stat().st_ino == inode for path, inode in there.items()), "written again"
+    assert {path: path.read_bytes() for path in gone} == contents
