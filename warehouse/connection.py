@@ -41,6 +41,8 @@ def working_connection(
     try:
         limit = memory_limit or _half_of_default(connection)
         connection.execute(f"set memory_limit = '{limit}'")
+        # Blocks of the file are kept for the next ones, instead of given back and asked for again.
+        connection.execute(f"set block_allocator_memory = '{limit}'")
         connection.execute(f"set temp_directory = {literal(spill)}")
         connection.execute("set enable_progress_bar = false")
         connection.execute("set timezone = 'UTC'")
