@@ -10,7 +10,7 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from warehouse import sql_files
+from warehouse import sql_files, stored_results
 
 RUN = {
     "run_id": "run",
@@ -111,7 +111,17 @@ def warehouse_of(
             insert_arrow(connection, table, pa.Table.from_pylist(rows))
     copy_direct_effects(connection)
     sql_files.create_all(connection, comments=comments)
+    fill_stored_results(connection)
     return connection
+
+
+def fill_stored_results(connection: duckdb.DuckDBPyConnection) -> None:
+    """Computes every stored result of every run, as publishing does."""
+    run_ids = [row[0] for row in connection.execute("select run_id from runs").fetchall()]
+    for found in sql_files.relations():
+        if found.kind == "stored":
+            for run_id in run_ids:
+                stored_results.fill(connection, found, run_id)
 
 
 def insert_arrow(connection: duckdb.DuckDBPyConnection, table: str, rows: pa.Table) -> None:

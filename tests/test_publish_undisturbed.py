@@ -130,7 +130,7 @@ def test_killed_at_any_moment_a_whole_generation_is_served(warehouse: Warehouse,
     before = contents(warehouse, "runs")
     for moment, served in [
         ("copying the last", "old"),
-        ("computing stored", "old"),
+        ("computing by_layer", "old"),
         ("serving the new", "old"),
         ("after the rename", "old"),
         ("after the swap", "new"),

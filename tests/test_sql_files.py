@@ -7,6 +7,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
+from warehouse import stored_results
 from warehouse.errors import WarehouseError
 from warehouse.sql_files import (
     create_all,
@@ -142,7 +143,7 @@ def test_everything_that_is_made_carries_its_comment(tmp_path: Path) -> None:
     ).fetchall() == [("m", "Twice x."), ("t", "One row per run.")]
 
 
-def test_stored_results_are_filled_for_the_named_runs_only(tmp_path: Path) -> None:
+def test_a_stored_result_is_filled_run_by_run(tmp_path: Path) -> None:
     source = sql_folder(
         tmp_path,
         tables__runs=RUNS,
@@ -152,8 +153,13 @@ def test_stored_results_are_filled_for_the_named_runs_only(tmp_path: Path) -> No
     create_tables(connection, source)
     connection.execute("insert into runs values ('a', 1), ('b', 2)")
     create_all(connection, source)
+    [kept] = [found for found in relations(source) if found.kind == "stored"]
+    assert connection.execute("from kept").fetchall() == []
+    for run_id in ("a", "b"):
+        stored_results.fill(connection, kept, run_id)
     connection.execute("update runs set x = x + 10")
-    create_all(connection, source, run_ids=["b"])
+    create_all(connection, source)  # made again, what is stored stays
+    stored_results.fill(connection, kept, "b")
     assert connection.execute("from kept order by run_id").fetchall() == [("a", 1), ("b", 12)]
 
 

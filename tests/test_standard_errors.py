@@ -5,7 +5,14 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from tests.literal_facts import RUN, answer, copy_direct_effects, insert_arrow, warehouse_of
+from tests.literal_facts import (
+    RUN,
+    answer,
+    copy_direct_effects,
+    fill_stored_results,
+    insert_arrow,
+    warehouse_of,
+)
 from warehouse import sql_files
 
 N_SEQUENCES, LENGTH, TOP_FRACTION = 120, 20, 0.1
@@ -41,6 +48,7 @@ def connection() -> duckdb.DuckDBPyConnection:
         insert_arrow(made, "head_ablations", pa.table(rows))
     copy_direct_effects(made)
     sql_files.create_all(made, comments=False)
+    fill_stored_results(made)
     return made
 
 

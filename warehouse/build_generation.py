@@ -10,6 +10,7 @@ from typing import Any
 
 import duckdb
 
+from warehouse import stored_results
 from warehouse.connection import (
     ROW_GROUP_ROWS,
     SMALL_ROW_GROUP_ROWS,
@@ -21,6 +22,7 @@ from warehouse.facts import HEADS_BY, SORTED_BY, fact_tables
 from warehouse.generations import attached
 from warehouse.manifest import complete_manifest, measured_tables, shard_files
 from warehouse.paths import Warehouse
+from warehouse.sql_files import Source, relations
 from warehouse.sql_parsing import literal
 
 SORTED_AT_ONCE = 200_000_000  # bytes of Parquet: some 8 M rows of head_ablations
@@ -175,11 +177,32 @@ def insert_facts(
         before += count
 
 
+def fill_stored_results(
+    warehouse: Warehouse,
+    building: Path,
+    source: Source | None,
+    run_ids: Iterable[str],
+    done: Callable[[float, str], None],
+) -> None:
+    """Computes every stored result of these runs, in the order in which they read each other.
+
+    done: called with the fraction of the stored results that are there, and the one under way.
+    """
+    stored = [found for found in relations(source) if found.kind == "stored"]
+    todo = [(found, run_id) for found in stored for run_id in run_ids]
+    for n, (found, run_id) in enumerate(todo):
+        done(n / len(todo), f"computing {found.name}")
+        with _writing(warehouse, building, found.name) as connection:
+            stored_results.fill(connection, found, run_id)
+
+
 def _writing(
     warehouse: Warehouse, building: Path, table: str
 ) -> AbstractContextManager[Connection]:
-    """A connection for one table's rows: what DuckDB keeps of them in memory goes with it."""
-    rows = ROW_GROUPS_OF_LISTS.get(table, ROW_GROUP_ROWS)
+    """A connection for one table's rows: what DuckDB keeps in memory of them goes with it."""
+    rows = ROW_GROUPS_OF_LISTS.get(table)
+    if rows is None:
+        rows = ROW_GROUP_ROWS if table in fact_tables() else SMALL_ROW_GROUP_ROWS
     return working_connection(warehouse, building, row_group_rows=rows)
 
 

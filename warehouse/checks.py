@@ -78,7 +78,7 @@ def run_checks(
         insert_row(connection, "runs", run_row)
         view_external_facts(connection, warehouse, [run_id])
         if any(not _is_table(name, source) for found in wanted for name in found.upstream):
-            create_all(connection, source, run_ids=[], comments=False)
+            create_all(connection, source, comments=False)
         for done, found in enumerate(wanted):
             if progress:
                 progress(done / len(wanted), found.name)

@@ -22,7 +22,7 @@ import duckdb
 
 from warehouse import build_generation as build
 from warehouse import generations
-from warehouse.connection import SMALL_ROW_GROUP_ROWS, working_connection
+from warehouse.connection import working_connection
 from warehouse.errors import WarehouseError, one_clear_line
 from warehouse.facts import fact_tables
 from warehouse.generations import Progress
@@ -152,7 +152,7 @@ def _next_generation(
         building = generations.building(warehouse, number)
         try:
             _build(warehouse, building, number, run_id, run_row, facts, progress, source)
-            progress(0.98, "serving the new generation")
+            progress(0.99, "serving the new generation")
             path = generations.serve(warehouse, building, number)
         finally:
             for leftover in (building, Path(f"{building}.wal")):
@@ -198,9 +198,9 @@ def _build(
         build.carry_over(warehouse, building, served, run_id, facts)
     if run_row and facts == "native":
         build.insert_facts(
-            warehouse, building, run_id, lambda done, step: progress(0.1 + 0.7 * done, step)
+            warehouse, building, run_id, lambda done, step: progress(0.1 + 0.5 * done, step)
         )
-    with working_connection(warehouse, building, row_group_rows=SMALL_ROW_GROUP_ROWS) as connection:
+    with working_connection(warehouse, building) as connection:
         if run_row:
             build.insert_row(connection, "runs", run_row)
         run_ids = build.run_ids_of(connection)
@@ -214,11 +214,16 @@ def _build(
         }
         connection.execute("delete from generation")
         build.insert_row(connection, "generation", about)
-        progress(0.8, "computing stored results, making views")
-        this_run = [run_id] if run_row else []
-        create_all(connection, source, run_ids=this_run if copied else run_ids)
-        progress(0.95, "writing the file")
-        connection.execute("checkpoint")
+        create_all(connection, source)
+    computed_for = run_ids if not copied else [run_id] if run_row else []
+    build.fill_stored_results(
+        warehouse,
+        building,
+        source,
+        computed_for,
+        lambda done, step: progress(0.6 + 0.37 * done, step),
+    )
+    progress(0.97, "reading what was written")
     inserted = measured_tables(warehouse, run_id) if run_row and facts == "native" else []
     rows = {table: row_count(warehouse, table, run_id) for table in inserted}
     build.check(building, run_ids, run_id, rows)

@@ -184,22 +184,16 @@ def create_tables(connection: duckdb.DuckDBPyConnection, source: Source | None =
 
 
 def create_all(
-    connection: duckdb.DuckDBPyConnection,
-    source: Source | None = None,
-    *,
-    run_ids: list[str] | None = None,
-    comments: bool = True,
+    connection: duckdb.DuckDBPyConnection, source: Source | None = None, *, comments: bool = True
 ) -> None:
     """Makes every stored result, view and macro on a connection that has the tables.
 
     The tables may be tables or views (over Parquet, say) of the same names; one that is not there
-    is made, empty. Stored results are filled for `run_ids` (default: every run in `runs`), the
-    rows that they had for these runs being replaced. Old views and macros are replaced.
+    is made, empty, and so is a stored result (`stored_results.fill` puts a run's rows in). Old
+    views and macros are replaced.
     """
     create_tables(connection, source)
     reference_data.fill(connection, source or packaged_sql())
-    if run_ids is None:
-        run_ids = [row[0] for row in connection.execute("select run_id from runs").fetchall()]
     have = _existing(connection)
     for found in relations(source):
         if found.kind == "view":
@@ -207,11 +201,8 @@ def create_all(
         elif found.kind == "macro":
             create = found.body.replace("create macro", "create or replace macro", 1)
             connection.execute(create)
-        elif found.kind == "stored":
-            if found.name not in have:
-                stored_results.create_empty(connection, found)
-            for run_id in run_ids:
-                stored_results.fill(connection, found, run_id)
+        elif found.kind == "stored" and found.name not in have:
+            stored_results.create_empty(connection, found)
     if comments:
         comment_all(connection, source)
 
