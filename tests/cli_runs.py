@@ -14,6 +14,7 @@ from tests.asset_runs import LENGTH
 
 Said = tuple[int, str, str]
 """Exit code, stdout, stderr."""
+NOBODY = 65534
 
 
 def small() -> list[str]:
@@ -58,3 +59,18 @@ def mounted(place: Path, *options: str) -> Iterator[Path]:
         yield place
     finally:
         subprocess.run(["umount", "-l", str(place)], check=True)
+
+
+@contextlib.contextmanager
+def denied(folder: Path) -> Iterator[None]:
+    """A folder that this process may not look into, whoever it is."""
+    folder.chmod(0)
+    is_root = os.geteuid() == 0
+    if is_root:  # who may look everywhere
+        os.seteuid(NOBODY)
+    try:
+        yield
+    finally:
+        if is_root:
+            os.seteuid(0)
+        folder.chmod(0o755)

@@ -14,7 +14,7 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from selfrepair_assets.measurement import measure
-from tests.cli_runs import Said, mounted, refused, small, snapshot
+from tests.cli_runs import Said, denied, mounted, refused, small, snapshot
 
 BAD_OPTIONS = {
     "too few tokens for two sequences": (["--tokens", "31"], "resampling needs two"),
@@ -211,6 +211,20 @@ def test_a_read_only_warehouse(
         for command in (["publish"], ["delete", gpt2_folder / "gpt2", "--yes"]):
             assert "read-only" in refused(selfrepair(*command, "--warehouse", disk / "data"))
         assert snapshot(disk) == before
+
+
+def test_a_warehouse_that_may_not_be_looked_into(
+    gpt2_warehouse: Path, gpt2_folder: Path, tmp_path: Path, selfrepair: Callable[..., Said]
+) -> None:
+    shutil.copytree(gpt2_warehouse, tmp_path / "data", symlinks=True)
+    before = snapshot(tmp_path)
+    model = gpt2_folder / "gpt2"
+    with denied(tmp_path / "data"):
+        for command in (["status"], ["publish"], ["publish", model], ["delete", model, "--yes"]):
+            line = refused(selfrepair(*command, "--warehouse", tmp_path / "data"))
+            assert "permission denied" in line, command
+            assert str(tmp_path / "data") in line, command
+    assert snapshot(tmp_path) == before
 
 
 def test_a_full_disk(

@@ -11,6 +11,7 @@ Killed anywhere, the stable name still leads to a whole generation; what was bei
 removed by the next publisher.
 """
 
+import errno
 import fcntl
 import os
 import re
@@ -21,7 +22,7 @@ from pathlib import Path
 
 import duckdb
 
-from warehouse.errors import WarehouseError
+from warehouse.errors import WarehouseError, one_clear_line
 from warehouse.paths import TEMPORARY, Warehouse, sync
 from warehouse.sql_parsing import literal
 
@@ -36,14 +37,17 @@ Progress = Callable[[float, str], None]
 
 def current(warehouse: Warehouse) -> Path | None:
     """The generation that the stable name leads to; None where nothing is published."""
-    try:
-        target = os.readlink(warehouse.serving)
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise WarehouseError(
-            f"{warehouse.serving} is not the link that publishing makes: move it away"
-        ) from error
+    with one_clear_line(f"read {warehouse.serving}"):
+        try:
+            target = os.readlink(warehouse.serving)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            if error.errno != errno.EINVAL:
+                raise
+            raise WarehouseError(
+                f"{warehouse.serving} is not the link that publishing makes: move it away"
+            ) from error
     return warehouse.root / target
 
 

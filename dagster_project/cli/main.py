@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from warehouse.errors import WarehouseError
+from warehouse.errors import ADVICE, WarehouseError
 from warehouse.paths import DEFAULT_ROOT, Warehouse
 
 WAREHOUSE = click.option(
@@ -241,10 +241,12 @@ def _run() -> int:
     except Exception as error:
         from selfrepair_assets.measurement.errors import InputError
 
-        if not isinstance(error, InputError | WarehouseError):
-            traceback.print_exc()
-            return 1
-        return _refuse(str(error))
+        if isinstance(error, InputError | WarehouseError):
+            return _refuse(str(error))
+        if isinstance(error, OSError) and error.errno in ADVICE:
+            return _refuse(f"{ADVICE[error.errno]} ({error.filename})")
+        traceback.print_exc()
+        return 1
 
 
 def _refuse(message: str) -> int:
