@@ -30,6 +30,7 @@ BOTH_LIGHT = [
     [1, "#a8321f"],
 ]
 BOTH_DARK = [[0, "#a9c1ff"], [0.25, "#4569c8"], [0.5, "#24242a"], [0.75, "#b8573d"], [1, "#ffb79f"]]
+BOTH_MARKS = [[0, "#3a6ee8"], [0.5, "#9a9da6"], [1, "#d9552f"]]  # seen on black and on white
 QUIET = "rgba(128,128,128,0.6)"
 ZONE = "rgba(128,128,128,0.13)"
 

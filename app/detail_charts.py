@@ -5,7 +5,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from app import words
-from app.charts import BOTH_DARK, BOTH_LIGHT, COLORS, DEPTH_SCALE, QUIET, largest_of, plain
+from app.charts import BOTH_MARKS, COLORS, DEPTH_SCALE, QUIET, largest_of, plain
 
 
 def bars(frame: pd.DataFrame, *, label: str, value: str, x: str) -> go.Figure:
@@ -31,7 +31,7 @@ def bars(frame: pd.DataFrame, *, label: str, value: str, x: str) -> go.Figure:
     return figure.update_yaxes(type="category")
 
 
-def top_neurons(frame: pd.DataFrame, dark: bool) -> go.Figure:
+def top_neurons(frame: pd.DataFrame) -> go.Figure:
     """Fig. 7: clean against ablated direct effect of each token's most repairing neuron."""
     figure = go.Figure()
     _diagonal(figure, frame, "direct_effect", "direct_effect_ablated", "y = x: no change")
@@ -44,10 +44,10 @@ def top_neurons(frame: pd.DataFrame, dark: bool) -> go.Figure:
         marker={
             "size": 6,
             "color": frame["mlp_direct_effect"],
-            "colorscale": BOTH_DARK if dark else BOTH_LIGHT,
+            "colorscale": BOTH_MARKS,
             "cmin": -largest,
             "cmax": largest,
-            "line": {"width": 0.5, "color": QUIET},
+            "line": {"width": 1, "color": QUIET},
             "colorbar": {
                 "title": {"text": "MLP's<br>direct effect"},
                 "thickness": 12,
@@ -135,7 +135,7 @@ def reinforcement(frame: pd.DataFrame, scales: list[float]) -> go.Figure:
             x=own["direct_effect"],
             y=own["direct_effect_after"],
             mode="markers",
-            name=f"output added {words.number(scale)} times",
+            name=f"output added {scale:g} times",
             marker={"size": 5, "opacity": 0.6, "color": COLORS[i % len(COLORS)]},
             hovertemplate="before %{x:.3f}, after %{y:.3f}<extra>%{fullData.name}</extra>",
         )

@@ -135,7 +135,7 @@ def top_neurons(serving: Serving, figure: str, look: Look) -> Drawn:
     """Fig. 7."""
     answer = neuron_questions.top_neurons(serving, look.run, look.ablation, look.layer, look.head)
     return Drawn(
-        detail_charts.top_neurons(answer.frame, look.dark),
+        detail_charts.top_neurons(answer.frame),
         answer,
         f"{words.head(look.layer, look.head)}, top rows by the last MLP layer's self-repair.",
     )

@@ -29,10 +29,11 @@ def sidebar(serving: Serving | None) -> None:
             st.caption("nothing is published yet")
         else:
             published = queries.ask(serving, "select published_at from generation").frame
-            when = f"{published['published_at'].iloc[0]:%Y-%m-%d %H:%M}" if len(published) else ""
+            when = published["published_at"].iloc[0] if len(published) else None
             st.caption(
-                f"generation {serving.number} · {when}",
-                help="Each publishing makes a new generation of the warehouse. "
+                f"generation {serving.number}",
+                help=(f"Published {when:%Y-%m-%d %H:%M} UTC. " if when else "")
+                + "Each publishing makes a new generation of the warehouse. "
                 "The app shows the newest one at your next click.",
             )
 

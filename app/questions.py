@@ -170,5 +170,12 @@ def figures(serving: Serving) -> Answer:
 
 
 def rows_of(serving: Serving, view: str, run: str, most: int = 1000) -> Answer:
-    """The first rows of a view for one run, as they come. `view` is a published name."""
-    return ask(serving, f'from "{view}" where run_id = $run limit {int(most)}', run=run)
+    """The first rows of a view for one run, in order. `view` is a published name."""
+    query = f'from "{view}" where run_id = $run order by all limit {int(most)}'
+    return ask(serving, query, run=run)
+
+
+def authors_models(serving: Serving) -> list[str]:
+    """The models of which the authors published numbers."""
+    answer = ask(serving, "select distinct model from paper_head_summary order by model")
+    return list(answer.frame["model"])

@@ -16,6 +16,7 @@ PICTURE = {
     "displayModeBar": "hover",
     "modeBarButtonsToRemove": ["lasso2d", "select2d", "autoScale2d"],
 }
+PARAMETERS = ("threshold", "scale")  # columns of numbers that somebody chose
 
 
 def is_dark() -> bool:
@@ -97,6 +98,8 @@ def table(
     Headers are words, and each one's tooltip is the column's definition.
     """
     shown = answer.frame if frame is None else frame
+    shares = {column: 100 * shown[column] for column in shown if _is_share(shown, column)}
+    shown = shown.assign(**shares)
     with st.container(border=True):
         heading(title)
         tabled: Any = st.dataframe  # its overloads do not know a choice between two modes
@@ -120,20 +123,31 @@ def table(
 def column_config(
     frame: pd.DataFrame, serving: Serving | None, relation: str | None = None
 ) -> dict[str, Any]:
-    """Words as headers, definitions as tooltips, sensible digits."""
+    """Words as headers, definitions as tooltips, sensible digits; shares are in per cent."""
     config: dict[str, Any] = {}
     for column in frame.columns:
         said = meaning(serving, column, relation) if serving else ""
+        label = words.name(column)
         if pd.api.types.is_bool_dtype(frame[column]):
-            config[column] = st.column_config.CheckboxColumn(words.name(column), help=said)
+            config[column] = st.column_config.CheckboxColumn(label, help=said)
         elif pd.api.types.is_float_dtype(frame[column]):
-            form = "percent" if column.startswith("share") else "%.3f"
-            config[column] = st.column_config.NumberColumn(
-                words.name(column), help=said, format=form
+            whole = (frame[column].dropna() % 1 == 0).all()
+            form = "%.1f %%" if _is_share(frame, column) else "%.0f" if whole else "%.3f"
+            form = "%g" if column in PARAMETERS else form
+            config[column] = st.column_config.NumberColumn(label, help=said, format=form)
+        elif pd.api.types.is_datetime64_any_dtype(frame[column]):
+            config[column] = st.column_config.DatetimeColumn(
+                label, help=said, format="YYYY-MM-DD HH:mm"
             )
+        elif column.startswith("n_"):
+            config[column] = st.column_config.NumberColumn(label, help=said, format="localized")
         else:
-            config[column] = st.column_config.Column(words.name(column), help=said)
+            config[column] = st.column_config.Column(label, help=said)
     return config
+
+
+def _is_share(frame: pd.DataFrame, column: str) -> bool:
+    return column.startswith("share") and pd.api.types.is_float_dtype(frame[column])
 
 
 def behind(answer: Answer, key: str) -> None:

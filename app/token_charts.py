@@ -7,6 +7,8 @@ import plotly.graph_objects as go
 from app import words
 from app.charts import QUIET, ablation_color, plain, zone
 
+FACTORS = (1, 2, 4, 5, 10, 20, 40)  # of bins put together: 1 stays an edge where it was one
+
 
 def scatter(frame: pd.DataFrame, ablations: list[str]) -> go.Figure:
     """Fig. 3 and 5: a token's direct effect against its logit change, under some ablations."""
@@ -53,8 +55,9 @@ def histogram(
 ) -> go.Figure:
     """Bins as steps, one colour an ablation; bins that are not there hold nothing."""
     figure = go.Figure()
-    for ablation in dict.fromkeys(frame["ablation"]):
-        own = frame[frame["ablation"] == ablation].sort_values("bin_start")
+    drawn = _coarser(frame)
+    for ablation in dict.fromkeys(drawn["ablation"]):
+        own = drawn[drawn["ablation"] == ablation].sort_values("bin_start")
         color = ablation_color(ablation)
         edges, shares = _steps(own)
         figure.add_scatter(
@@ -77,6 +80,27 @@ def histogram(
     plain(figure, 340, x=x, y=y)
     figure.update_yaxes(tickformat=".0%", rangemode="tozero")
     return figure
+
+
+def _coarser(bins: pd.DataFrame) -> pd.DataFrame:
+    """Bins of one width put together, so that few rows make a shape instead of spikes.
+
+    Some 3 * sqrt(rows) of them, 16 at least, at multiples of the new width; other bins stay.
+    """
+    width = float((bins["bin_end"] - bins["bin_start"]).median()) if len(bins) else 0.0
+    places = bins["bin_start"] / width if width > 0 else None
+    if places is None or not np.allclose(places, places.round(), atol=1e-3):
+        return bins
+    rows = bins.groupby("ablation")["n_rows"].sum().min()
+    wanted = max(16.0, 3 * float(rows) ** 0.5)
+    span = places.max() - places.min() + 1
+    factor = next((f for f in FACTORS if span / f <= wanted), FACTORS[-1])
+    numbered = bins.assign(together=(places.round() // factor).astype(int))
+    made = numbered.groupby(["ablation", "together"], sort=False, as_index=False).agg(
+        {"n_rows": "sum", "share": "sum"}
+    )
+    starts = made["together"] * factor * width
+    return made.assign(bin_start=starts, bin_end=starts + factor * width)
 
 
 def _steps(bins: pd.DataFrame) -> tuple[list[float], list[float]]:

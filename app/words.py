@@ -30,11 +30,11 @@ NAMES = {
 
 
 def name(column: str) -> str:
-    """`self_repair_from_mlps` -> "self-repair from MLPs"; `_se` is a standard error, `_all` all."""
+    """`self_repair_from_mlps` -> "self-repair from MLPs"; `_se` is ±, `_all` all rows."""
     if column in NAMES:
         return NAMES[column]
     if column.endswith("_se"):
-        return f"standard error of {name(column.removesuffix('_se'))}"
+        return f"± {name(column.removesuffix('_se'))}"
     if column.endswith("_all"):
         return f"{name(column.removesuffix('_all'))}, all rows"
     return column.replace("_", " ").replace("self repair", "self-repair").replace("mlp", "MLP")

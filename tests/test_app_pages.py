@@ -72,7 +72,9 @@ def test_every_figure_of_the_paper(two: Path, monkeypatch: pytest.MonkeyPatch) -
     test = sound(page(two, "paper", monkeypatch, run="large"))
     for figure, title in zip(figures["figure"], figures["title"], strict=True):
         test = sound(test.selectbox(key="widget:figure").select(figure).run())
-        assert title in said(test)
+        shown = said(test)
+        assert title in shown or "The authors published no numbers of large" in shown, figure
+        assert "The paper" in shown, figure
 
 
 def test_an_address_that_names_what_is_not_there_shows_the_default(

@@ -90,7 +90,7 @@ def chosen_head(serving: Serving, run: str, ablation: str, layer: int, head: int
             return
         clicked = show.chart(
             "The most repairing neuron of each token (Fig. 7)",
-            detail_charts.top_neurons(answer.frame, show.is_dark()),
+            detail_charts.top_neurons(answer.frame),
             answer,
             key="top_neurons",
             caption=f"At most {neuron_questions.SAMPLE:,} of the top rows by the last MLP layer's "

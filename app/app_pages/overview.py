@@ -116,8 +116,8 @@ def page() -> None:
         relation="runs",
         frame=answer.frame[
             [
-                "run_id", "architecture", "n_layers", "n_heads", "corpus", "n_tokens", "ablations",
-                "precision", "engine", "device", "finished_at",
+                "run_id", "n_layers", "n_heads", "corpus", "n_tokens", "ablations", "precision",
+                "device", "finished_at",
             ]
         ],
     )  # fmt: skip

@@ -1,5 +1,8 @@
 """Paper: every figure by its number, ours beside what the paper reports, with the query."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import pandas as pd
 import streamlit as st
 
@@ -11,7 +14,7 @@ from app.paper_claims import PAPER, head_of
 def title_of(row: pd.Series) -> str:
     """`Figure 4: Histogram of …`, `Section 2.3: …`."""
     number = str(row["figure"])
-    named = f"Figure {number}" if number[0].isdigit() else number.capitalize()
+    named = f"Figure {number}" if number[0].isdigit() else number[0].upper() + number[1:]
     return f"{named}: {row['title']}"
 
 
@@ -50,17 +53,7 @@ def page() -> None:
     if drawn.answer.frame.empty:
         show.not_there(f"{title_of(told)}, for this run and head", [told["view"]], "Choose others.")
         return
-    ours, theirs = st.columns([3, 1])
-    with theirs.container(border=True):
-        st.markdown("##### The paper")
-        st.markdown(PAPER.get(number, "Names no number for it."))
-        st.markdown(f"**Rows:** {told['rows']}")
-        if pd.notna(told["parameters"]):
-            st.markdown(f"**Can be chosen otherwise:** {told['parameters']}")
-        if pd.notna(told["note"]):
-            st.markdown(f"**Differs here:** {told['note']}")
-        st.markdown(f"**Ask it yourself:** `from {told['view']}`")
-    with ours:
+    with _beside_the_paper(told):
         show.chart(
             title_of(told),
             drawn.figure,
@@ -73,20 +66,47 @@ def page() -> None:
         authors.beside(serving, run)
 
 
+@contextmanager
+def _beside_the_paper(told: pd.Series) -> Iterator[None]:
+    """The place for ours; beside it what the paper says, and how to ask for it."""
+    ours, theirs = st.columns([3, 1])
+    with theirs.container(border=True):
+        st.markdown("##### The paper")
+        st.markdown(PAPER.get(told["figure"], "Names no number for it."))
+        st.markdown(f"**Rows:** {told['rows']}")
+        if pd.notna(told["parameters"]):
+            st.markdown(f"**Can be chosen otherwise:** {told['parameters']}")
+        if pd.notna(told["note"]):
+            st.markdown(f"**Differs here:** {told['note']}")
+        st.markdown(f"**Ask it yourself:** `from {told['view']}`")
+    with ours:
+        yield
+
+
 def _rows_only(serving: queries.Serving, told: pd.Series, run: str) -> None:
     """A figure that no chart draws yet: the rows of its view."""
-    if queries.lacking(serving, told["view"]):
-        show.not_there(title_of(told), [told["view"]], "Measure a run that keeps it.")
-        return
-    answer = questions.rows_of(serving, told["view"], run)
-    show.table(
-        title_of(told),
-        answer,
-        serving,
-        key="paper_rows",
-        relation=told["view"],
-        caption=f"The first {len(answer.frame):,} rows of `{told['view']}`.",
-    )
+    answer = None
+    if not queries.lacking(serving, told["view"]):
+        answer = questions.rows_of(serving, told["view"], run)
+    with _beside_the_paper(told):
+        if answer is not None and len(answer.frame):
+            show.table(
+                title_of(told),
+                answer,
+                serving,
+                key="paper_rows",
+                relation=told["view"],
+                frame=answer.frame.drop(columns="run_id"),
+                caption=f"The first {len(answer.frame):,} rows of `{told['view']}`.",
+            )
+        elif told["figure"].startswith("published numbers"):
+            st.info(
+                f"The authors published no numbers of {run}. They did of "
+                f"{', '.join(questions.authors_models(serving))}: measure one of those.",
+                icon=":material/hourglass_empty:",
+            )
+        else:
+            show.not_there(title_of(told), [told["view"]], "Measure a run that keeps it.")
 
 
 page()

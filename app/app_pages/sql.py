@@ -71,7 +71,7 @@ def editor(serving: queries.Serving) -> None:
     if "statement_text" not in st.session_state:
         st.session_state["statement_text"] = told or EXAMPLES["the most self-repaired heads"]
     with st.form("ask", border=False):
-        text = st.text_area("Statement", key="statement_text", height=300)
+        text = st.text_area("Statement", key="statement_text", height=260)
         asked = st.form_submit_button(
             "Run", type="primary", icon=":material/play_arrow:", shortcut="Ctrl+Enter"
         )
@@ -169,9 +169,9 @@ def dictionary(serving: queries.Serving) -> None:
     first, *more = known[relation].splitlines() or ["not documented"]
     st.markdown(f"**{first}**")
     if more:
-        st.text(" ".join(more))
+        st.text(" ".join(more).replace("`", ""))
     own = columns[columns["relation"] == relation]
-    with st.container(height=430, border=True):
+    with st.container(height=300, border=True):
         st.markdown(
             "\n".join(
                 f"- **`{row.column}`** :gray[{row.type.lower()}]  \n  {row.meaning or ''}"

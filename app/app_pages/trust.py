@@ -45,7 +45,7 @@ def page() -> None:
     left, right = st.columns(2)
     with left:
         clicked = show.chart(
-            f"Place by direct effect and by {ablation} ablation (section 5.1)",
+            "Places by direct effect and by ablation (section 5.1)",
             detail_charts.ranks(answer.frame),
             answer,
             key="ranks",
