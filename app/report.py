@@ -1,17 +1,18 @@
 """One self-contained HTML file with every figure of a run, for a colleague without the warehouse.
 
-The figures are those of the app (`figures.py`), drawn from the same queries; Plotly's script is
-written into the file once, so that it opens without a network.
+The figures are those of the app (`figures.py`), drawn from the same queries, or tables of rows.
+Plotly's script is written into the file once, so that it opens without a network.
 """
 
 import datetime
 from html import escape
 from pathlib import Path
 
+import pandas as pd
 import plotly.graph_objects as go
 
 from app import figures, questions, words
-from app.figures import Drawn, Look
+from app.figures import Look
 from app.paper_claims import PAPER, head_of
 from app.queries import Serving, lacking, meaning, relations, serving
 from warehouse.errors import WarehouseError, one_clear_line
@@ -24,10 +25,15 @@ body { font: 15px/1.55 system-ui, sans-serif; color: #2b2b2b; margin: 2rem auto;
 h1 { font-size: 1.7rem; } h2 { font-size: 1.15rem; margin: 2.6rem 0 0.2rem; }
 .says { color: #5c5f66; margin: 0.2rem 0; }
 table { border-collapse: collapse; } td { padding: 0.15rem 0.9rem 0.15rem 0; vertical-align: top; }
-td + td + td { color: #5c5f66; }
+.settings td + td + td { color: #5c5f66; }
+.rows { max-height: 24rem; overflow: auto; font-size: 0.85rem; }
+.rows th { text-align: left; padding-right: 0.9rem; position: sticky; top: 0; background: #fff; }
 pre { background: #f6f6f5; padding: 0.8rem; overflow-x: auto; font-size: 0.85rem; }
 summary { cursor: pointer; color: #3b63d8; }
 """
+
+MOST_ROWS = 300  # of a figure that is a table
+SCRIPT = "Plotly.newPlot("
 
 
 def write_report(warehouse: Warehouse, run_id: str, path: Path | str) -> Path:
@@ -57,16 +63,23 @@ def write_report(warehouse: Warehouse, run_id: str, path: Path | str) -> Path:
 def _document(now: Serving, run: str, ablations: list[str]) -> str:
     ablation = "resample" if "resample" in ablations else ablations[0]
     known = questions.figures(now).frame
-    parts, drawn_any = [], False
+    parts: list[str] = []
     for row in known.to_dict("records"):
         number, view = str(row["figure"]), str(row["view"])
-        if number not in figures.DRAWN_BY or lacking(now, view):
+        if lacking(now, view):
             continue
-        drawn = figures.DRAWN_BY[number](now, number, _look(now, number, run, ablation))
-        if drawn.answer.frame.empty:
-            continue
-        parts.append(_section(number, str(row["title"]), drawn, relations(now)[view], drawn_any))
-        drawn_any = True
+        if number in figures.DRAWN_BY:
+            drawn = figures.DRAWN_BY[number](now, number, _look(now, number, run, ablation))
+            answer, caption = drawn.answer, drawn.caption
+            shown = _figure_html(drawn.figure, with_script=not any(SCRIPT in one for one in parts))
+        else:
+            answer = questions.rows_of(now, view, run, MOST_ROWS)
+            caption = f"The first {len(answer.frame)} rows of {view}."
+            shown = _table_html(answer.frame.drop(columns="run_id"))
+        if len(answer.frame):
+            title = f"{words.figure(number)}: {row['title']}"
+            about = (PAPER.get(number), relations(now)[view], answer.sql)
+            parts.append(_section(title, caption, shown, *about))
     when = datetime.datetime.now(datetime.UTC)
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
@@ -94,16 +107,16 @@ def _look(now: Serving, number: str, run: str, ablation: str) -> Look:
     return Look(run, ablation, int(best["layer"].iloc[0]), int(best["head"].iloc[0]))
 
 
-def _section(number: str, title: str, drawn: Drawn, documentation: str, again: bool) -> str:
-    named = f"Figure {number}" if number[0].isdigit() else number.capitalize()
-    claim = PAPER.get(number)
+def _section(
+    title: str, caption: str, shown: str, claim: str | None, documentation: str, sql: str
+) -> str:
     return (
-        f"<section><h2>{escape(named)}: {escape(title)}</h2>"
-        + f'<p class="says">{escape(drawn.caption)}</p>'
-        + _figure_html(drawn.figure, with_script=not again)
+        f"<section><h2>{escape(title)}</h2>"
+        + f'<p class="says">{escape(caption)}</p>'
+        + shown
         + (f'<p class="says"><b>The paper:</b> {escape(claim)}</p>' if claim else "")
         + f"<details><summary>What it is, and the SQL</summary><p>{escape(documentation)}</p>"
-        + f"<pre>{escape(drawn.answer.sql)}</pre></details></section>"
+        + f"<pre>{escape(sql)}</pre></details></section>"
     )
 
 
@@ -118,10 +131,28 @@ def _figure_html(figure: go.Figure, *, with_script: bool) -> str:
     )
 
 
+def _table_html(frame: pd.DataFrame) -> str:
+    """Rows as they are read, in a box that scrolls."""
+
+    def cell(column: str, value: object) -> str:
+        if isinstance(value, float):
+            text = words.share(value) if column.startswith("share") else words.number(value)
+        else:
+            text = str(value)
+        return f"<td>{escape(text)}</td>"
+
+    head = "".join(f"<th>{escape(words.name(column))}</th>" for column in frame)
+    rows = "".join(
+        "<tr>" + "".join(cell(*pair) for pair in zip(frame, row, strict=True)) + "</tr>"
+        for row in frame.itertuples(index=False)
+    )
+    return f'<div class="rows"><table><tr>{head}</tr>{rows}</table></div>'
+
+
 def _settings(now: Serving, run: str) -> str:
     rows = questions.settings(now, run).frame
     return (
-        "<table>"
+        '<table class="settings">'
         + "".join(
             f"<tr><td>{escape(words.name(name))}</td><td>{escape(value)}</td>"
             f"<td>{escape(meaning(now, name, 'runs'))}</td></tr>"

@@ -63,6 +63,11 @@ def layer_and_head(text: str) -> tuple[int, int] | None:
     return (int(found[1]), int(found[2])) if found else None
 
 
+def figure(named: str) -> str:
+    """A figure's name in `figures` as a title has it: `4` -> "Figure 4", `appendix E`."""
+    return f"Figure {named}" if named[0].isdigit() else named[0].upper() + named[1:]
+
+
 def number(value: float | int | None, digits: int = 3) -> str:
     """A number with that many significant digits, and a true minus sign."""
     if value is None or (isinstance(value, float) and math.isnan(value)):

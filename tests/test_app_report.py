@@ -15,9 +15,14 @@ def test_one_file_holds_every_figure(tmp_path: Path) -> None:
     publish_run(tmp_path / "w", "org/<b>toy</b>", details=True, n_layers=4)
     path = write_report(Warehouse(tmp_path / "w"), "org/<b>toy</b>", tmp_path / "report.html")
     text = path.read_text()
-    for figure in [*range(1, 23), "4.2.2", "5.1", "5.3"]:
-        assert re.search(rf"<h2>(Figure|Section) {figure}: ", text), figure
-    assert text.count("Plotly.newPlot(") == text.count("<section>")
+    drawn = [*range(1, 23), "7, histogram", "2.3", "2.3, per prompt", "4.2.2", "5.1", "5.3"]
+    tables = ["4.2.1", "4.2.1, negligible", "5.1, by run", "5.2", "E"]
+    for figure in [*drawn, *tables]:
+        assert re.search(rf"<h2>(Figure|Section|Appendix) {figure}: ", text), figure
+    assert text.count('<div class="rows">') == len(tables)
+    assert text.count("Plotly.newPlot(") == len(drawn) + 1  # who repairs whom
+    assert text.count("<section>") == len(drawn) + 1 + len(tables)
+    assert len(text) < 12_000_000  # Plotly's script is in it once
     assert "org/&lt;b&gt;toy&lt;/b&gt;" in text
     assert "<b>toy</b>" not in text.replace("org/\\u003cb\\u003etoy", "")
     assert not re.search(r"<(script|link|img)[^>]+(src|href)=", text)

@@ -14,6 +14,7 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from selfrepair_assets.measurement import measure
+from tests import fake_hub
 from tests.cli_runs import Said, denied, mounted, refused, small, snapshot
 
 BAD_OPTIONS = {
@@ -143,26 +144,29 @@ def test_bad_models(
     assert not (tmp_path / "data").exists()
 
 
-def test_unknown_model_and_no_network(gpt2_folder: Path, tmp_path: Path) -> None:
+def test_unknown_model_and_no_network(tmp_path: Path) -> None:
     """In processes of their own, as the hub's library reads its settings once."""
-    cases = {  # nothing listens at port 9
-        "no network": {"HF_ENDPOINT": "http://127.0.0.1:9"},
-        "offline": {"HF_HUB_OFFLINE": "1"},
-    }
-    for case, environment in cases.items():
-        done = subprocess.run(
-            [
-                *(Path(sys.executable).with_name("selfrepair"), "run", "nobody/no-such-model"),
-                *("--warehouse", tmp_path / "data"),
-            ],
-            capture_output=True,
-            text=True,
-            timeout=120,
-            env=os.environ | environment | {"HF_HOME": str(tmp_path / "hub")},
-        )
-        line = refused((done.returncode, done.stdout, done.stderr))
-        assert "nobody/no-such-model" in line, case
-        assert not (tmp_path / "data").exists()
+    with fake_hub.running() as hub:
+        cases = {  # nothing listens at port 9
+            "has no model": {"HF_ENDPOINT": hub.endpoint},
+            "cannot be reached": {"HF_ENDPOINT": "http://127.0.0.1:9"},
+            "HF_HUB_OFFLINE": {"HF_HUB_OFFLINE": "1"},
+        }
+        for expected, environment in cases.items():
+            done = subprocess.run(
+                [
+                    *(Path(sys.executable).with_name("selfrepair"), "run", "nobody/no-such-model"),
+                    *("--warehouse", tmp_path / "data"),
+                ],
+                capture_output=True,
+                text=True,
+                timeout=120,
+                env=os.environ | environment | {"HF_HOME": str(tmp_path / "hub")},
+            )
+            line = refused((done.returncode, done.stdout, done.stderr))
+            assert "nobody/no-such-model" in line
+            assert expected in line
+            assert not (tmp_path / "data").exists()
 
 
 def test_other_settings_need_restart(

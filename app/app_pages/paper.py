@@ -13,9 +13,7 @@ from app.paper_claims import PAPER, head_of
 
 def title_of(row: pd.Series) -> str:
     """`Figure 4: Histogram of …`, `Section 2.3: …`."""
-    number = str(row["figure"])
-    named = f"Figure {number}" if number[0].isdigit() else number[0].upper() + number[1:]
-    return f"{named}: {row['title']}"
+    return f"{words.figure(row['figure'])}: {row['title']}"
 
 
 def page() -> None:
