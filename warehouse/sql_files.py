@@ -22,6 +22,7 @@ relations are ordered by it, and a cycle is an error.
 import hashlib
 import importlib.resources
 import json
+import re
 import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -33,7 +34,7 @@ from typing import Any
 
 import duckdb
 
-from warehouse import reference_data, stored_results
+from warehouse import reference_data
 from warehouse.errors import WarehouseError
 from warehouse.sql_parsing import literal, macro_parts, names_read
 
@@ -64,9 +65,9 @@ class Relation:
     upstream: tuple[str, ...]
 
     @property
-    def for_one_run(self) -> bool:
-        """True where the body names `$run_id`."""
-        return "$run_id" in self.body
+    def parameters(self) -> set[str]:
+        """What a stored query may name: `$run_id`, `$layer` and the like, without the dollar."""
+        return set(re.findall(r"\$([a-z_]+)", self.body))
 
     @property
     def is_table_macro(self) -> bool:
@@ -202,9 +203,18 @@ def create_all(
             create = found.body.replace("create macro", "create or replace macro", 1)
             connection.execute(create)
         elif found.kind == "stored" and found.name not in have:
-            stored_results.create_empty(connection, found)
+            _create_empty(connection, found)
     if comments:
         comment_all(connection, source)
+
+
+def _create_empty(connection: duckdb.DuckDBPyConnection, stored: Relation) -> None:
+    """Makes a stored result's table, with the columns that its query has, without rows."""
+    anything = {"run_id": "", "layer": 0, "head": 0, "top_fraction": 0.5, "n_tokens": 1}
+    connection.execute(
+        f"create table {stored.name} as select * from ({stored.body}) limit 0",
+        {name: anything[name] for name in stored.parameters},
+    )
 
 
 def comment_all(connection: duckdb.DuckDBPyConnection, source: Source | None = None) -> None:
