@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 from tqdm import tqdm
 
 SECONDS_BETWEEN_LINES = 10.0
+SCALED_FROM = 10_000  # units that are shown as 46.4k
+COLUMNS = 100  # where a terminal does not tell its width
 
 
 @dataclass
@@ -39,9 +43,9 @@ class Work:
                 initial=self.done,
                 desc=self.title,
                 unit=f" {self.unit}",
-                unit_scale=True,
-                dynamic_ncols=True,
+                unit_scale=self.total >= SCALED_FROM,
                 smoothing=0.1,
+                **_width(),
             )
         elif self.tell is None:
             self.tell = lambda line: print(line, file=sys.stderr, flush=True)
@@ -89,6 +93,15 @@ class Work:
             seconds = time.monotonic() - self._began
             rate = self._here / max(1e-9, seconds)
             self.tell(f"{self.title}: done in {_clock(seconds)} ({rate:,.3g} {self.unit}/s)")
+
+
+def _width() -> dict[str, Any]:
+    """tqdm's settings: the terminal's own width; some are of no width, as under `docker -t`."""
+    try:
+        told = os.get_terminal_size(sys.stderr.fileno()).columns
+    except OSError:
+        told = 0
+    return {"dynamic_ncols": True} if told else {"ncols": COLUMNS}
 
 
 def _clock(seconds: float) -> str:
