@@ -29,6 +29,7 @@ CHROMIUM = next(
 )
 # Streamlit asks for these below every page's own address before it asks at the root.
 LOOKED_FOR = ("_stcore/health", "_stcore/host-config")
+STOPS_WITHIN = 20  # seconds, before a server is killed
 PROJECT = Path(app.main.__file__).parent.parent
 
 
@@ -134,6 +135,10 @@ def serving(arguments: Sequence[str], root: Path, health: str, seconds: int = 60
             yield
         finally:
             os.killpg(server.pid, signal.SIGTERM)
+            try:
+                server.wait(STOPS_WITHIN)
+            except subprocess.TimeoutExpired:  # Dagster's hears nothing where SIGINT is ignored
+                os.killpg(server.pid, signal.SIGKILL)
 
 
 def free_port() -> int:
