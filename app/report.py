@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 import plotly.graph_objects as go
+from plotly.offline import get_plotlyjs
 
 from app import figures, questions, words
 from app.figures import Look
@@ -33,7 +34,6 @@ summary { cursor: pointer; color: #3b63d8; }
 """
 
 MOST_ROWS = 300  # of a figure that is a table
-SCRIPT = "Plotly.newPlot("
 
 
 def write_report(warehouse: Warehouse, run_id: str, path: Path | str) -> Path:
@@ -71,7 +71,7 @@ def _document(now: Serving, run: str, ablations: list[str]) -> str:
         if number in figures.DRAWN_BY:
             drawn = figures.DRAWN_BY[number](now, number, _look(now, number, run, ablation))
             answer, caption = drawn.answer, drawn.caption
-            shown = _figure_html(drawn.figure, with_script=not any(SCRIPT in one for one in parts))
+            shown = _figure_html(drawn.figure)
         else:
             answer = questions.rows_of(now, view, run, MOST_ROWS)
             caption = f"The first {len(answer.frame)} rows of {view}."
@@ -83,7 +83,8 @@ def _document(now: Serving, run: str, ablations: list[str]) -> str:
     when = datetime.datetime.now(datetime.UTC)
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-        f"<title>Self-repair of {escape(run)}</title><style>{STYLE}</style></head><body>"
+        f"<title>Self-repair of {escape(run)}</title><style>{STYLE}</style>"
+        f"<script>{get_plotlyjs()}</script></head><body>"
         f"<h1>Self-repair of {escape(run)}</h1>"
         f'<p class="says">Generation {now.number} of the warehouse, {ablation} ablation, written '
         f"{when:%Y-%m-%d}. After Rushing &amp; Nanda, <i>Explorations of Self-Repair in Language "
@@ -120,12 +121,12 @@ def _section(
     )
 
 
-def _figure_html(figure: go.Figure, *, with_script: bool) -> str:
+def _figure_html(figure: go.Figure) -> str:
     figure.update_layout(template="plotly_white", autosize=True)
     return str(
         figure.to_html(
             full_html=False,
-            include_plotlyjs=with_script,
+            include_plotlyjs=False,
             config={"displaylogo": False, "responsive": True},
         )
     )

@@ -131,10 +131,9 @@ def column_config(
         if pd.api.types.is_bool_dtype(frame[column]):
             config[column] = st.column_config.CheckboxColumn(label, help=said)
         elif pd.api.types.is_float_dtype(frame[column]):
-            whole = (frame[column].dropna() % 1 == 0).all()
-            form = "%.1f %%" if _is_share(frame, column) else "%.0f" if whole else "%.3f"
-            form = "%g" if column in PARAMETERS else form
-            config[column] = st.column_config.NumberColumn(label, help=said, format=form)
+            config[column] = st.column_config.NumberColumn(
+                label, help=said, format=_digits(column, frame[column])
+            )
         elif pd.api.types.is_datetime64_any_dtype(frame[column]):
             config[column] = st.column_config.DatetimeColumn(
                 label, help=said, format="YYYY-MM-DD HH:mm"
@@ -144,6 +143,14 @@ def column_config(
         else:
             config[column] = st.column_config.Column(label, help=said)
     return config
+
+
+def _digits(column: str, values: pd.Series) -> str:
+    if column in PARAMETERS:
+        return "%g"
+    if column.startswith("share"):
+        return "%.1f %%"
+    return "%.0f" if (values.dropna() % 1 == 0).all() else "%.3f"
 
 
 def _is_share(frame: pd.DataFrame, column: str) -> bool:

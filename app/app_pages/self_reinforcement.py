@@ -4,13 +4,7 @@ import streamlit as st
 
 from app import detail_charts, detail_questions, frame, queries, show, state, words
 
-KINDS = {
-    "self-reinforcing": "Each time its output is added, the head gains more than 1 % of its direct "
-    "effect, and more than two standard errors.",
-    "neither": "The gain or loss is below 1 % of the direct effect, or below two standard errors.",
-    "self-repressing": "Each time its output is added, the head loses more than 1 % of its direct "
-    "effect, and more than two standard errors.",
-}
+KINDS = ("self-reinforcing", "neither", "self-repressing")
 
 
 def page() -> None:
@@ -35,8 +29,9 @@ def page() -> None:
         show.not_there("Self-reinforcement of this run", ["self_reinforcement"], "Choose another.")
         return
     counts = heads["kind"].value_counts()
-    for place, (kind, said) in zip(st.columns(3), KINDS.items(), strict=True):
-        place.metric(kind, f"{int(counts.get(kind, 0))} heads", help=said)
+    rule = queries.relations(serving)["self_reinforcing_heads"]
+    for place, kind in zip(st.columns(3), KINDS, strict=True):
+        place.metric(kind, f"{int(counts.get(kind, 0))} heads", help=rule)
     names = list(heads.sort_values(["layer", "head"])["name"])
     chosen = state.one_of(
         "Head", "reinforced", names, heads["name"].iloc[0], help="The default represses most."
