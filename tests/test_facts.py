@@ -262,6 +262,14 @@ def test_run_ids_become_names_that_stay_inside_their_folder() -> None:
     assert slug("EleutherAI/pythia-160m") == "EleutherAI%2Fpythia-160m"
 
 
+@pytest.mark.parametrize("name", ["", " ", "\t\n"])
+def test_an_empty_name_is_no_folder(warehouse: Warehouse, name: str) -> None:
+    """`selfrepair delete "$UNSET"` took the folder of all runs for this run's."""
+    for make_path in (warehouse.run_folder, lambda run_id: warehouse.facts("tokens", run_id)):
+        with pytest.raises(WarehouseError, match="the name of the run is empty"):
+            make_path(name)
+
+
 def test_a_folder_that_cannot_be_used_is_one_clear_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(WarehouseError, match="file is a file: choose a folder"):

@@ -19,7 +19,11 @@ def slug(run_id: str) -> str:
     """A run's name as one file name: percent-encoded, a hash of it at the end where it is long.
 
     No two run_ids share a slug. A leading dot is encoded too, so that ".." stays a plain name.
+    Raises WarehouseError for an empty name (an unset shell variable): it would be the
+    folder of all runs.
     """
+    if not run_id.strip():
+        raise WarehouseError("the name of the run is empty: selfrepair status lists them")
     name = quote(run_id, safe="")
     if name.startswith("."):
         name = "%2E" + name[1:]
