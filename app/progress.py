@@ -1,11 +1,12 @@
 """Which runs are measured now or wait to be finished: read from their folders, not from DuckDB."""
 
-import json
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from warehouse.facts import shards_there
 from warehouse.paths import Warehouse
+from warehouse.plan import Plan, all_plans
 
 
 @dataclass(frozen=True)
@@ -32,31 +33,18 @@ class Unfinished:
 def unfinished(warehouse: Warehouse, published: set[str]) -> list[Unfinished]:
     """The runs of the warehouse's folder that are not in `published`, the liveliest first."""
     found = []
-    for spec in sorted((warehouse.root / "runs").glob("*/spec.json")):
-        told = _json(spec)
-        model, revision = told.get("model"), told.get("revision")
-        if not isinstance(model, str):
+    for plan in all_plans(warehouse):
+        if not isinstance(plan, Plan) or plan.run_id in published:
             continue
-        run_id = f"{model}@{revision}" if revision else model
-        if run_id in published:
-            continue
-        shards = _json(spec.with_name("plan.json")).get("shards", [])
-        facts = warehouse.facts("head_ablations", run_id)
-        done = list(facts.glob("sequences-*.parquet"))
-        n_shards = len(shards) if isinstance(shards, list) else 0
-        found.append(Unfinished(run_id, len(done), n_shards, _silence([spec.parent, facts, *done])))
+        planned = set(plan.tables["head_ablations"])
+        done = planned & shards_there(warehouse, "head_ablations", plan.run_id)
+        facts = warehouse.facts("head_ablations", plan.run_id)
+        silence = _silence([warehouse.run_folder(plan.run_id), facts])
+        found.append(Unfinished(plan.run_id, len(done), len(planned), silence))
     return sorted(found, key=lambda run: run.silent_for)
 
 
 def _silence(paths: list[Path]) -> float:
-    """Seconds since the newest of these was changed."""
+    """Seconds since something was put into, or taken out of, the newest of these folders."""
     times = [path.stat().st_mtime for path in paths if path.exists()]
     return max(0.0, time.time() - max(times)) if times else float("inf")
-
-
-def _json(file: Path) -> dict[str, object]:
-    try:
-        told = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):  # not there yet, or being written
-        return {}
-    return told if isinstance(told, dict) else {}

@@ -23,8 +23,9 @@ from selfrepair_assets.steps import (
     run_facts,
     shard_is_done,
     store_shard,
+    stored_shard,
 )
-from warehouse.facts import schema, shard_path
+from warehouse.facts import schema
 from warehouse.top_rows import most_direct_heads, top_rows, top_rows_by_mlp_repair
 
 ABLATION_TABLES = ("head_ablations", "component_changes", "neuron_repairs")
@@ -129,12 +130,6 @@ def _neuron_parts(
             found = _ablate(folder, sequences, rows.heads, (ablation,), kept, True, progress)
             for part in in_order(found):
                 yield _kept_rows("neuron_changes", part, sequences, ranking)
-
-
-def reinforcement_shards(folder: RunFolder) -> list[Shard]:
-    """The shards of the first sequences, as many as heads are fed on."""
-    stop = folder.spec.n_reinforcement_sequences
-    return [Shard(s.start, min(s.stop, stop)) for s in folder.shards if s.start < stop]
 
 
 def reinforcement_work(folder: RunFolder, shards: list[Shard]) -> int:
@@ -256,10 +251,7 @@ def _stored_clean_values(folder: RunFolder, shard: Shard) -> tuple[np.ndarray, n
     The rows of both tables are sorted that way.
     """
     effects, ln_scale = (
-        pq.read_table(
-            shard_path(folder.warehouse, table, folder.run_id, shard.start, shard.stop),
-            columns=[column],
-        )[column].to_numpy()
+        pq.read_table(stored_shard(folder, table, shard), columns=[column])[column].to_numpy()
         for table, column in (("direct_effects", "direct_effect"), ("tokens", "ln_scale"))
     )
     places = (shard.stop - shard.start, folder.spec.sequence_length - 1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 
@@ -11,25 +12,19 @@ from selfrepair_assets.run_folder import RunFolder
 from selfrepair_assets.steps import run_row
 from warehouse.checks import CheckResult, run_checks
 from warehouse.errors import WarehouseError
-from warehouse.facts import fact_tables
-from warehouse.manifest import read_manifest
+from warehouse.facts import facts_read
+from warehouse.manifest import (
+    measured_tables,
+    read_manifest,
+    restore_manifests,
+    verify_manifest,
+)
 from warehouse.publish import FactsMode, Generation, publish
 from warehouse.sql_files import relations
 
+logger = logging.getLogger(__name__)
 ROWS_KEPT = 3
 """Offending rows of a failed check that are kept for whoever asks why nothing is published."""
-
-
-def facts_read(relation: str) -> set[str]:
-    """The fact tables that a relation reads, itself or through macros and views."""
-    known = {found.name: found for found in relations()}
-    todo, names = [relation], set[str]()
-    while todo:
-        name = todo.pop()
-        if name not in names:
-            names.add(name)
-            todo += known[name].upstream
-    return names & set(fact_tables())
 
 
 def check(folder: RunFolder, only: Iterable[str] | None = None) -> list[CheckResult]:
@@ -56,12 +51,17 @@ def publish_run(
     """Publish a run whose facts pass every check; those that were not checked yet are checked now.
 
     Raises:
-        WarehouseError: a check fails; what is served stays as it was.
+        WarehouseError: a check fails, or a shard is damaged (DamagedError); what is served stays as
+            it was.
     """
+    for line in restore_manifests(folder.warehouse, folder.run_id):
+        logger.warning(line)
     names = [found.name for found in relations() if found.kind == "check"]
     noted = folder.noted("checks") or {}
     unknown = [n for n in names if noted.get(n, {}).get("of") != _what_it_is_of(folder, n)]
     if unknown:
+        for table in measured_tables(folder.warehouse, folder.run_id):
+            verify_manifest(folder.warehouse, table, folder.run_id)
         check(folder, unknown)
         noted = folder.noted("checks") or {}
     failed = [name for name in names if not noted[name]["passed"]]

@@ -1,19 +1,21 @@
 """What the warehouse keeps of a run beside its facts: `<warehouse>/runs/<run>/`.
 
-    spec.json         the run's settings, fixed when the run is started
-    model.json        what the model is: architecture, sizes, engine, device, versions
-    plan.json         the shards: [start, stop) of sequences
-    tokens.npy        int32 [sequence pos]
-    z_sums/*.npy      per shard, float64 [layer head d_head]; for mean ablation
-    top_rows.npy      where each head's top rows are, as SQL ranked them
-    precision.json    per layer: fp32 or bf16, and the error it was chosen by
+    run.json             what the run consists of (warehouse/plan.py): its tables and shards, its
+                         settings, and what the model is: architecture, sizes, engine, device
+    tokens.<sha256>.npy  int32 [sequence pos]
+    z_sums/*.npy         per shard, float64 [layer head d_head]; for mean ablation
+    top_rows.<…>.npy     where each head's top rows are, as SQL ranked them
+    precision.json       per layer: fp32 or bf16, and the error it was chosen by
+    checks.json, finished.json, published.json
 
-Files are written whole or not at all, so that a run killed at any moment goes on from here.
+Files are written whole or not at all, so that a run killed at any moment goes on from here. All
+carry checksums (warehouse/sealed.py); what is damaged is set aside and made again from the text,
+the shards or the model, or measured again.
 """
 
 from __future__ import annotations
 
-import json
+import logging
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -27,10 +29,21 @@ from selfrepair_assets.measurement.errors import InputError
 from selfrepair_assets.measurement.kept_details import KeptRows
 from selfrepair_assets.measurement.run_spec import RunSpec
 from warehouse.errors import one_clear_line
-from warehouse.facts import fact_tables
-from warehouse.manifest import remove_facts
-from warehouse.paths import Warehouse, written_whole
+from warehouse.facts import fact_tables, fingerprints
+from warehouse.manifest import remove_facts, remove_leftovers, set_damaged_aside
+from warehouse.paths import Warehouse
+from warehouse.plan import Plan, plan_path, read_plan, require_plan, write_plan
+from warehouse.sealed import (
+    DamagedError,
+    intact_file,
+    read_json,
+    sealed_files,
+    set_aside,
+    write_json,
+    write_sealed,
+)
 
+logger = logging.getLogger(__name__)
 PLACE = ("layer", "head", "sequence", "position")
 ROWS_PER_SHARD = 250_000
 """Rows of `head_ablations` that a shard aims at: some 5 MB, and minutes of work to lose."""
@@ -56,96 +69,128 @@ class RunFolder:
         self.warehouse, self.run_id = warehouse, run_id
         self.path = warehouse.run_folder(run_id)
 
-    @staticmethod
-    def all_in(warehouse: Warehouse) -> list[RunFolder]:
-        """The runs that were started in a warehouse, by name."""
-        specs = sorted((warehouse.root / "runs").glob("*/spec.json"))
-        names = [RunSpec.from_json(path.read_text()).run_id for path in specs]
-        return [RunFolder(warehouse, name) for name in names]
-
     @property
     def exists(self) -> bool:
-        return (self.path / "spec.json").is_file()
+        """Whether the run was started; one whose plan is damaged is begun anew over its shards.
+
+        Raises WarehouseError for a run of an older version.
+        """
+        try:
+            return read_plan(self.warehouse, self.run_id) is not None
+        except DamagedError:
+            return False
 
     def start(
-        self, spec: RunSpec, tokens: np.ndarray, model: dict[str, Any], *, restart: bool = False
+        self,
+        spec: RunSpec,
+        tokens: np.ndarray,
+        model: dict[str, Any],
+        fingerprint: str,
+        *,
+        restart: bool = False,
     ) -> None:
         """Fix the run's settings and text; a run of the same settings goes on where it stopped.
+
+        What is damaged is set aside, with a line of the log for each: it is made or measured again.
+        Only the run's holder (`warehouse.locks.run_held`) may.
 
         Raises:
             InputError: the run on disk has other settings (or other text) and `restart` is not set.
         """
-        if self.exists and not restart:
-            self.refuse_other(spec, tokens)
-            return
-        self.remove()  # also what a killed removal left: a choice of rows is not measured anew
-        self.path.mkdir(parents=True, exist_ok=True)
+        if restart:
+            self.remove()
         with one_clear_line(f"start {self.run_id}"):
-            with written_whole(self.path / "tokens.npy") as path, path.open("wb") as file:
-                np.save(file, tokens)
-            n_heads = len(spec.chosen_heads(model["n_layers"], model["n_heads"]))
-            self._write("model.json", model)
-            self._write("plan.json", {"shards": _plan(spec, n_heads)})
-            self._write("spec.json", json.loads(spec.to_json()))  # last: it says that all is there
+            remove_leftovers(self.warehouse, self.run_id)
+            plan = self._plan_or_aside()
+            if plan is None:
+                self._refuse_foreign_shards(fingerprint)
+                n_heads = len(spec.chosen_heads(model["n_layers"], model["n_heads"]))
+                self._write_tokens(tokens)
+                about = {"spec": spec.as_json(), "model": model}
+                tables = _tables(spec, n_heads)
+                write_plan(self.warehouse, self.run_id, fingerprint, tables, about)
+            else:
+                self.refuse_other(spec, fingerprint)
+                if intact_file(self.path, "tokens", ".npy") is None:
+                    self._write_tokens(tokens)  # those of the fingerprint: the text is the same
+            self._forget()
+            aside = set_damaged_aside(self.warehouse, self.run_id)
+        for path in aside:
+            logger.warning(f"{path} is damaged: it is set aside and measured again")
 
     def remove(self) -> None:
         """Remove the run's folder and its facts; what is published stays."""
-        (self.path / "spec.json").unlink(missing_ok=True)  # first: killed here, it is not a run
+        plan_path(self.warehouse, self.run_id).unlink(missing_ok=True)  # killed here, it is no run
         shutil.rmtree(self.path, ignore_errors=True)
         for table in fact_tables():
             remove_facts(self.warehouse, table, self.run_id)
+        self._forget()
 
     def require(self) -> None:
-        """Raises InputError where the run was not started."""
-        if not self.exists:
+        """Raises InputError where the run was not started, DamagedError where its plan is lost."""
+        if read_plan(self.warehouse, self.run_id) is None:
             raise InputError(
                 f"The run '{self.run_id}' was not started in {self.warehouse.root}. "
                 "Materialize run_spec first, or use `selfrepair run`."
             )
 
     @cached_property
-    def spec(self) -> RunSpec:
+    def plan(self) -> Plan:
         self.require()
-        return RunSpec.from_json((self.path / "spec.json").read_text())
+        return require_plan(self.warehouse, self.run_id)
+
+    @cached_property
+    def spec(self) -> RunSpec:
+        return RunSpec.from_json(self.plan.about["spec"])
 
     @property
     def fingerprint(self) -> str:
         """The spec's fingerprint as it was when the run was started (text files may be gone)."""
-        return self.model["fingerprint"]
+        return self.plan.fingerprint
 
-    @cached_property
+    @property
     def model(self) -> dict[str, Any]:
-        return self._read("model.json")
+        """What the model is: architecture, sizes, engine, device, versions."""
+        return dict(self.plan.about["model"])
 
-    @cached_property
+    @property
     def shards(self) -> list[Shard]:
-        return [Shard(start, stop) for start, stop in self._read("plan.json")["shards"]]
+        """The parts in which the run's sequences are measured."""
+        return self.shards_of("sequences")
+
+    def shards_of(self, table: str) -> list[Shard]:
+        """The shards that a table has, of all the run's or of the first sequences only."""
+        return [Shard(start, stop) for start, stop in self.plan.tables[table]]
 
     @cached_property
     def tokens(self) -> np.ndarray:
         """int32 [sequence pos], memory-mapped."""
-        return np.load(self.path / "tokens.npy", mmap_mode="r")
+        path = intact_file(self.path, "tokens", ".npy")
+        if path is None:
+            raise DamagedError(
+                f"the tokens of {self.run_id} are gone or damaged: the `selfrepair run` command "
+                "that began the run writes them anew"
+            )
+        return np.load(path, mmap_mode="r")
 
     def write_z_sum(self, shard: Shard, z_sum: np.ndarray) -> None:
-        with written_whole(self._z_sum(shard)) as path, path.open("wb") as file:
-            np.save(file, z_sum)
+        self._save(self.path / "z_sums", str(shard), z_sum)
 
     def has_z_sum(self, shard: Shard) -> bool:
-        return self._z_sum(shard).is_file()
+        return intact_file(self.path / "z_sums", str(shard), ".npy") is not None
 
     @property
     def has_top_rows(self) -> bool:
-        return (self.path / "top_rows.npy").is_file()
+        return intact_file(self.path, "top_rows", ".npy") is not None
 
     def write_top_rows(self, places: Mapping[str, np.ndarray]) -> None:
         """Keep where the heads' top rows are, sorted by sequence."""
         rows = np.stack([np.asarray(places[name], dtype=np.int32) for name in PLACE])
-        with written_whole(self.path / "top_rows.npy") as path, path.open("wb") as file:
-            np.save(file, rows[:, np.argsort(rows[2], kind="stable")])
+        self._save(self.path, "top_rows", rows[:, np.argsort(rows[2], kind="stable")])
 
     def top_rows(self, start: int = 0, stop: int | None = None) -> KeptRows:
         """The heads' top rows in sequences `start` to `stop - 1`, counted from `start`."""
-        rows = np.load(self.path / "top_rows.npy", mmap_mode="r")
+        rows = np.load(self._intact(self.path, "top_rows"), mmap_mode="r")
         first, last = np.searchsorted(
             rows[2], [start, self.spec.n_sequences if stop is None else stop]
         )
@@ -154,26 +199,39 @@ class RunFolder:
 
     def mean_z(self) -> np.ndarray:
         """The mean `z` over all tokens of the run: float64 [layer head d_head]."""
-        total = sum(np.load(self._z_sum(shard)) for shard in self.shards)
+        sums = [self._intact(self.path / "z_sums", str(shard)) for shard in self.shards]
+        total = sum(np.load(path) for path in sums)
         return np.asarray(total / self.tokens.size)
 
     def precision(self, choose: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         """The stored choice of precision, chosen once and then the same for every shard."""
-        if not (self.path / "precision.json").is_file():
-            self._write("precision.json", choose())
-        return self._read("precision.json")
+        stored = self.noted("precision")
+        if stored is None:
+            stored = choose()
+            self.note("precision", stored)
+        return stored
 
     def note(self, name: str, value: dict[str, Any]) -> None:
         """Keep a small fact of the run, such as when it was finished."""
-        self._write(f"{name}.json", value)
+        write_json(self.path / f"{name}.json", value)
 
     def noted(self, name: str) -> dict[str, Any] | None:
-        return self._read(f"{name}.json") if (self.path / f"{name}.json").is_file() else None
+        """A fact that was kept; None where it never was, or is damaged: then it is found anew."""
+        path = self.path / f"{name}.json"
+        try:
+            return read_json(path, "it is found anew")
+        except DamagedError as error:
+            logger.warning(str(error))
+            set_aside(path)
+            return None
 
-    def refuse_other(self, spec: RunSpec, tokens: np.ndarray) -> None:
-        """Raises InputError where the run on disk has other settings or another text."""
+    def refuse_other(self, spec: RunSpec, fingerprint: str | None = None) -> None:
+        """Raises InputError where the run on disk has other settings or another text.
+
+        fingerprint: of the settings and the text as they are now; None looks at the settings alone.
+        """
         differences = self.spec.differences(spec)
-        if not differences and not np.array_equal(self.tokens, tokens):
+        if not differences and fingerprint not in (None, self.fingerprint):
             differences = ["the corpus has another text now"]
         if differences:
             raise InputError(
@@ -182,15 +240,57 @@ class RunFolder:
                 "or use another --warehouse."
             )
 
-    def _z_sum(self, shard: Shard) -> Path:
-        return self.path / "z_sums" / f"{shard}.npy"
+    def _plan_or_aside(self) -> Plan | None:
+        """The plan; one that is damaged is set aside, and the run begun anew over its shards."""
+        try:
+            return read_plan(self.warehouse, self.run_id)
+        except DamagedError as error:
+            aside = set_aside(plan_path(self.warehouse, self.run_id))
+            logger.warning(f"{error} (it is now {aside.name})")
+            return None
 
-    def _write(self, name: str, value: dict[str, Any]) -> None:
-        with written_whole(self.path / name) as path:
-            path.write_text(json.dumps(value, indent=2))
+    def _refuse_foreign_shards(self, fingerprint: str) -> None:
+        """A run whose plan is lost goes on with its shards, if they are of these settings."""
+        others = fingerprints(self.warehouse, self.run_id) - {fingerprint}
+        if others:
+            raise InputError(
+                f"The warehouse holds shards of '{self.run_id}' that were measured with other "
+                "settings or another text, and its run.json, which says which, is lost. Repeat the "
+                "command that began it, or add --restart to measure it anew."
+            )
 
-    def _read(self, name: str) -> dict[str, Any]:
-        return json.loads((self.path / name).read_text())
+    def _write_tokens(self, tokens: np.ndarray) -> None:
+        self._save(self.path, "tokens", tokens)
+
+    def _save(self, folder: Path, stem: str, array: np.ndarray) -> None:
+        """Writes an array; what lay there under that name is set aside where it is damaged."""
+        path = write_sealed(folder, stem, ".npy", lambda file: np.save(file, array))
+        for other in sealed_files(folder, stem, ".npy"):
+            if other != path:
+                aside = set_aside(other)
+                logger.warning(f"{other} was damaged: it is made anew ({aside.name} is kept)")
+
+    def _intact(self, folder: Path, stem: str) -> Path:
+        path = intact_file(folder, stem, ".npy")
+        if path is None:
+            raise DamagedError(
+                f"{folder / stem}.npy is gone or damaged: the `selfrepair run` command that began "
+                f"the run makes it anew"
+            )
+        return path
+
+    def _forget(self) -> None:
+        """What was read of the run is read anew."""
+        for name in ("plan", "spec", "tokens"):
+            self.__dict__.pop(name, None)
+
+
+def _tables(spec: RunSpec, n_heads: int) -> dict[str, list[tuple[int, int]]]:
+    """The shards of each table: of all sequences, or of those that heads are fed on."""
+    every = _plan(spec, n_heads)
+    fed = spec.n_reinforcement_sequences
+    first = [(start, min(stop, fed)) for start, stop in every if start < fed]
+    return {table: first if table == "self_reinforcement" else every for table in fact_tables()}
 
 
 def _plan(spec: RunSpec, n_heads: int) -> list[tuple[int, int]]:

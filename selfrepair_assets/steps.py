@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,8 +28,9 @@ from selfrepair_assets.measurement.measure import Measurer, Progress
 from selfrepair_assets.measurement.models import LoadedModel, forget_models, load_model
 from selfrepair_assets.measurement.run_spec import RunSpec
 from selfrepair_assets.run_folder import RunFolder, Shard
-from warehouse.facts import shard_done, shard_path, write_shard
-from warehouse.manifest import write_manifest
+from warehouse.facts import intact_shard, write_shard
+from warehouse.manifest import MEASURE_AGAIN, write_manifest
+from warehouse.sealed import DamagedError
 
 CLEAN_TABLES = ("tokens", "direct_effects", "mlp_effects")
 Columns = Mapping[str, Any]
@@ -90,7 +92,6 @@ def start(folder: RunFolder, prepared: PreparedRun, *, restart: bool = False) ->
     refuse_full_disk(folder, prepared)
     folder.warehouse.prepare()
     model = {
-        "fingerprint": _fingerprint(prepared),
         "architecture": loaded.architecture,
         "commit": loaded.commit,
         "normalization": loaded.normalization,
@@ -106,7 +107,7 @@ def start(folder: RunFolder, prepared: PreparedRun, *, restart: bool = False) ->
         | {name: version(name) for name in ("torch", "transformers", "transformer-lens")},
         "started_at": datetime.now(UTC).isoformat(),
     }
-    folder.start(spec, prepared.tokens, model, restart=restart)
+    folder.start(spec, prepared.tokens, model, fingerprint_of(prepared), restart=restart)
 
 
 def store_sequences(folder: RunFolder) -> int:
@@ -200,12 +201,9 @@ def layer_precision(folder: RunFolder, progress: Progress | None = None) -> dict
     return folder.precision(choose)
 
 
-def collect(folder: RunFolder, table: str, shards: list[Shard] | None = None) -> int:
-    """Name a table's shards (all of the plan) in its manifest; returns its rows."""
-    paths = [
-        shard_path(folder.warehouse, table, folder.run_id, shard.start, shard.stop)
-        for shard in shards or folder.shards
-    ]
+def collect(folder: RunFolder, table: str) -> int:
+    """Name a table's shards, all of the plan, in its manifest; returns its rows."""
+    paths = [stored_shard(folder, table, shard) for shard in folder.shards_of(table)]
     manifest = write_manifest(folder.warehouse, table, folder.run_id, folder.fingerprint, paths)
     return sum(entry["rows"] for entry in manifest["shards"])
 
@@ -255,8 +253,18 @@ def run_row(folder: RunFolder) -> dict[str, Any]:
 
 
 def shard_is_done(folder: RunFolder, table: str, shard: Shard) -> bool:
-    key = (folder.warehouse, table, folder.run_id, shard.start, shard.stop)
-    return shard_done(*key, folder.fingerprint)
+    """Whether the shard is there, as it was written, measured for this run's settings and text."""
+    return _intact(folder, table, shard) is not None
+
+
+def stored_shard(folder: RunFolder, table: str, shard: Shard) -> Path:
+    """The file of a shard that was measured; DamagedError where it is not there any more."""
+    path = _intact(folder, table, shard)
+    if path is None:
+        raise DamagedError(
+            f"a shard of {table} for {folder.run_id}, {shard}, is gone or damaged: {MEASURE_AGAIN}"
+        )
+    return path
 
 
 def store_shard(
@@ -271,6 +279,11 @@ def store_shard(
         return
     key = (folder.warehouse, table, folder.run_id, shard.start, shard.stop)
     write_shard(*key, rows, folder.fingerprint)
+
+
+def _intact(folder: RunFolder, table: str, shard: Shard) -> Path | None:
+    key = (folder.warehouse, table, folder.run_id, shard.start, shard.stop)
+    return intact_shard(*key, folder.fingerprint)
 
 
 def refuse_full_disk(folder: RunFolder, prepared: PreparedRun) -> None:
@@ -297,7 +310,7 @@ def _size(n: float) -> str:
     return f"{n / 1e9:.1f} GB" if n >= 1e9 else f"{n / 1e6:.0f} MB"
 
 
-def _fingerprint(prepared: PreparedRun) -> str:
+def fingerprint_of(prepared: PreparedRun) -> str:
     """One hash of the settings and of the text as it was read: what a shard was measured for."""
     digest = hashlib.sha256(prepared.spec.fingerprint.encode())
     digest.update(np.ascontiguousarray(prepared.tokens).tobytes())

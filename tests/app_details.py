@@ -5,9 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from tests.small_run import FINGERPRINT, tables
+from tests.small_run import FINGERPRINT, planned, tables
 from warehouse.facts import write_shard
-from warehouse.manifest import write_manifest
 from warehouse.paths import Warehouse
 
 SCALES = (1.0, 3.0, 5.0)
@@ -42,7 +41,7 @@ def write_details(warehouse: Warehouse, row: dict[str, Any]) -> None:
     }
     for table, columns in made.items():
         path = write_shard(warehouse, table, row["run_id"], 0, n_sequences, columns, FINGERPRINT)
-        write_manifest(warehouse, table, row["run_id"], FINGERPRINT, [path])
+        planned(warehouse, table, row["run_id"], FINGERPRINT, [path])
 
 
 def _top(effect: np.ndarray, fraction: float) -> list[tuple[int, int]]:

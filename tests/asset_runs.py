@@ -14,8 +14,9 @@ import pyarrow.parquet as pq
 from dagster_project.definitions import ASSETS, CHECKS
 from selfrepair_assets.assets.resources import WarehouseResource, models
 from selfrepair_assets.measurement.run_spec import RunSpec
-from warehouse.facts import SORTED_BY, fact_tables, shard_fingerprint
-from warehouse.manifest import measured_tables, shard_files, write_manifest
+from tests.small_run import measured_so
+from warehouse.facts import SORTED_BY, fact_tables
+from warehouse.manifest import measured_tables, shard_files
 from warehouse.paths import Warehouse
 from warehouse.read import open_serving
 
@@ -111,21 +112,34 @@ def same(found: Any, expected: Any, where: str) -> None:
         assert (found == expected).all(), where
 
 
+def by_neuron(columns: dict[str, Any]) -> dict[str, Any]:
+    """The columns of `neuron_repairs`, each row's neurons in the order of their numbers.
+
+    Stored, they are in the order of their repair, and two that repair alike to the last bits may
+    change places in rounding.
+    """
+    orders = [np.argsort(neurons) for neurons in columns["neurons"]]
+    lists = ("neurons", "direct_effects", "direct_effects_ablated")
+
+    def ordered(values: Any) -> Any:
+        rows = np.empty(len(values), dtype=object)
+        rows[:] = [np.asarray(row)[order] for row, order in zip(values, orders, strict=True)]
+        return rows
+
+    return columns | {name: ordered(columns[name]) for name in lists}
+
+
 def altered(root: Path, model: Path, by: float) -> dict[str, int]:
-    """Change one value of one shard, footer and manifest as they were; returns where."""
+    """Change one value of one shard as if it had been measured so; returns where."""
     warehouse = Warehouse(root)
     files = shard_files(warehouse, "head_ablations", str(model))
     path = files[1]
-    fingerprint = shard_fingerprint(path)
     table = pq.read_table(path)
     column = table["logit_change"].to_numpy().copy()
     row = len(column) // 2
     column[row] += by
     index = table.column_names.index("logit_change")
     changed = table.set_column(index, table.schema.field(index), [column])
-    with pq.ParquetWriter(path, changed.schema) as writer:
-        writer.add_key_value_metadata({"spec_fingerprint": fingerprint or ""})
-        writer.write_table(changed)
-    assert shard_fingerprint(path) == fingerprint
-    write_manifest(warehouse, "head_ablations", str(model), fingerprint or "", files)
+    columns = {name: changed[name].to_numpy() for name in changed.column_names}
+    measured_so(warehouse, "head_ablations", str(model), path, columns)
     return {name: table[name][row].as_py() for name in ("layer", "head", "sequence", "position")}

@@ -13,9 +13,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from tests.small_run import FINGERPRINT
+from tests.small_run import FINGERPRINT, planned
 from warehouse.facts import write_shard
-from warehouse.manifest import shard_files, write_manifest
+from warehouse.manifest import shard_files
 from warehouse.paths import Warehouse
 from warehouse.top_rows import top_rows, top_rows_by_mlp_repair
 
@@ -64,7 +64,7 @@ def write_details(
     for table, columns in tables.items():
         stop, run_id = row["n_sequences"], row["run_id"]
         path = write_shard(warehouse, table, run_id, 0, stop, columns, FINGERPRINT)
-        write_manifest(warehouse, table, run_id, FINGERPRINT, [path])
+        planned(warehouse, table, run_id, FINGERPRINT, [path])
 
 
 def facts_at(warehouse: Warehouse, row: dict[str, Any], kept: Columns) -> Columns:

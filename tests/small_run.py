@@ -11,12 +11,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from warehouse.facts import write_shard
+from warehouse.facts import SHARD_NAME, shard_fingerprint, write_shard
 from warehouse.manifest import write_manifest
 from warehouse.paths import Warehouse
+from warehouse.plan import read_plan, write_plan
 
 Columns = dict[str, NDArray[Any]]
 FINGERPRINT = "f" * 64
+NEEDED = ("sequences", "tokens", "direct_effects", "mlp_effects", "head_ablations")
+"""The tables of a run without details."""
 WORDS = np.array([" the", " a", " Bär", '"', "\n", " None", "x'y"])
 
 
@@ -149,5 +152,32 @@ def write_run(
             path = write_shard(warehouse, table, row["run_id"], start, stop, columns, fingerprint)
             paths.setdefault(table, []).append(path)
     for table, written in paths.items():
-        write_manifest(warehouse, table, row["run_id"], fingerprint, written)
+        planned(warehouse, table, row["run_id"], fingerprint, written)
     return paths
+
+
+def planned(
+    warehouse: Warehouse, table: str, run_id: str, fingerprint: str, shards: list[Path]
+) -> dict[str, Any]:
+    """Makes shards a table of the run: in its plan, which a real run fixes at its start, and in its
+    manifest."""
+    names = [SHARD_NAME.fullmatch(path.name) for path in sorted(shards)]
+    ranges = [(int(name[1]), int(name[2])) for name in names if name]
+    there = read_plan(warehouse, run_id)
+    tables = there.tables if there and there.fingerprint == fingerprint else {}
+    write_plan(warehouse, run_id, fingerprint, tables | {table: ranges})
+    return write_manifest(warehouse, table, run_id, fingerprint, shards)
+
+
+def measured_so(warehouse: Warehouse, table: str, run_id: str, shard: Path, columns: Any) -> Path:
+    """Puts a shard of other columns in the place of one, as if they had been measured."""
+    name, fingerprint = SHARD_NAME.fullmatch(shard.name), shard_fingerprint(shard)
+    assert name
+    assert fingerprint
+    shard.unlink()
+    (shard.parent / "manifest.json").unlink()
+    start, stop = int(name[1]), int(name[2])
+    new = write_shard(warehouse, table, run_id, start, stop, columns, fingerprint)
+    shards = sorted(shard.parent.glob("sequences-*.parquet"))
+    write_manifest(warehouse, table, run_id, fingerprint, shards)
+    return new

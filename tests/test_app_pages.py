@@ -7,7 +7,10 @@ import pytest
 
 from app import queries
 from tests.app_runs import PAGES, page, publish_run, said, sound
+from tests.small_run import FINGERPRINT, run_row, tables
+from warehouse.facts import write_shard
 from warehouse.paths import Warehouse
+from warehouse.plan import write_plan
 
 
 @pytest.fixture(scope="module")
@@ -144,13 +147,13 @@ def test_a_new_generation_is_shown_at_the_next_click(
 def test_a_run_that_is_being_measured_is_seen(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder = Warehouse(tmp_path).run_folder("org/new")
-    folder.mkdir(parents=True)
-    (folder / "spec.json").write_text('{"model": "org/new", "revision": null}')
-    (folder / "plan.json").write_text('{"shards": [[0, 1], [1, 2], [2, 3], [3, 4]]}')
-    facts = Warehouse(tmp_path).facts("head_ablations", "org/new")
-    facts.mkdir(parents=True)
-    (facts / "sequences-000000-000001.parquet").touch()
+    warehouse = Warehouse(tmp_path)
+    four = [(0, 1), (1, 2), (2, 3), (3, 4)]
+    write_plan(warehouse, "org/new", FINGERPRINT, {"head_ablations": four})
+    columns = tables(run_row(), 0, 1)["head_ablations"]
+    write_shard(warehouse, "head_ablations", "org/new", 0, 1, columns, FINGERPRINT)
+    (warehouse.run_folder("org/damaged")).mkdir()
+    (warehouse.run_folder("org/damaged") / "run.json").write_text("{")
     test = sound(page(tmp_path, "overview", monkeypatch))
     shown = test.get("progress")[0].proto
     assert shown.value == 25

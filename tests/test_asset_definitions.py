@@ -5,8 +5,9 @@ from pathlib import Path
 
 import dagster as dg
 
-from selfrepair_assets import ablation_steps, publish_steps, steps
+from selfrepair_assets import ablation_steps, steps
 from selfrepair_assets.measurement.run_spec import RunSpec
+from warehouse.facts import facts_read
 from warehouse.paths import Warehouse
 from warehouse.sql_files import lineage, relations
 
@@ -45,7 +46,7 @@ def test_every_check_waits_for_the_facts_that_it_reads() -> None:
         names = {k.to_user_string() for k in before}
         for tables in (steps.CLEAN_TABLES, ablation_steps.ABLATION_TABLES):  # each is one step
             names |= set(tables) if names & set(tables) else set()
-        assert publish_steps.facts_read(found.name) <= names, found.name
+        assert facts_read(found.name) <= names, found.name
         assert graph.get_check_spec(key).blocking
 
 

@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +11,14 @@ import pytest
 
 from dagster_project.cli.summary import print_summary
 from selfrepair_assets import ablation_steps, publish_steps, steps
+from selfrepair_assets.measurement.errors import InputError
 from selfrepair_assets.run_folder import RunFolder
 from tests.asset_runs import (
     FACTS,
     LENGTH,
     SEQUENCES,
     altered,
+    by_neuron,
     materializations,
     materialize,
     measured,
@@ -26,7 +28,7 @@ from tests.asset_runs import (
 )
 from tests.families import save
 from warehouse.errors import WarehouseError
-from warehouse.facts import fact_tables, shard_path
+from warehouse.facts import fact_tables
 from warehouse.paths import Warehouse
 from warehouse.read import current_generation, open_serving
 from warehouse.sql_files import relations
@@ -216,6 +218,7 @@ def test_batches_and_shards_do_not_change_the_values(
     twice: Twice, tmp_path: Path, instance: dg.DagsterInstance
 ) -> None:
     expected = measured(twice.root, twice.model)
+    expected["neuron_repairs"] = by_neuron(expected["neuron_repairs"])
     for batch, shard in ((3, 5), (None, None)):
         root = tmp_path / f"batch-{batch}"
         result = materialize(
@@ -229,6 +232,7 @@ def test_batches_and_shards_do_not_change_the_values(
         )
         assert result.success
         found = measured(root, twice.model)
+        found["neuron_repairs"] = by_neuron(found["neuron_repairs"])
         assert set(found) == set(expected)
         for table, columns in expected.items():
             for name, values in columns.items():
@@ -291,20 +295,33 @@ def test_a_mistake_ends_the_run_without_retry_and_without_traces(
     assert not root.exists()
 
 
-def test_what_a_killed_removal_leaves_is_not_measured_on(
-    twice: Twice, folder: Path, tmp_path: Path
-) -> None:
+def test_a_lost_plan_is_written_anew_over_its_shards(twice: Twice, tmp_path: Path) -> None:
     root = tmp_path / "warehouse"
     shutil.copytree(twice.root, root, symlinks=True)
     run = RunFolder(Warehouse(root), str(twice.model))
-    spec = run.spec
-    (run.path / "spec.json").unlink()  # removed first; killed then
-    steps.start(RunFolder(Warehouse(root), spec.run_id), steps.prepare(spec))
-    again = RunFolder(Warehouse(root), spec.run_id)
-    assert again.exists
-    assert not again.has_top_rows
-    assert again.noted("precision") is None
-    assert not shard_path(Warehouse(root), "head_ablations", spec.run_id, 0, 3).exists()
+    spec, plan = run.spec, run.plan
+    there = {p: p.stat().st_ino for p in (root / "facts").rglob("sequences-*.parquet")}
+    (run.path / "run.json").unlink()
+    with pytest.raises(InputError, match="were measured with other settings or another text"):
+        steps.start(RunFolder(run.warehouse, run.run_id), steps.prepare(replace(spec, seed=1)))
+    assert not (run.path / "run.json").exists()
+    again = RunFolder(run.warehouse, run.run_id)
+    steps.start(again, steps.prepare(spec))
+    assert again.plan.tables == plan.tables
+    assert again.plan.fingerprint == plan.fingerprint
+    assert {p: p.stat().st_ino for p in (root / "facts").rglob("sequences-*.parquet")} == there
+    assert all(ablation_steps.ablation_shard_done(again, shard) for shard in again.shards)
+
+
+def test_a_restart_leaves_nothing_of_before(twice: Twice, tmp_path: Path) -> None:
+    root = tmp_path / "warehouse"
+    shutil.copytree(twice.root, root, symlinks=True)
+    run = RunFolder(Warehouse(root), str(twice.model))
+    steps.start(run, steps.prepare(replace(run.spec, seed=1)), restart=True)
+    assert run.spec.seed == 1
+    assert not run.has_top_rows
+    assert run.noted("precision") is None
+    assert not list((root / "facts").rglob("sequences-*.parquet"))
 
 
 def test_a_kill_between_two_tables_of_a_shard_keeps_the_one_that_is_there(
@@ -313,15 +330,12 @@ def test_a_kill_between_two_tables_of_a_shard_keeps_the_one_that_is_there(
     root = tmp_path / "warehouse"
     shutil.copytree(twice.root, root, symlinks=True)
     run = RunFolder(Warehouse(root), str(twice.model))
-    gone = {
-        shard_path(run.warehouse, table, run.run_id, 3, 6)
-        for table in ("direct_effects", "neuron_repairs")
-    }
+    [shard] = [shard for shard in run.shards if shard.start == 3]
+    gone = {steps.stored_shard(run, table, shard) for table in ("direct_effects", "neuron_repairs")}
     contents = {path: path.read_bytes() for path in gone}
     for path in gone:
         path.unlink()
     there = {p: p.stat().st_ino for p in (root / "facts").rglob("sequences-*.parquet")}
-    [shard] = [shard for shard in run.shards if shard.start == 3]
     assert steps.measure_clean_shard(run, shard)
     assert ablation_steps.measure_ablation_shard(run, shard)
     assert not steps.measure_clean_shard(run, shard)

@@ -1,5 +1,6 @@
 """Every check: it holds for right facts, and names the row where one number is wrong."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,11 +9,9 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from tests.small_run import FINGERPRINT, run_row, write_run
+from tests.small_run import measured_so, run_row, write_run
 from warehouse.checks import check_names, run_checks
 from warehouse.errors import WarehouseError
-from warehouse.facts import write_shard
-from warehouse.manifest import write_manifest
 from warehouse.paths import Warehouse
 
 SEQUENTIAL = run_row()
@@ -36,9 +35,7 @@ def alter(
         )
     }
     change(columns)
-    start, stop = (int(part) for part in paths[shard].stem.split("-")[1:])
-    write_shard(warehouse, table, "toy", start, stop, columns, FINGERPRINT)
-    write_manifest(warehouse, table, "toy", FINGERPRINT, paths)
+    measured_so(warehouse, table, "toy", paths[shard], columns)
 
 
 def broken(warehouse: Warehouse, row: dict[str, Any]) -> dict[str, Any]:
@@ -222,6 +219,7 @@ def test_large_logits_may_miss_by_what_float32_cannot_hold(warehouse: Warehouse)
 
     alter(warehouse, "head_ablations", large(0))
     assert "decomposition_identity" not in broken(warehouse, row)
+    shutil.rmtree(warehouse.facts("head_ablations", "toy"))
     write_run(warehouse, row, shard=3)
     alter(warehouse, "head_ablations", large(1))
     assert "decomposition_identity" in broken(warehouse, row)

@@ -55,6 +55,7 @@ def test_status_publish_delete(
     assert "not measured to the end" in err
     assert current_generation(Warehouse(root)) == 2
     assert "is gone" in refused(selfrepair("publish", model, "--warehouse", root))
+    assert "measures it again" in refused(selfrepair("publish", model, "--warehouse", root))
     code, out, _ = selfrepair("delete", model, "--yes", "--warehouse", root)
     assert code == 0
     assert "is removed" in out
@@ -87,8 +88,8 @@ def test_doctor(gpt2_folder: Path, tmp_path: Path, selfrepair: Callable[..., Sai
 
 
 def test_settings_are_kept_as_asked(gpt2_warehouse: Path, gpt2_folder: Path) -> None:
-    [spec] = (gpt2_warehouse / "runs").glob("*/spec.json")
-    stored = json.loads(spec.read_text())
+    [plan] = (gpt2_warehouse / "runs").glob("*/run.json")
+    stored = json.loads(plan.read_text())["about"]["spec"]
     assert stored["model"] == str(gpt2_folder / "gpt2")
     assert stored["tokens"] == 8 * LENGTH
     assert stored["top_fraction"] == 0.1

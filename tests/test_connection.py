@@ -1,11 +1,13 @@
 """The connections that heavy work uses: what they keep in memory, and what they leave as it is."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import duckdb
 
 from warehouse import stored_results
-from warehouse.connection import MEMORY_AT_MOST, working_connection
+from warehouse.connection import MEMORY_AT_MOST, dead_spills, working_connection
 from warehouse.paths import Warehouse
 from warehouse.sql_files import Relation
 
@@ -42,7 +44,29 @@ def test_memory_is_bounded_and_the_spill_folder_goes(tmp_path: Path) -> None:
         number, unit = limit.split()
         assert unit == "MiB"
         assert float(number) * 2**20 <= MEMORY_AT_MOST
-        assert len(list(warehouse.scratch.iterdir())) == 1
+        folder, lock = sorted(warehouse.scratch.iterdir())
+        assert (folder.is_dir(), lock.name) == (True, f"{folder.name}.lock")
+        with working_connection(warehouse):  # takes away what the dead left, and no more
+            assert folder.is_dir()
+    assert list(warehouse.scratch.iterdir()) == []
+
+
+LEFT = """
+import os, signal, sys
+from warehouse.connection import working_connection
+from warehouse.paths import Warehouse
+with working_connection(Warehouse(sys.argv[1])):
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_what_a_killed_process_spilled_goes(tmp_path: Path) -> None:
+    """Its process number may be another's by now, or be on another machine: its lock tells."""
+    warehouse = Warehouse(tmp_path).prepare()
+    subprocess.run([sys.executable, "-c", LEFT, str(tmp_path)], check=False)
+    assert len(dead_spills(warehouse)) == 2
+    with working_connection(warehouse):
+        assert dead_spills(warehouse) == []
     assert list(warehouse.scratch.iterdir()) == []
 
 

@@ -9,10 +9,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.detail_facts import write_details
-from tests.small_run import FINGERPRINT, run_row, write_run
+from tests.small_run import measured_so, run_row, write_run
 from warehouse.checks import run_checks
-from warehouse.facts import write_shard
-from warehouse.manifest import write_manifest
 from warehouse.paths import Warehouse
 
 SEQUENTIAL = run_row(n_sequences=6)
@@ -37,8 +35,7 @@ def alter(warehouse: Warehouse, table: str, change: Callable[[dict[str, Any]], N
     (path,) = warehouse.facts(table, "toy").glob("*.parquet")
     columns = {name: np.array(c) for name, c in _plain(path).items()} | _lists(path)
     change(columns)
-    write_shard(warehouse, table, "toy", 0, SEQUENTIAL["n_sequences"], columns, FINGERPRINT)
-    write_manifest(warehouse, table, "toy", FINGERPRINT, [path])
+    measured_so(warehouse, table, "toy", path, columns)
 
 
 def _plain(path: Path) -> dict[str, list[Any]]:

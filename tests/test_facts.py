@@ -1,7 +1,10 @@
 """Shards and manifests: whole or not at all, sorted, and noticed when they change."""
 
+import hashlib
 import json
 import os
+import random
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,19 +14,25 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from tests.small_run import FINGERPRINT, run_row, tables, write_run
+from tests.small_run import FINGERPRINT, NEEDED, planned, run_row, tables, write_run
 from warehouse import facts
 from warehouse.errors import WarehouseError
-from warehouse.facts import NEEDED, fact_tables, schema, shard_done, shard_path, write_shard
+from warehouse.facts import fact_tables, intact_shard, schema, write_shard
 from warehouse.manifest import (
+    damaged_shards,
     drop_shards,
+    measured_tables,
     read_manifest,
+    remove_leftovers,
+    restore_manifests,
     row_count,
+    set_damaged_aside,
     shard_files,
     verify_manifest,
     write_manifest,
 )
 from warehouse.paths import Warehouse, slug
+from warehouse.sealed import is_intact
 
 
 @pytest.fixture
@@ -42,7 +51,9 @@ EFFECTS = {
 
 def test_a_shard_gives_back_its_rows_sorted_by_head(warehouse: Warehouse) -> None:
     path = write_shard(warehouse, "direct_effects", "a/b", 0, 2, EFFECTS, FINGERPRINT)
-    assert path == warehouse.root / "facts/direct_effects/run=a%2Fb/sequences-000000-000002.parquet"
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    folder = warehouse.root / "facts/direct_effects/run=a%2Fb"
+    assert path == folder / f"sequences-000000-000002.{digest}.parquet"
     assert duckdb.execute(
         "from read_parquet(?, hive_partitioning=false)", [str(path)]
     ).fetchall() == [
@@ -68,7 +79,7 @@ def test_a_shard_in_parts_holds_the_rows_of_all_of_them(warehouse: Warehouse) ->
     path = write_shard(*asked, iter([of_layer[0], empty, of_layer[1]]), FINGERPRINT)
     assert pq.read_table(path).equals(whole)
     assert pq.read_metadata(path).num_row_groups == 2
-    assert shard_done(*asked, FINGERPRINT)
+    assert is_intact(path)
     assert pq.read_metadata(write_shard(*asked, [], FINGERPRINT)).num_rows == 0
 
 
@@ -109,7 +120,7 @@ def test_row_groups_hold_whole_heads_of_one_layer(
         for head in range(2)
     ]
     monkeypatch.setattr(facts, "ROW_GROUP", 100_000)  # more than a layer has: a layer a group
-    write_shard(warehouse, "head_ablations", "toy", 0, 2, columns, FINGERPRINT)
+    path = write_shard(warehouse, "head_ablations", "toy", 0, 2, columns, FINGERPRINT)
     assert pq.read_metadata(path).num_row_groups == 2 * 3
 
 
@@ -151,12 +162,42 @@ def test_columns_that_do_not_fit_are_refused_and_leave_nothing(
 
 def test_a_shard_counts_for_its_own_spec_only(warehouse: Warehouse) -> None:
     asked = (warehouse, "direct_effects", "toy", 0, 2)
-    assert not shard_done(*asked, FINGERPRINT)
+    assert intact_shard(*asked, FINGERPRINT) is None
     path = write_shard(*asked, EFFECTS, FINGERPRINT)
-    assert shard_done(*asked, FINGERPRINT)
-    assert not shard_done(*asked, "another spec")
+    assert intact_shard(*asked, FINGERPRINT) == path
+    assert intact_shard(*asked, "another spec") is None
     path.write_bytes(path.read_bytes()[:-10])
-    assert not shard_done(*asked, FINGERPRINT)
+    assert intact_shard(*asked, FINGERPRINT) is None
+
+
+def test_a_shard_of_which_any_byte_differs_does_not_count(warehouse: Warehouse) -> None:
+    asked = (warehouse, "direct_effects", "toy", 0, 2)
+    path = write_shard(*asked, EFFECTS, FINGERPRINT)
+    data = path.read_bytes()
+    for place in random.Random(5).sample(range(len(data)), 40):
+        path.write_bytes(data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :])
+        assert intact_shard(*asked, FINGERPRINT) is None, place
+    path.write_bytes(data)
+    assert intact_shard(*asked, FINGERPRINT) == path
+
+
+def test_what_is_hashed_is_what_was_meant_not_what_the_disk_has(
+    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A byte that flips between the writer and the disk is no part of the name."""
+    replace = os.replace
+
+    def flip(temporary: Path, final: Path) -> None:
+        data = bytearray(temporary.read_bytes())
+        data[len(data) // 2] ^= 4
+        temporary.write_bytes(data)
+        replace(temporary, final)
+
+    monkeypatch.setattr(os, "replace", flip)
+    asked = (warehouse, "direct_effects", "toy", 0, 2)
+    path = write_shard(*asked, EFFECTS, FINGERPRINT)
+    assert path.is_file()
+    assert intact_shard(*asked, FINGERPRINT) is None
 
 
 KILLED = """
@@ -173,8 +214,11 @@ def test_a_writer_killed_before_the_rename_leaves_no_shard(warehouse: Warehouse)
     asked = (warehouse, "direct_effects", "toy", 0, 2)
     (leftover,) = warehouse.facts("direct_effects", "toy").iterdir()
     assert ".parquet.tmp-" in leftover.name
-    assert not shard_done(*asked, FINGERPRINT)
+    assert intact_shard(*asked, FINGERPRINT) is None
     path = write_shard(*asked, EFFECTS, FINGERPRINT)
+    # It may be another living writer's: it goes when somebody holds the run.
+    assert sorted(path.parent.iterdir()) == sorted([path, leftover])
+    remove_leftovers(warehouse, "toy")
     assert list(path.parent.iterdir()) == [path]
 
 
@@ -182,7 +226,6 @@ def test_a_manifest_names_what_counts_and_clears_the_rest(warehouse: Warehouse) 
     row = run_row()
     write_run(warehouse, row, shard=1)  # of another shard size, left over
     folder = warehouse.facts("tokens", "toy")
-    (folder / "sequences-000000-000001.parquet.tmp-1-ab").write_bytes(b"torn")
     (folder / "notes.txt").write_text("somebody's")
     paths = write_run(warehouse, row, shard=2)["tokens"]
     assert sorted(p.name for p in folder.iterdir()) == [
@@ -208,23 +251,74 @@ def test_a_manifest_is_refused_for_shards_that_are_not_the_whole(warehouse: Ware
         manifest(FINGERPRINT, last)
     with pytest.raises(WarehouseError, match="measured for another spec"):
         manifest("another", first, last)
-    absent = shard_path(warehouse, "tokens", "toy", 3, 5)
+    absent = first.with_name(first.name.replace("000000-000002", "000003-000005"))
     with pytest.raises(WarehouseError, match="missing, damaged"):
         manifest(FINGERPRINT, first, last, absent)
     assert read_manifest(warehouse, "tokens", "toy") is None
 
 
+def flip(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
 def test_a_flipped_byte_is_found(warehouse: Warehouse) -> None:
     _, last = write_run(warehouse, run_row())["direct_effects"]
     verify_manifest(warehouse, "direct_effects", "toy")
-    data = bytearray(last.read_bytes())
-    data[len(data) // 2] ^= 1
-    last.write_bytes(data)
-    with pytest.raises(WarehouseError, match=f"{last} is not what was measured"):
+    seen = last.stat()
+    flip(last)
+    os.utime(last, ns=(seen.st_atime_ns, seen.st_mtime_ns))  # damage does not change the clock
+    with pytest.raises(WarehouseError, match=f"{last} is damaged, it is not what was measured"):
         verify_manifest(warehouse, "direct_effects", "toy")
     last.unlink()
     with pytest.raises(WarehouseError, match=f"{last} is gone"):
         verify_manifest(warehouse, "direct_effects", "toy")
+
+
+def test_a_damaged_shard_never_gets_into_a_manifest(warehouse: Warehouse) -> None:
+    shards = write_run(warehouse, run_row())["direct_effects"]
+    manifest = warehouse.facts("direct_effects", "toy") / "manifest.json"
+    manifest.unlink()
+    flip(shards[0])
+    with pytest.raises(WarehouseError, match="missing, damaged or measured for another spec"):
+        write_manifest(warehouse, "direct_effects", "toy", FINGERPRINT, shards)
+    with pytest.raises(WarehouseError, match="1 of 2 shards are missing or damaged"):
+        restore_manifests(warehouse, "toy")
+    assert not manifest.exists()
+
+
+def test_what_is_damaged_is_set_aside_and_its_manifest_withdrawn(warehouse: Warehouse) -> None:
+    paths = write_run(warehouse, run_row())
+    assert set_damaged_aside(warehouse, "toy") == []
+    first, last = paths["direct_effects"]
+    flip(last)
+    assert damaged_shards(warehouse, "direct_effects", "toy") == [last]
+    assert set_damaged_aside(warehouse, "toy") == [last]
+    there = {path.name for path in first.parent.iterdir()}
+    [aside] = [name for name in there if ".damaged-" in name]
+    assert aside.startswith(last.name)
+    assert there == {first.name, aside}
+    # Measured again, it is the same file, and the table is complete.
+    again = write_shard(
+        warehouse, "direct_effects", "toy", 2, 3, tables(run_row(), 2, 3)["direct_effects"],
+        FINGERPRINT,
+    )  # fmt: skip
+    assert again == last
+    write_manifest(warehouse, "direct_effects", "toy", FINGERPRINT, [first, again])
+    verify_manifest(warehouse, "direct_effects", "toy")
+
+
+def test_no_entry_of_a_manifest_replaces_another_checksum(warehouse: Warehouse) -> None:
+    first, last = write_run(warehouse, run_row())["direct_effects"]
+    columns = tables(run_row(seed=9), 2, 3)["direct_effects"]
+    other = write_shard(warehouse, "direct_effects", "toy", 2, 3, columns, FINGERPRINT)
+    assert other != last
+    before = (first.parent / "manifest.json").read_bytes()
+    with pytest.raises(WarehouseError, match="is not the file that the manifest names"):
+        write_manifest(warehouse, "direct_effects", "toy", FINGERPRINT, [first, other])
+    assert (first.parent / "manifest.json").read_bytes() == before
+    assert last.exists()
 
 
 def test_dropped_shards_are_not_taken_for_unmeasured_ones(warehouse: Warehouse) -> None:
@@ -237,11 +331,41 @@ def test_dropped_shards_are_not_taken_for_unmeasured_ones(warehouse: Warehouse) 
         verify_manifest(warehouse, "tokens", "toy")
 
 
-def test_a_damaged_manifest_is_one_clear_line(warehouse: Warehouse) -> None:
+GARBLED = ["", "{", "{}", "[]", "null", '{"sha256": "x", "shards": []}', "[" * 100_000, "\x00" * 50]
+
+
+@pytest.mark.parametrize("text", GARBLED)
+def test_a_damaged_manifest_is_one_clear_line_and_written_anew(
+    warehouse: Warehouse, text: str
+) -> None:
     write_run(warehouse, run_row())
-    (warehouse.facts("tokens", "toy") / "manifest.json").write_text("{")
-    with pytest.raises(WarehouseError, match=r"manifest.json is damaged: measure toy again$"):
+    path = warehouse.facts("tokens", "toy") / "manifest.json"
+    before = path.read_bytes()
+    path.write_text(text)
+    with pytest.raises(WarehouseError, match=r"manifest.json is damaged: `selfrepair publish` wri"):
         read_manifest(warehouse, "tokens", "toy")
+    [told] = restore_manifests(warehouse, "toy")
+    assert "manifest.json was damaged: it is written anew" in told
+    assert path.read_bytes() == before
+    assert restore_manifests(warehouse, "toy") == []
+    [aside] = path.parent.glob("manifest.json.damaged-*")
+    assert aside.read_text() == text
+
+
+def test_a_table_that_should_be_there_and_is_not_is_an_error(warehouse: Warehouse) -> None:
+    """A lost manifest of a detail table dropped its rows without a word."""
+    write_run(warehouse, run_row())
+    columns = {
+        "ablation": np.array("zero"), "layer": np.array(0), "head": np.array([0, 1]),
+        "sequence": np.array(0), "position": np.array(0),
+        "head_changes": [[0.5], [0.25]], "mlp_changes": [[1.5], []],
+    }  # fmt: skip
+    shard = write_shard(warehouse, "component_changes", "toy", 0, 3, columns, FINGERPRINT)
+    planned(warehouse, "component_changes", "toy", FINGERPRINT, [shard])
+    shutil.rmtree(shard.parent)
+    assert "component_changes" in measured_tables(warehouse, "toy")
+    with pytest.raises(WarehouseError, match="of component_changes, 1 of 1 shards are missing"):
+        restore_manifests(warehouse, "toy")
 
 
 def test_run_ids_become_names_that_stay_inside_their_folder() -> None:
@@ -308,6 +432,7 @@ def test_the_manifest_is_the_documented_json(warehouse: Warehouse) -> None:
     (path,) = write_run(warehouse, run_row(), shard=3)["sequences"]
     manifest = json.loads((path.parent / "manifest.json").read_text())
     (shard,) = manifest.pop("shards")
+    assert len(manifest.pop("sha256")) == 64
     assert manifest == {
         "table": "sequences",
         "run_id": "toy",
@@ -316,4 +441,4 @@ def test_the_manifest_is_the_documented_json(warehouse: Warehouse) -> None:
     }
     assert shard["file"] == path.name
     assert shard["bytes"] == os.path.getsize(path)
-    assert len(shard["sha256"]) == 64
+    assert shard["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()

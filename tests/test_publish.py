@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from tests.small_publishing import BY_LAYER, contents, measured, small_sql
-from tests.small_run import FINGERPRINT
+from tests.small_run import FINGERPRINT, NEEDED, planned
 from warehouse.errors import WarehouseError
-from warehouse.facts import NEEDED, fact_tables, write_shard
-from warehouse.manifest import read_manifest, write_manifest
+from warehouse.facts import fact_tables, write_shard
+from warehouse.manifest import read_manifest
 from warehouse.paths import Warehouse
 from warehouse.publish import delete, publish, published_runs
 from warehouse.read import current_generation, open_serving
@@ -97,7 +97,11 @@ def test_publishing_again_gives_the_same_rows(warehouse: Warehouse, sql: Path) -
     assert contents(warehouse) == before
     assert current_generation(warehouse) == 3
     kept = sorted(path.name for path in warehouse.generations.iterdir())
-    assert kept == ["selfrepair-000002.duckdb", "selfrepair-000003.duckdb"]
+    assert kept == [
+        f"selfrepair-00000{number}.duckdb{suffix}"
+        for number in (2, 3)
+        for suffix in ("", ".sha256")
+    ]
 
 
 def test_a_reader_keeps_the_generation_that_it_opened(warehouse: Warehouse, sql: Path) -> None:
@@ -124,7 +128,7 @@ def add_details(warehouse: Warehouse, run_id: str) -> None:
         "mlp_changes": [[1.5], []],
     }
     path = write_shard(warehouse, "component_changes", run_id, 0, 5, columns, FINGERPRINT)
-    write_manifest(warehouse, "component_changes", run_id, FINGERPRINT, [path])
+    planned(warehouse, "component_changes", run_id, FINGERPRINT, [path])
 
 
 def test_details_are_published_for_the_runs_that_have_them(warehouse: Warehouse, sql: Path) -> None:
@@ -217,8 +221,6 @@ def test_delete_takes_the_run_and_its_facts_and_no_other(warehouse: Warehouse, s
     publish(warehouse, measured(warehouse, "a/b@main", seed=4), source=sql)
     before = contents(warehouse)
     publish(warehouse, measured(warehouse), source=sql)
-    warehouse.run_folder("toy").mkdir()
-    (warehouse.run_folder("toy") / "spec.json").write_text("{}")
     made = delete(warehouse, "toy", source=sql)
     assert made is not None
     assert made.number == 3

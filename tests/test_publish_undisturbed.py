@@ -111,15 +111,16 @@ def progress(done, step):
     if step.startswith(moment):
         die()
 
-replace, renamed = os.replace, []
-def counted(*names):
+replace, after = os.replace, {
+    "after the checksum": ".duckdb.sha256",
+    "after the rename": "000003.duckdb",
+    "after the swap": "selfrepair.duckdb",
+}
+def watched(*names):
     replace(*names)
-    renamed.append(names)
-    if moment == "after the rename" and len(renamed) == 1:
+    if moment in after and str(names[1]).endswith(after[moment]):
         die()
-    if moment == "after the swap" and len(renamed) == 2:
-        die()
-os.replace = counted
+os.replace = watched
 publish(Warehouse(root), run_row(corpus="new"), progress=progress, source=Path(source))
 """
 
@@ -132,6 +133,7 @@ def test_killed_at_any_moment_a_whole_generation_is_served(warehouse: Warehouse,
         ("copying the last", "old"),
         ("computing by_layer", "old"),
         ("serving the new", "old"),
+        ("after the checksum", "old"),
         ("after the rename", "old"),
         ("after the swap", "new"),
     ]:
@@ -143,9 +145,8 @@ def test_killed_at_any_moment_a_whole_generation_is_served(warehouse: Warehouse,
             assert corpus.fetchall() == [(served,)], moment
     publish(warehouse, run_row(corpus="newest"), source=sql)  # works, and cleans up
     assert contents(warehouse, "runs") == before
-    left = sorted(path.name for path in warehouse.generations.iterdir())
-    assert len(left) == 2
-    assert {name.rpartition(".")[2] for name in left} == {"duckdb"}
+    assert len(list(warehouse.generations.glob("*.duckdb"))) == 2
+    assert len(names(warehouse)) == 4  # each with its checksum
     assert list(warehouse.scratch.iterdir()) == []
 
 
@@ -163,6 +164,10 @@ def test_what_killed_ones_left_is_in_nobodys_way(warehouse: Warehouse, sql: Path
         assert connection.execute("select generation from generation").fetchall() == [(2,)]
     assert not Path(f"{warehouse.serving}.wal").exists()
     assert not building.exists()
+
+
+def names(warehouse: Warehouse) -> list[str]:
+    return sorted(path.name for path in warehouse.generations.iterdir())
 
 
 def broken_row(warehouse: Warehouse, sql: Path) -> dict[str, Any]:
@@ -187,8 +192,8 @@ def two_specs(warehouse: Warehouse, sql: Path) -> dict[str, Any]:
     return run_row()
 
 
-def manifest_gone(warehouse: Warehouse, sql: Path) -> dict[str, Any]:
-    (warehouse.facts("tokens", "toy") / "manifest.json").unlink()
+def table_gone(warehouse: Warehouse, sql: Path) -> dict[str, Any]:
+    shutil.rmtree(warehouse.facts("tokens", "toy"))
     return run_row()
 
 
@@ -197,9 +202,9 @@ def manifest_gone(warehouse: Warehouse, sql: Path) -> dict[str, Any]:
     [
         (broken_row, r"a row of runs: missing \['engine'\]"),
         (broken_view, 'no_such_column" not found'),
-        (broken_shard, "its checksum differs"),
-        (two_specs, "measured for different specs"),
-        (manifest_gone, "toy is not measured to the end"),
+        (broken_shard, "is damaged, it is not what was measured"),
+        (two_specs, "is not that of the run's plan"),
+        (table_gone, "toy is not measured to the end: of tokens, 2 of 2 shards are missing"),
     ],
 )
 def test_a_failed_publishing_changes_nothing(
@@ -213,7 +218,7 @@ def test_a_failed_publishing_changes_nothing(
     assert "\n" not in str(told.value)
     assert current_generation(warehouse) == 1
     assert contents(warehouse) == before
-    assert [path.name for path in warehouse.generations.iterdir()] == ["selfrepair-000001.duckdb"]
+    assert names(warehouse) == ["selfrepair-000001.duckdb", "selfrepair-000001.duckdb.sha256"]
 
 
 FULL = """
@@ -243,7 +248,7 @@ def test_no_room_is_one_clear_line(warehouse: Warehouse, sql: Path) -> None:
     assert told.stdout.startswith("cannot publish toy: ")
     assert told.stdout.count("\n") == 1
     assert contents(warehouse) == before
-    assert [path.name for path in warehouse.generations.iterdir()] == ["selfrepair-000001.duckdb"]
+    assert names(warehouse) == ["selfrepair-000001.duckdb", "selfrepair-000001.duckdb.sha256"]
 
 
 @pytest.fixture

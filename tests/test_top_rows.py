@@ -7,10 +7,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from tests.small_run import FINGERPRINT, run_row, tables, write_run
+from tests.small_run import FINGERPRINT, planned, run_row, tables, write_run
 from warehouse.errors import WarehouseError
 from warehouse.facts import write_shard
-from warehouse.manifest import write_manifest
 from warehouse.paths import Warehouse
 from warehouse.publish import publish
 from warehouse.read import open_serving
@@ -40,7 +39,7 @@ def of_one_head(warehouse: Warehouse, effects: list[float], **run: Any) -> dict[
         "direct_effect": np.array(effects).reshape(2, n),
     }
     path = write_shard(warehouse, "direct_effects", row["run_id"], 0, 2, columns, FINGERPRINT)
-    write_manifest(warehouse, "direct_effects", row["run_id"], FINGERPRINT, [path])
+    planned(warehouse, "direct_effects", row["run_id"], FINGERPRINT, [path])
     return row
 
 
@@ -99,7 +98,7 @@ def test_most_direct_heads(
     noise = np.array([-0.5, 0.5, -0.25, 0.25])
     columns["direct_effect"] = np.array(means)[:, :, None, None] + np.tile(noise, (10, 1))
     path = write_shard(warehouse, "direct_effects", "toy", 0, 10, columns, FINGERPRINT)
-    write_manifest(warehouse, "direct_effects", "toy", FINGERPRINT, [path])
+    planned(warehouse, "direct_effects", "toy", FINGERPRINT, [path])
     assert most_direct_heads(warehouse, ROW | changes) == expected
     assert most_direct_heads(warehouse, ROW | changes, n=2) == expected[:2]
 
@@ -114,7 +113,7 @@ def test_a_shard_may_hold_no_top_row(warehouse: Warehouse) -> None:
     columns = {name: np.array([], dtype=str if name == "ablation" else int) for name in names}
     columns |= {"head_changes": np.zeros((0, 2)), "mlp_changes": np.zeros((0, 2))}
     path = write_shard(warehouse, "component_changes", "toy", 0, 2, columns, FINGERPRINT)
-    manifest = write_manifest(warehouse, "component_changes", "toy", FINGERPRINT, [path])
+    manifest = planned(warehouse, "component_changes", "toy", FINGERPRINT, [path])
     assert [shard["rows"] for shard in manifest["shards"]] == [0]
     write_run(warehouse, run_row())
     assert publish(warehouse, run_row()).rows["component_changes"] == 0
@@ -142,7 +141,7 @@ def test_lists_of_neurons_are_given_in_any_usual_form(warehouse: Warehouse, effe
         "direct_effects_ablated": np.zeros((2, 0)),
     }
     path = write_shard(warehouse, "neuron_changes", "toy", 0, 2, columns, FINGERPRINT)
-    write_manifest(warehouse, "neuron_changes", "toy", FINGERPRINT, [path])
+    planned(warehouse, "neuron_changes", "toy", FINGERPRINT, [path])
     write_run(warehouse, run_row())
     made = publish(warehouse, run_row())
     assert made.rows["neuron_changes"] == 2

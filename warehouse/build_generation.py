@@ -3,7 +3,7 @@
 A generation is built alone in a file that nobody else opens, so nothing here needs a transaction.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -87,7 +87,7 @@ def remove_run(connection: Connection, run_id: str) -> None:
 
 
 def carry_over(
-    warehouse: Warehouse, building: Path, served: Path, without_run: str, facts: str
+    warehouse: Warehouse, building: Path, served: Path, without_run: str | None, facts: str
 ) -> None:
     """Copies the other runs' rows from a generation that was defined otherwise.
 
@@ -101,17 +101,12 @@ def carry_over(
             _writing(warehouse, building, table) as connection,
             attached(connection, served, "served"),
         ):
-            old_columns = connection.execute(
-                "select column_name from duckdb_columns()"
-                " where database_name = 'served' and table_name = ?",
-                [table],
-            ).fetchall()
-            if old_columns:
-                kept = ", ".join(c for c in columns_of(connection, table) if (c,) in old_columns)
+            kept = ", ".join(columns_in_common(connection, table, "served"))
+            if kept:
                 connection.execute(
                     f"insert into {table} by name"
                     f" select {kept} from served.{table} where run_id <> ?",
-                    [without_run],
+                    [without_run or ""],
                 )
 
 
@@ -207,11 +202,16 @@ def _writing(
 
 
 def view_external_facts(
-    connection: Connection, warehouse: Warehouse, run_ids: Iterable[str]
+    connection: Connection,
+    warehouse: Warehouse,
+    run_ids: Iterable[str],
+    tables: Collection[str] | None = None,
 ) -> None:
     """Makes the fact tables views over the shards of these runs, with the same columns and types.
 
+    tables: those that are asked, which must be measured; the others have no rows. None: all.
     A table of that name is replaced. Paths are absolute; the files are those of the manifests.
+    Raises WarehouseError where a table of a run's plan is not measured.
     """
     run_ids = list(run_ids)
     for table in fact_tables():
@@ -224,7 +224,7 @@ def view_external_facts(
             f"select {literal(run_id)} as run_id, *"
             f" from {parquet(shard_files(warehouse, table, run_id))}"
             for run_id in run_ids
-            if table in measured_tables(warehouse, run_id)
+            if (tables is None or table in tables) and table in measured_tables(warehouse, run_id)
         ]
         query = " union all by name ".join(parts)
         connection.execute(f"drop table {table}")
@@ -265,6 +265,15 @@ def run_ids_of(connection: Connection) -> list[str]:
 def columns_of(connection: Connection, relation: str) -> list[str]:
     """Names of the columns of a relation or table function, in order."""
     return [row[0] for row in connection.execute(f"describe from {relation}").fetchall()]
+
+
+def columns_in_common(connection: Connection, table: str, database: str) -> list[str]:
+    """The columns of a table that an attached file has too; none where it lacks the table."""
+    there = connection.execute(
+        "select column_name from duckdb_columns() where database_name = ? and table_name = ?",
+        [database, table],
+    ).fetchall()
+    return [name for name in columns_of(connection, table) if (name,) in there]
 
 
 def parquet(files: Iterable[Path]) -> str:

@@ -17,6 +17,7 @@ from typing import Any
 from warehouse.build_generation import insert_row, view_external_facts
 from warehouse.connection import Connection, working_connection
 from warehouse.errors import one_clear_line
+from warehouse.facts import facts_read
 from warehouse.generations import Progress
 from warehouse.paths import Warehouse
 from warehouse.sql_files import Relation, Source, create_all, create_tables, relations
@@ -76,7 +77,8 @@ def run_checks(
         connection.execute("set preserve_insertion_order = false")
         create_tables(connection, source)
         insert_row(connection, "runs", run_row)
-        view_external_facts(connection, warehouse, [run_id])
+        read = set().union(*(facts_read(found.name, source) for found in wanted))
+        view_external_facts(connection, warehouse, [run_id], read)
         if any(not _is_table(name, source) for found in wanted for name in found.upstream):
             create_all(connection, source, comments=False)
         for done, found in enumerate(wanted):

@@ -1,14 +1,15 @@
 """DuckDB connections for heavy work: bounded memory, spilling into the warehouse's own folder."""
 
-import os
 import re
+import secrets
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import duckdb
 
+from warehouse.locks import HeldElsewhereError, held, is_held
 from warehouse.paths import Warehouse
 from warehouse.sql_parsing import literal
 
@@ -36,9 +37,7 @@ def working_connection(
         of a container's limit), at most MEMORY_AT_MOST.
     row_group_rows: how many rows are written at a time, and are in memory meanwhile.
     """
-    spill = _spill_folder(warehouse)
-    connection = duckdb.connect()
-    try:
+    with _spill_folder(warehouse) as spill, duckdb.connect() as connection:
         limit = memory_limit or _half_of_default(connection)
         connection.execute(f"set memory_limit = '{limit}'")
         # Blocks of the file are kept for the next ones, instead of given back and asked for again.
@@ -58,31 +57,36 @@ def working_connection(
         if database:
             connection.execute("use memory")
             connection.execute("detach made")
-    finally:
-        connection.close()
-        shutil.rmtree(spill, ignore_errors=True)
 
 
-def _spill_folder(warehouse: Warehouse) -> Path:
-    """A folder for this connection; those of processes that are gone are removed."""
+@contextmanager
+def _spill_folder(warehouse: Warehouse) -> Iterator[Path]:
+    """A folder for one connection, whose lock says that it lives; those of the dead are removed."""
     warehouse.scratch.mkdir(exist_ok=True)
-    for other in warehouse.scratch.iterdir():
-        owner = re.match(r"(\d+)-", other.name)
-        if owner and not _alive(int(owner[1])):
-            shutil.rmtree(other, ignore_errors=True)
-    folder = warehouse.scratch / f"{os.getpid()}-{os.urandom(4).hex()}"
-    folder.mkdir()
-    return folder
+    remove_dead_spills(warehouse)
+    folder = warehouse.scratch / secrets.token_hex(8)
+    lock = folder.with_suffix(".lock")
+    with held(lock, "the folder is {holder}'s", waiting=lambda: None):
+        folder.mkdir()
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+            lock.unlink(missing_ok=True)
 
 
-def _alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
+def dead_spills(warehouse: Warehouse) -> list[Path]:
+    """What connections left that ended with their process."""
+    there = warehouse.scratch.iterdir() if warehouse.scratch.is_dir() else []
+    return [path for path in there if not is_held(path.with_suffix(".lock"))]
+
+
+def remove_dead_spills(warehouse: Warehouse) -> None:
+    for path in dead_spills(warehouse):
+        lock = path.with_suffix(".lock")
+        with suppress(HeldElsewhereError), held(lock, "{holder}", patience=0):
+            shutil.rmtree(path.with_suffix(""), ignore_errors=True)
+            lock.unlink(missing_ok=True)
 
 
 def _half_of_default(connection: duckdb.DuckDBPyConnection) -> str:

@@ -1,11 +1,12 @@
 """The facts of a run while it is measured: immutable Parquet shards.
 
-    facts/<table>/run=<slug>/sequences-000000-000016.parquet    sequences 0 to 15, all layers
-    facts/<table>/run=<slug>/manifest.json                      which shards count (manifest.py)
+    facts/<table>/run=<slug>/sequences-000000-000016.<sha256>.parquet    sequences 0 to 15
+    facts/<table>/run=<slug>/manifest.json                               which shards count
 
-A shard is complete when its final name exists, and is never changed after that: this is what
-resumes after a crash. Its columns are those of `sql/tables/<table>.sql` without `run_id`, which is
-in the folder's name; its footer carries the fingerprint of the spec that it was measured for.
+A shard is done when a file of its name has the bytes that the name says (`sealed.py`), and is never
+changed after that: this is what resumes after a crash. Its columns are those of
+`sql/tables/<table>.sql` without `run_id`, which is in the folder's name; its footer carries the
+fingerprint of the spec that it was measured for.
 """
 
 import re
@@ -21,10 +22,11 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from warehouse.errors import WarehouseError, one_clear_line
-from warehouse.paths import Warehouse, written_whole
-from warehouse.sql_files import relations
+from warehouse.paths import Warehouse
+from warehouse.sealed import is_intact, sealed_files, write_sealed
+from warehouse.sql_files import Source, relations
 
-SHARD_NAME = re.compile(r"sequences-(\d{6,})-(\d{6,})\.parquet")
+SHARD_NAME = re.compile(r"sequences-(\d{6,})-(\d{6,})\.[0-9a-f]{64}\.parquet")
 SORTED_BY = ("ranking", "ablation", "layer", "head", "scale", "sequence", "position")
 HEADS_BY = SORTED_BY[:4]  # what the rows of one head have in common, the head last
 
@@ -32,10 +34,6 @@ HEADS_BY = SORTED_BY[:4]  # what the rows of one head have in common, the head l
 # rows of head_ablations) where there are so many: small enough that one layer's rows are found by
 # the footer's minima and maxima, large enough that asking all footers costs less than the rows.
 ROW_GROUP = 2**20
-
-# Without these a run is not measured to the end. Other tables with a `sequence` hold details that a
-# run may have or not; they are published where it has them.
-NEEDED = ("sequences", "tokens", "direct_effects", "mlp_effects", "head_ablations")
 
 
 def fact_tables() -> list[str]:
@@ -45,6 +43,18 @@ def fact_tables() -> list[str]:
         for found in relations()
         if found.kind == "table" and re.search(r"^\s*sequence integer", found.body, re.MULTILINE)
     ]
+
+
+def facts_read(relation: str, source: Source | None = None) -> set[str]:
+    """The fact tables that a relation reads, itself or through macros and views."""
+    known = {found.name: found for found in relations(source)}
+    todo, names = [relation], set[str]()
+    while todo:
+        name = todo.pop()
+        if name not in names:
+            names.add(name)
+            todo += known[name].upstream
+    return names & set(fact_tables())
 
 
 @cache
@@ -67,17 +77,30 @@ def schema(table: str) -> pa.Schema:
     raise WarehouseError(f"sql/tables/ defines no table {table!r}")
 
 
-def shard_path(warehouse: Warehouse, table: str, run_id: str, start: int, stop: int) -> Path:
-    """The final name of the shard with sequences `start` (inclusive) to `stop` (exclusive)."""
-    return warehouse.facts(table, run_id) / f"sequences-{start:06d}-{stop:06d}.parquet"
+def shard_stem(start: int, stop: int) -> str:
+    """The beginning of the name of the shard with sequences `start` to `stop` (exclusive)."""
+    return f"sequences-{start:06d}-{stop:06d}"
 
 
-def shard_done(
+def intact_shard(
     warehouse: Warehouse, table: str, run_id: str, start: int, stop: int, fingerprint: str
-) -> bool:
-    """True where the shard is there, readable, and was measured for this spec."""
-    path = shard_path(warehouse, table, run_id, start, stop)
-    return path.is_file() and shard_fingerprint(path) == fingerprint
+) -> Path | None:
+    """The shard, if it is there, has the bytes that were written, and was measured for this spec.
+
+    The bytes are read once in a process, and again when the file changes.
+    """
+    folder = warehouse.facts(table, run_id)
+    for path in sealed_files(folder, shard_stem(start, stop), ".parquet"):
+        if is_intact(path) and shard_fingerprint(path) == fingerprint:
+            return path
+    return None
+
+
+def shards_there(warehouse: Warehouse, table: str, run_id: str) -> set[tuple[int, int]]:
+    """Of which sequences there is a shard, by the names alone: its bytes are not looked at."""
+    folder = warehouse.facts(table, run_id)
+    names = [SHARD_NAME.fullmatch(p.name) for p in folder.iterdir()] if folder.is_dir() else []
+    return {(int(name[1]), int(name[2])) for name in names if name}
 
 
 def shard_fingerprint(path: Path) -> str | None:
@@ -88,6 +111,16 @@ def shard_fingerprint(path: Path) -> str | None:
         return None
     found = metadata.get(b"spec_fingerprint")
     return found.decode() if found else None
+
+
+def fingerprints(warehouse: Warehouse, run_id: str) -> set[str]:
+    """Of which specs there are shards of a run; the file tells, where it can be read."""
+    found: set[str | None] = set()
+    for table in fact_tables():
+        folder = warehouse.facts(table, run_id)
+        for path in folder.glob("sequences-*.parquet") if folder.is_dir() else []:
+            found.add(shard_fingerprint(path))
+    return {fingerprint for fingerprint in found if fingerprint}
 
 
 def write_shard(
@@ -111,41 +144,48 @@ def write_shard(
     """
     want = schema(table)
     parts = [rows] if isinstance(rows, Mapping) else rows
-    path = shard_path(warehouse, table, run_id, start, stop)
-    last: tuple[Any, ...] | None = None
-    with (
-        one_clear_line(f"write a shard of {table} for {run_id}"),
-        written_whole(path) as temporary,
-        pq.ParquetWriter(
-            temporary,
+    footer = {"spec_fingerprint": fingerprint, "table": table, "run_id": run_id}
+
+    def write(file: Any) -> None:
+        last: tuple[Any, ...] | None = None
+        with pq.ParquetWriter(
+            file,
             want,
             compression="zstd",
             use_dictionary=[_leaf(f) for f in want if not _holds_floats(f)],
-        ) as writer,
-    ):
-        footer = {"spec_fingerprint": fingerprint, "table": table, "run_id": run_id}
-        writer.add_key_value_metadata(footer)
-        for part in parts:
-            sorted_rows = _arrow_rows(table, want, part)
-            if not sorted_rows.num_rows:
-                continue
-            sequence = sorted_rows["sequence"].to_numpy()
-            if not (start <= sequence.min() and sequence.max() < stop):
-                raise WarehouseError(
-                    f"a shard of {table} for sequences {start} to {stop - 1} was given sequences "
-                    f"{sequence.min()} to {sequence.max()}"
-                )
-            keys = [name for name in SORTED_BY if name in want.names]
-            first, newest = (tuple(sorted_rows[k][i].as_py() for k in keys) for i in (0, -1))
-            if last is not None and first <= last:
-                raise WarehouseError(f"a shard of {table}: a part begins at {first}, after {last}")
-            last = newest
-            for begin, end in _row_groups(sorted_rows):
-                group = sorted_rows.slice(begin, end - begin)
-                writer.write_table(group, row_group_size=end - begin)
-        if last is None:
-            writer.write_table(want.empty_table())
-    return path
+        ) as writer:
+            writer.add_key_value_metadata(footer)
+            for part in parts:
+                sorted_rows = _arrow_rows(table, want, part)
+                if not sorted_rows.num_rows:
+                    continue
+                last = _in_place(table, sorted_rows, start, stop, last)
+                for begin, end in _row_groups(sorted_rows):
+                    group = sorted_rows.slice(begin, end - begin)
+                    writer.write_table(group, row_group_size=end - begin)
+            if last is None:
+                writer.write_table(want.empty_table())
+
+    with one_clear_line(f"write a shard of {table} for {run_id}"):
+        folder = warehouse.facts(table, run_id)
+        return write_sealed(folder, shard_stem(start, stop), ".parquet", write)
+
+
+def _in_place(
+    table: str, rows: pa.Table, start: int, stop: int, last: tuple[Any, ...] | None
+) -> tuple[Any, ...]:
+    """The key of a part's last row; WarehouseError where the part does not belong after `last`."""
+    sequence = rows["sequence"].to_numpy()
+    if not (start <= sequence.min() and sequence.max() < stop):
+        raise WarehouseError(
+            f"a shard of {table} for sequences {start} to {stop - 1} was given sequences "
+            f"{sequence.min()} to {sequence.max()}"
+        )
+    keys = [name for name in SORTED_BY if name in rows.column_names]
+    first, newest = (tuple(rows[key][i].as_py() for key in keys) for i in (0, -1))
+    if last is not None and first <= last:
+        raise WarehouseError(f"a shard of {table}: a part begins at {first}, after {last}")
+    return newest
 
 
 def _arrow_rows(table: str, want: pa.Schema, columns: Mapping[str, Any]) -> pa.Table:

@@ -1,29 +1,35 @@
 """The generations of the published file, and how one takes the place of the last.
 
     <warehouse>/selfrepair.duckdb  ->  generations/selfrepair-000007.duckdb
+                                       generations/selfrepair-000007.duckdb.sha256
 
 1. Under the publishers' lock, the next generation is built under a name that nobody opens.
-2. It is closed (so that no `.wal` stays), synced, and gets its final name.
+2. It is closed (so that no `.wal` stays), synced, and gets its final name and its checksum, which
+   `sha256sum --check` reads too.
 3. The stable name, a symlink, is swapped to it by one `rename`.
 4. All but the newest two generations are removed. Whoever has an older one open goes on reading it.
 
 Killed anywhere, the stable name still leads to a whole generation; what was being built is
-removed by the next publisher.
+removed by the next publisher. A generation is copied into the next one only where its bytes are
+those that were published (`Last`).
 """
 
 import errno
-import fcntl
 import os
 import re
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import duckdb
 
 from warehouse.errors import WarehouseError, one_clear_line
-from warehouse.paths import TEMPORARY, Warehouse, sync
+from warehouse.locks import held
+from warehouse.paths import TEMPORARY, Warehouse, sync, written_whole
+from warehouse.sealed import set_aside, sha256
 from warehouse.sql_parsing import literal
 
 # STORAGE_VERSION decides who can read the file: DuckDB 1.5 (the newest command-line client on PyPI)
@@ -63,29 +69,91 @@ def building(warehouse: Warehouse, number: int) -> Path:
     return warehouse.generations / f"selfrepair-{number:06d}.building"
 
 
+@dataclass(frozen=True)
+class Last:
+    """The generation that the next one is made from, and what is known of its bytes.
+
+    state: "whole" (they are those that were published), "changed" (they are not: damaged, or
+        written to by another program), "unproven" (its checksum is lost, or an older version
+        published it), "older" (the served one is gone, and this one came before it).
+    """
+
+    path: Path
+    state: Literal["whole", "changed", "unproven", "older"]
+
+
+def last(warehouse: Warehouse) -> Last | None:
+    """The served generation; where the stable name is lost or leads nowhere, the newest there is.
+
+    None where there is none. Reads the whole file.
+    """
+    served = current(warehouse)
+    if served and served.is_file():
+        return Last(served, _state(served))
+    there = [p for p in _generations(warehouse) if p.is_file()]
+    newest = max(there, key=number_of, default=None)
+    if newest is None:
+        return None
+    return Last(newest, "older" if served else _state(newest))
+
+
+def checksum_file(generation: Path) -> Path:
+    """Beside a generation: its SHA-256 when it was published, as `sha256sum` writes it."""
+    return generation.with_name(f"{generation.name}.sha256")
+
+
+def _state(generation: Path) -> Literal["whole", "changed", "unproven"]:
+    try:
+        told = checksum_file(generation).read_bytes()
+    except (FileNotFoundError, IsADirectoryError):
+        return "unproven"
+    if not re.fullmatch(rb"[0-9a-f]{64}  [^\n]+\n", told):
+        return "unproven"
+    with one_clear_line(f"read {generation}"):
+        return "whole" if sha256(generation).encode() == told[:64] else "changed"
+
+
 @contextmanager
-def publishing(warehouse: Warehouse, progress: Progress) -> Iterator[int]:
-    """Holds the publishers' lock, cleans up after killed ones, and gives the next number."""
-    with warehouse.lock.open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            progress(0.0, "waiting for another publisher")
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        served = current(warehouse)
-        if served and not served.exists():
-            raise WarehouseError(
-                f"{served} is gone: put it back, or remove {warehouse.serving} to begin anew"
-            )
-        last = max((number_of(path) for path in _generations(warehouse)), default=0)
-        for path in _generations(warehouse):
-            if served is None or number_of(path) > number_of(served):  # never served
-                path.unlink()
-        for leftover in warehouse.generations.glob("*.building*"):
-            leftover.unlink()
-        for leftover in warehouse.root.glob(f"{warehouse.serving.name}{TEMPORARY}*"):
-            leftover.unlink()
-        yield last + 1
+def publishing(warehouse: Warehouse, progress: Progress) -> Iterator[tuple[int, Last | None]]:
+    """Holds the publishers' lock, cleans up after killed ones; gives the next number and the last.
+
+    The last generation may be changed or lost: what is made of that is the publisher's to say.
+    """
+    busy = "another publisher is at work ({holder}): wait until it is done"
+    with held(warehouse.lock, busy, waiting=lambda: progress(0.0, "waiting for another publisher")):
+        progress(0.0, "verifying the last generation")
+        before = last(warehouse)
+        there, served = _generations(warehouse), current(warehouse)
+        known = [*there, served] if served else there  # also one that is gone: no number comes back
+        number = max(map(number_of, known), default=0) + 1
+        for path in there:
+            if before is None or number_of(path) > number_of(before.path):
+                if path.is_file() and _state(path) == "whole":  # never served
+                    _remove(path)
+                else:
+                    set_aside(path)
+        remove_leftovers(warehouse)
+        yield number, before
+
+
+def remove_leftovers(warehouse: Warehouse) -> list[Path]:
+    """Removes what killed publishers left; only who holds the publishers' lock may."""
+    found = leftovers(warehouse)
+    for path in found:
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+    return found
+
+
+def leftovers(warehouse: Warehouse) -> list[Path]:
+    """What a publisher was building, and has not finished."""
+    return [
+        *warehouse.generations.glob("*.building*"),
+        *warehouse.generations.glob(f"*{TEMPORARY}*"),
+        *warehouse.root.glob(f"{warehouse.serving.name}{TEMPORARY}*"),
+    ]
 
 
 def empty_file(path: Path) -> None:
@@ -134,6 +202,8 @@ def serve(warehouse: Warehouse, building: Path, number: int) -> Path:
     sync(building)
     # A log left by a killed writer would be replayed into, or refused by, the new file.
     Path(f"{final}.wal").unlink(missing_ok=True)
+    with written_whole(checksum_file(final)) as temporary:
+        temporary.write_text(f"{sha256(building)}  {final.name}\n")
     os.replace(building, final)
     sync(warehouse.generations)
     Path(f"{warehouse.serving}.wal").unlink(missing_ok=True)
@@ -149,9 +219,15 @@ def serve(warehouse: Warehouse, building: Path, number: int) -> Path:
 def _remove_old(warehouse: Warehouse) -> None:
     for path in sorted(_generations(warehouse), key=number_of)[:-KEPT]:
         with suppress(OSError):  # the new one is served already; the next publisher tries again
-            path.unlink()
-            Path(f"{path}.wal").unlink(missing_ok=True)
+            _remove(path)
+
+
+def _remove(generation: Path) -> None:
+    for path in (generation, checksum_file(generation), Path(f"{generation}.wal")):
+        path.unlink(missing_ok=True)
 
 
 def _generations(warehouse: Warehouse) -> list[Path]:
+    if not warehouse.generations.is_dir():
+        return []
     return [path for path in warehouse.generations.iterdir() if NAME.fullmatch(path.name)]

@@ -1,15 +1,17 @@
 """Which shards of a run count: the manifest of a table.
 
-    {"table": ..., "run_id": ..., "spec_fingerprint": ..., "dropped": false,
+    {"sha256": ..., "table": ..., "run_id": ..., "spec_fingerprint": ..., "dropped": false,
      "shards": [{"file": ..., "rows": ..., "bytes": ..., "sha256": ...}]}
 
 It is written, atomically, when all shards of a table are there. Readers take the files that it
 names; nobody looks through a folder that is still being written. `dropped` says that the shards
 were removed after publishing (`keep_shards=False`), so that the run can only be measured again.
+
+A shard's checksum is the one in its name, from when it was written; it is never computed from a
+file that is found. A manifest that is lost or damaged is written again from shards that prove
+themselves; of one that names a shard with another checksum, nothing is overwritten.
 """
 
-import hashlib
-import json
 import shutil
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -19,34 +21,38 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from warehouse.errors import WarehouseError, one_clear_line
-from warehouse.facts import NEEDED, SHARD_NAME, fact_tables, shard_fingerprint
-from warehouse.paths import TEMPORARY, Warehouse, written_whole
+from warehouse.facts import SHARD_NAME, fact_tables, intact_shard, shard_fingerprint
+from warehouse.paths import TEMPORARY, Warehouse
+from warehouse.plan import read_plan, require_plan
+from warehouse.sealed import SEALED, DamagedError, is_intact, read_json, set_aside, write_json
+
+MEASURE_AGAIN = "the `selfrepair run` command that began the run measures it again"
 
 
 def write_manifest(
     warehouse: Warehouse, table: str, run_id: str, fingerprint: str, shards: Iterable[Path]
 ) -> dict[str, Any]:
-    """Names the shards that make up a table of a run, and removes what is left over beside them.
+    """Names the shards that make up a table of a run, and removes other shards beside them.
 
-    Raises WarehouseError where a shard is missing or of another spec, or where the shards overlap
-    or leave a gap in the sequences.
+    Raises WarehouseError where a shard is missing, damaged or of another spec, where the shards
+    overlap or leave a gap in the sequences, and where the manifest that is there names another file
+    for the same sequences.
     """
     paths = sorted(shards)
     with one_clear_line(f"write the manifest of {table} for {run_id}"):
         _no_gap(table, run_id, paths)
         entries = []
         for path in paths:
-            if shard_fingerprint(path) != fingerprint:
+            if not is_intact(path, afresh=True) or shard_fingerprint(path) != fingerprint:
                 raise WarehouseError(
-                    f"{path} is missing, damaged or measured for another spec: "
-                    f"measure {run_id} again with --restart"
+                    f"{path} is missing, damaged or measured for another spec: {MEASURE_AGAIN}"
                 )
             entries.append(
                 {
                     "file": path.name,
                     "rows": pq.read_metadata(path).num_rows,
                     "bytes": path.stat().st_size,
-                    "sha256": sha256(path),
+                    "sha256": _checksum(path),
                 }
             )
         manifest = {
@@ -56,24 +62,16 @@ def write_manifest(
             "dropped": False,
             "shards": entries,
         }
-        _write(warehouse, manifest)
-        _remove_leftovers(warehouse.facts(table, run_id), {path.name for path in paths})
+        _refuse_other(read_manifest(warehouse, table, run_id), manifest)
+        write_json(_path(warehouse, table, run_id), manifest)
+        _remove_shards(warehouse.facts(table, run_id), {path.name for path in paths})
     return manifest
 
 
 def read_manifest(warehouse: Warehouse, table: str, run_id: str) -> dict[str, Any] | None:
-    """The manifest of a run's table; None where there is none yet."""
-    path = _path(warehouse, table, run_id)
-    with one_clear_line(f"read {path}"):
-        try:
-            text = path.read_text(encoding="utf-8")
-        except FileNotFoundError:
-            return None
-    try:
-        manifest: dict[str, Any] = json.loads(text)
-    except ValueError as error:
-        raise WarehouseError(f"{path} is damaged: measure {run_id} again") from error
-    return manifest
+    """The manifest of a run's table; None where there is none yet. Raises DamagedError."""
+    heal = f"`selfrepair publish` writes it anew from the shards of {run_id}"
+    return read_json(_path(warehouse, table, run_id), heal)
 
 
 def complete_manifest(warehouse: Warehouse, table: str, run_id: str) -> dict[str, Any]:
@@ -83,7 +81,7 @@ def complete_manifest(warehouse: Warehouse, table: str, run_id: str) -> dict[str
         raise WarehouseError(
             f"{run_id} is not measured to the end ({table} has no manifest): run it first"
         )
-    if manifest.get("dropped"):
+    if manifest["dropped"]:
         raise WarehouseError(
             f"the shards of {run_id} were dropped after it was published: "
             "measure it again (--restart) to publish it again"
@@ -92,12 +90,38 @@ def complete_manifest(warehouse: Warehouse, table: str, run_id: str) -> dict[str
 
 
 def measured_tables(warehouse: Warehouse, run_id: str) -> list[str]:
-    """The fact tables that a run has: those that every run needs, and the details it measured."""
-    return [
-        table
-        for table in fact_tables()
-        if table in NEEDED or read_manifest(warehouse, table, run_id) is not None
-    ]
+    """The fact tables that a run consists of, as its plan says."""
+    plan = require_plan(warehouse, run_id)
+    return [table for table in fact_tables() if table in plan.tables]
+
+
+def restore_manifests(warehouse: Warehouse, run_id: str) -> list[str]:
+    """Writes lost and damaged manifests anew where all shards are there; a line for each.
+
+    Raises WarehouseError where a shard is missing too.
+    """
+    plan, told = require_plan(warehouse, run_id), []
+    for table in measured_tables(warehouse, run_id):
+        path = _path(warehouse, table, run_id)
+        try:
+            if read_manifest(warehouse, table, run_id) is not None:
+                continue
+            what = "was gone"
+        except DamagedError:
+            what = "was damaged"
+        wanted = plan.tables[table]
+        found = [intact_shard(warehouse, table, run_id, *r, plan.fingerprint) for r in wanted]
+        shards = [shard for shard in found if shard is not None]
+        if len(shards) < len(wanted):
+            raise WarehouseError(
+                f"{run_id} is not measured to the end: of {table}, {len(wanted) - len(shards)} of "
+                f"{len(wanted)} shards are missing or damaged: {MEASURE_AGAIN}"
+            )
+        if what == "was damaged":
+            set_aside(path)
+        write_manifest(warehouse, table, run_id, plan.fingerprint, shards)
+        told.append(f"{path} {what}: it is written anew from the shards, whose checksums are right")
+    return told
 
 
 def shard_files(warehouse: Warehouse, table: str, run_id: str) -> list[Path]:
@@ -113,19 +137,22 @@ def row_count(warehouse: Warehouse, table: str, run_id: str) -> int:
 
 
 def verify_manifest(warehouse: Warehouse, table: str, run_id: str) -> dict[str, Any]:
-    """Reads every shard and compares its size and checksum; WarehouseError names a changed one."""
+    """Reads every shard and compares it with its checksum; DamagedError names a changed one."""
     manifest = complete_manifest(warehouse, table, run_id)
+    plan = require_plan(warehouse, run_id)
+    ranges = [_range(shard["file"]) for shard in manifest["shards"]]
+    if (manifest["spec_fingerprint"], ranges) != (plan.fingerprint, plan.tables.get(table)):
+        raise WarehouseError(
+            f"the manifest of {table} for {run_id} is not that of the run's plan: "
+            "measure it again with --restart"
+        )
 
     def verify(shard: dict[str, Any]) -> None:
         path = warehouse.facts(table, run_id) / shard["file"]
-        with one_clear_line(f"read {path}"):
-            if not path.is_file():
-                raise WarehouseError(f"{path} is gone: measure {run_id} again")
-            if path.stat().st_size != shard["bytes"] or sha256(path) != shard["sha256"]:
-                raise WarehouseError(
-                    f"{path} is not what was measured (its checksum differs): "
-                    f"delete it and measure {run_id} again"
-                )
+        if not path.is_file():
+            raise DamagedError(f"{path} is gone: {MEASURE_AGAIN}")
+        if _checksum(path) != shard["sha256"] or not is_intact(path, afresh=True):
+            raise DamagedError(f"{path} is damaged, it is not what was measured: {MEASURE_AGAIN}")
 
     with ThreadPoolExecutor() as pool:
         for _ in pool.map(verify, manifest["shards"]):
@@ -133,25 +160,79 @@ def verify_manifest(warehouse: Warehouse, table: str, run_id: str) -> dict[str, 
     return manifest
 
 
+def damaged_shards(warehouse: Warehouse, table: str, run_id: str) -> list[Path]:
+    """The shards of a table, named by its manifest or not, whose bytes are not what was written."""
+    folder = warehouse.facts(table, run_id)
+    there = sorted(folder.iterdir()) if folder.is_dir() else []
+    return [p for p in there if SHARD_NAME.fullmatch(p.name) and not is_intact(p, afresh=True)]
+
+
+def set_damaged_aside(warehouse: Warehouse, run_id: str) -> list[Path]:
+    """Sets a run's damaged shards and manifests aside, so that they are measured again.
+
+    The manifest that names a damaged shard, or one that is gone, is withdrawn with it: the table is
+    not complete. Returns what was set aside, by the names that it had. Only the run's holder may.
+    """
+    plan = read_plan(warehouse, run_id)
+    gone: list[Path] = []
+    for table in plan.tables if plan else []:
+        bad = damaged_shards(warehouse, table, run_id)
+        for path in bad:
+            set_aside(path)
+        path = _path(warehouse, table, run_id)
+        try:
+            manifest = read_manifest(warehouse, table, run_id)
+        except DamagedError:
+            set_aside(path)
+            bad.append(path)
+            manifest = None
+        if manifest and not manifest["dropped"]:
+            folder = warehouse.facts(table, run_id)
+            if not all((folder / shard["file"]).is_file() for shard in manifest["shards"]):
+                path.unlink()
+        gone += bad
+    return gone
+
+
 def drop_shards(warehouse: Warehouse, table: str, run_id: str) -> None:
     """Removes a table's shards; the manifest stays and says so, before the first one goes."""
     manifest = complete_manifest(warehouse, table, run_id)
     with one_clear_line(f"drop the shards of {run_id}"):
-        _write(warehouse, manifest | {"dropped": True})
-        _remove_leftovers(warehouse.facts(table, run_id), set())
+        write_json(_path(warehouse, table, run_id), manifest | {"dropped": True})
+        _remove_shards(warehouse.facts(table, run_id), set())
 
 
 def remove_facts(warehouse: Warehouse, table: str, run_id: str) -> None:
     """Removes a run's folder of one table, its manifest first."""
     with one_clear_line(f"remove the facts of {run_id}"):
-        _path(warehouse, table, run_id).unlink(missing_ok=True)
+        path = _path(warehouse, table, run_id)
+        if not path.is_dir():
+            path.unlink(missing_ok=True)
         shutil.rmtree(warehouse.facts(table, run_id), ignore_errors=False, onerror=_gone_is_fine)
 
 
-def sha256(path: Path) -> str:
-    """Hex digest of a file, read piece by piece."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def remove_leftovers(warehouse: Warehouse, run_id: str) -> None:
+    """Removes what killed writers of a run left; only the run's holder may."""
+    folders = [warehouse.facts(table, run_id) for table in fact_tables()]
+    folders += [warehouse.run_folder(run_id), warehouse.run_folder(run_id) / "z_sums"]
+    with one_clear_line(f"tidy up {run_id}"):
+        for folder in folders:
+            for path in folder.glob(f"*{TEMPORARY}*") if folder.is_dir() else []:
+                path.unlink(missing_ok=True)
+
+
+def _refuse_other(there: dict[str, Any] | None, new: dict[str, Any]) -> None:
+    """No entry of a manifest ever replaces another checksum of the same sequences."""
+    if not there or there["dropped"] or there["spec_fingerprint"] != new["spec_fingerprint"]:
+        return
+    named = {_range(shard["file"]): shard["sha256"] for shard in there["shards"]}
+    for shard in new["shards"]:
+        if named.get(_range(shard["file"]), shard["sha256"]) != shard["sha256"]:
+            raise WarehouseError(
+                f"{shard['file']} of {new['table']} is not the file that the manifest names for "
+                f"these sequences: set it aside with `selfrepair doctor --repair`, or measure "
+                f"{new['run_id']} again with --restart"
+            )
 
 
 def _no_gap(table: str, run_id: str, paths: list[Path]) -> None:
@@ -166,11 +247,27 @@ def _no_gap(table: str, run_id: str, paths: list[Path]) -> None:
         reached = int(name[2])
 
 
-def _remove_leftovers(folder: Path, keep: set[str]) -> None:
-    for path in folder.iterdir():
-        shard = SHARD_NAME.fullmatch(path.name) and path.name not in keep
-        if shard or TEMPORARY in path.name:
-            path.unlink(missing_ok=True)
+def _range(file: str) -> tuple[int, int]:
+    name = SHARD_NAME.fullmatch(file)
+    if not name:
+        raise WarehouseError(f"{file} is not the name of a shard: {MEASURE_AGAIN}")
+    return int(name[1]), int(name[2])
+
+
+def _checksum(path: Path) -> str:
+    """The checksum of a shard, from its name: that of the moment when it was written."""
+    name = SEALED.fullmatch(path.name)
+    return name["sha256"] if name else ""
+
+
+def _remove_shards(folder: Path, keep: set[str]) -> None:
+    """Removes shards that do not count; a damaged one is set aside, for whoever asks why."""
+    for path in list(folder.iterdir()):
+        if SHARD_NAME.fullmatch(path.name) and path.name not in keep:
+            if is_intact(path):
+                path.unlink(missing_ok=True)
+            else:
+                set_aside(path)
 
 
 def _gone_is_fine(_function: Any, _path: str, info: Any) -> None:
@@ -180,9 +277,3 @@ def _gone_is_fine(_function: Any, _path: str, info: Any) -> None:
 
 def _path(warehouse: Warehouse, table: str, run_id: str) -> Path:
     return warehouse.facts(table, run_id) / "manifest.json"
-
-
-def _write(warehouse: Warehouse, manifest: dict[str, Any]) -> None:
-    path = _path(warehouse, manifest["table"], manifest["run_id"])
-    with written_whole(path) as temporary:
-        temporary.write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")

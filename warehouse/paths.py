@@ -3,8 +3,9 @@
 import hashlib
 import os
 import secrets
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import quote
 
@@ -65,6 +66,11 @@ class Warehouse:
         """Where DuckDB may spill; a folder per process."""
         return self.root / "scratch"
 
+    @property
+    def is_made(self) -> bool:
+        """Whether the folder is there already."""
+        return (self.root / "runs").is_dir()
+
     def generation(self, number: int) -> Path:
         return self.generations / f"selfrepair-{number:06d}.duckdb"
 
@@ -76,6 +82,10 @@ class Warehouse:
         """The folder that says what a run is: its spec, plan and tokens."""
         return self.root / "runs" / slug(run_id)
 
+    def run_lock(self, run_id: str) -> Path:
+        """Held while a run is measured; beside its folder, which --restart removes."""
+        return self.root / "runs" / f"{slug(run_id)}.lock"
+
     def prepare(self) -> "Warehouse":
         """Creates the folders; WarehouseError where they cannot be made or written to."""
         with one_clear_line(f"use {self.root} as a warehouse"):
@@ -85,12 +95,9 @@ class Warehouse:
                 )
             for folder in ("generations", "facts", "runs"):
                 (self.root / folder).mkdir(parents=True, exist_ok=True)
-            probe = self.root / f"probe{TEMPORARY}{os.getpid()}"
-            try:
-                probe.write_bytes(b"is there room for a file?\n" * 1024)
-            finally:
-                with suppress(OSError):
-                    probe.unlink(missing_ok=True)
+            with tempfile.TemporaryFile(dir=self.root) as probe:  # it has no name, whatever happens
+                probe.write(b"is there room for a file?\n" * 1024)
+                probe.flush()
         return self
 
 
@@ -99,18 +106,30 @@ def written_whole(final: Path) -> Iterator[Path]:
     """Gives a temporary name beside `final`; at the end the file has its final name, or none.
 
     The bytes are on the disk before the name is, and the name before this returns (file and folder
-    are fsynced). A process killed meanwhile leaves only a `*.tmp-*` file, which nobody reads and
-    the next writer of the same file removes.
+    are fsynced). A process killed meanwhile leaves only a `*.tmp-*` file, which nobody reads, and
+    which goes when somebody holds the lock that its writer held.
     """
     final.parent.mkdir(parents=True, exist_ok=True)
-    for leftover in final.parent.glob(f"{_escaped(final.name)}{TEMPORARY}*"):
-        leftover.unlink(missing_ok=True)
-    temporary = final.with_name(f"{final.name}{TEMPORARY}{os.getpid()}-{secrets.token_hex(4)}")
-    try:
+    with temporary_beside(final) as (temporary, put):
         yield temporary
+        put(final)
+
+
+@contextmanager
+def temporary_beside(near: Path) -> Iterator[tuple[Path, Callable[[Path], None]]]:
+    """A temporary name beside `near`, and what gives that file its final name in the same folder.
+
+    For a file whose name is known only when it is written; `written_whole` is for the others.
+    """
+    temporary = near.with_name(f"{near.name}{TEMPORARY}{os.getpid()}-{secrets.token_hex(4)}")
+
+    def put(final: Path) -> None:
         sync(temporary)
         os.replace(temporary, final)
         sync(final.parent)
+
+    try:
+        yield temporary, put
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
@@ -123,8 +142,3 @@ def sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _escaped(name: str) -> str:
-    """A file name with glob's special characters taken literally."""
-    return "".join(f"[{c}]" if c in "*?[" else c for c in name)

@@ -1,15 +1,17 @@
 """Publishing: turning a measured run into the next generation of the file that is served.
 
-1. Verify the run's shards against their manifests.
+1. Verify the run's shards against their checksums; write lost manifests anew.
 2. Copy the served generation and take the run's old rows out of the copy. Where the tables or the
    stored results are defined otherwise than when it was made, make a new file instead, and carry
-   over the other runs' facts by column name.
+   over the other runs' facts by column name. Where it is lost or damaged, take them from the runs'
+   shards (`build_anew.py`).
 3. Put the run's facts in, sorted by head; compute its stored results; make views, macros, comments.
 4. Check the file, and serve it (`generations.py`).
 
 A failure anywhere leaves the generation that was served before.
 """
 
+import logging
 import shutil
 import time
 from collections.abc import Mapping
@@ -22,21 +24,27 @@ import duckdb
 
 from warehouse import build_generation as build
 from warehouse import generations
+from warehouse.build_anew import fill_anew, look_into, published_rows
 from warehouse.connection import working_connection
 from warehouse.errors import WarehouseError, one_clear_line
 from warehouse.facts import fact_tables
-from warehouse.generations import Progress
+from warehouse.generations import Last, Progress
+from warehouse.locks import run_held
 from warehouse.manifest import (
     drop_shards,
     measured_tables,
     remove_facts,
+    restore_manifests,
     row_count,
     verify_manifest,
 )
 from warehouse.paths import Warehouse
+from warehouse.plan import keep_published_row
+from warehouse.sealed import set_aside
 from warehouse.sql_files import Source, create_all, create_tables, published_definitions
 
 FactsMode = Literal["native", "external"]
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -66,7 +74,8 @@ def publish(
         published again without being measured again.
     progress: called with the fraction done (0 to 1) and the step under way.
 
-    Raises WarehouseError, and leaves the served generation as it was.
+    Raises WarehouseError, and leaves the served generation as it was; DamagedError where a shard is
+    not what was measured.
     """
     run_id = str(run_row["run_id"])
     if facts == "external" and not keep_shards:
@@ -74,18 +83,30 @@ def publish(
     progress = progress or _silent
     warehouse.prepare()
     progress(0.0, "verifying checksums")
+    for line in restore_manifests(warehouse, run_id):
+        logger.warning(line)
     tables = measured_tables(warehouse, run_id)
-    manifests = [verify_manifest(warehouse, table, run_id) for table in tables]
-    if len({manifest["spec_fingerprint"] for manifest in manifests}) > 1:
-        raise WarehouseError(
-            f"the tables of {run_id} were measured for different specs: "
-            "measure it again with --restart"
-        )
+    for table in tables:
+        verify_manifest(warehouse, table, run_id)
     with one_clear_line(f"publish {run_id}"):
-        made = _next_generation(warehouse, run_id, run_row, facts, progress, source)
+        change = _Change(run_id, run_row, facts, source)
+        made = _next_generation(warehouse, change, progress)
+        keep_published_row(warehouse, run_row)
         if not keep_shards:
             for table in tables:
                 drop_shards(warehouse, table, run_id)
+    progress(1.0, "published")
+    return made
+
+
+def publish_anew(
+    warehouse: Warehouse, progress: Progress | None = None, source: Source | None = None
+) -> Generation:
+    """Publishes what was published before, no run more or less, where that file is damaged."""
+    progress = progress or _silent
+    warehouse.prepare()
+    with one_clear_line("build the published file anew"):
+        made = _next_generation(warehouse, _Change(source=source), progress)
     progress(1.0, "published")
     return made
 
@@ -102,27 +123,37 @@ def delete(
     between, the same call does the rest. Raises WarehouseError for an unknown run.
     """
     progress = progress or _silent
-    published = published_runs(warehouse)
+    refuse_unknown(warehouse, run_id)
+    warehouse.prepare()
+    made = None
+    with one_clear_line(f"delete {run_id}"), run_held(warehouse, run_id):
+        if run_id in known_runs(warehouse):
+            change = _Change(run_id, source=source)
+            made = _next_generation(warehouse, change, progress)
+        for table in fact_tables():
+            remove_facts(warehouse, table, run_id)
+        if warehouse.run_folder(run_id).exists():
+            shutil.rmtree(warehouse.run_folder(run_id))
+        warehouse.run_lock(run_id).unlink(missing_ok=True)
+    progress(1.0, "deleted")
+    return made
+
+
+def refuse_unknown(warehouse: Warehouse, run_id: str) -> None:
+    """Raises WarehouseError where there is nothing of a run, published or not."""
+    published = known_runs(warehouse)
     folders = [warehouse.facts(table, run_id) for table in fact_tables()]
     folders.append(warehouse.run_folder(run_id))
     if run_id not in published and not any(folder.exists() for folder in folders):
         known = ", ".join(published) or "nothing"
         raise WarehouseError(f"there is no run {run_id} in {warehouse.root}; published: {known}")
-    warehouse.prepare()
-    made = None
-    with one_clear_line(f"delete {run_id}"):
-        if run_id in published:
-            made = _next_generation(warehouse, run_id, None, None, progress, source)
-        for table in fact_tables():
-            remove_facts(warehouse, table, run_id)
-        if warehouse.run_folder(run_id).exists():
-            shutil.rmtree(warehouse.run_folder(run_id))
-    progress(1.0, "deleted")
-    return made
 
 
 def published_runs(warehouse: Warehouse) -> list[str]:
-    """The run_ids in the served generation; none where nothing is published."""
+    """The run_ids in the served generation; none where nothing is published.
+
+    Raises WarehouseError where it cannot be read.
+    """
     served = generations.current(warehouse)
     if served is None:
         return []
@@ -135,30 +166,44 @@ def published_runs(warehouse: Warehouse) -> list[str]:
     return [row[0] for row in rows]
 
 
-def _next_generation(
-    warehouse: Warehouse,
-    run_id: str,
-    run_row: Mapping[str, Any] | None,
-    facts: FactsMode | None,
-    progress: Progress,
-    source: Source | None,
-) -> Generation:
-    """Builds and serves a generation in which `run_id` has the rows of its shards.
+def known_runs(warehouse: Warehouse) -> list[str]:
+    """The runs that are published; where the file cannot be read, those that are known to be."""
+    try:
+        return published_runs(warehouse)
+    except WarehouseError:
+        return sorted(published_rows(warehouse))
 
-    Without a run_row it has none; with facts None they are stored as in the served generation.
+
+@dataclass(frozen=True)
+class _Change:
+    """How the next generation differs from the last one: in the rows of one run, or of none.
+
+    Without a run_row the run has no rows; with facts None they are stored as in the last one.
     """
+
+    run_id: str | None = None
+    run_row: Mapping[str, Any] | None = None
+    facts: FactsMode | None = None
+    source: Source | None = None
+
+
+def _next_generation(warehouse: Warehouse, change: _Change, progress: Progress) -> Generation:
+    """Builds and serves a generation in which the run has the rows of its shards."""
     began = time.monotonic()
-    with generations.publishing(warehouse, progress) as number:
+    with generations.publishing(warehouse, progress) as (number, last):
         building = generations.building(warehouse, number)
         try:
-            _build(warehouse, building, number, run_id, run_row, facts, progress, source)
+            why_anew = _build(warehouse, building, number, last, change, progress)
             progress(0.99, "serving the new generation")
             path = generations.serve(warehouse, building, number)
         finally:
             for leftover in (building, Path(f"{building}.wal")):
                 leftover.unlink(missing_ok=True)
-    measured = measured_tables(warehouse, run_id) if run_row else []
-    rows = {table: row_count(warehouse, table, run_id) for table in measured}
+        if why_anew and last and last.state != "older" and last.path.exists():
+            why_anew += f" (the old one is kept: {set_aside(last.path)})"
+    if why_anew:
+        logger.warning(why_anew)
+    rows = _row_counts(warehouse, change)
     return Generation(number, path, rows, time.monotonic() - began)
 
 
@@ -166,43 +211,40 @@ def _build(
     warehouse: Warehouse,
     building: Path,
     number: int,
-    run_id: str,
-    run_row: Mapping[str, Any] | None,
-    facts: FactsMode | None,
+    last: Last | None,
+    change: _Change,
     progress: Progress,
-    source: Source | None,
-) -> None:
-    """Builds the file `building`, closed and checked."""
+) -> str:
+    """Builds the file `building`, closed and checked; says why, where not from the last one."""
+    run_id, source = change.run_id, change.source
     definitions = published_definitions(source)
-    served = generations.current(warehouse)
-    stored = build.stores(served) if served else None
-    facts = facts or ("external" if stored and stored[0] == "external" else "native")
-    if served and published_runs(warehouse) == [run_id]:
-        served = None  # nothing of it stays
-    copied = served is not None and stored == (facts, definitions)
-    progress(0.0, "copying the last generation" if copied else "making a new file")
-    if served and copied:
-        generations.copy(served, building)
-    else:
-        generations.empty_file(building)
-
-    with working_connection(warehouse, building) as connection:
-        if copied:
+    old = look_into(last)
+    facts = change.facts or ("external" if old.stored and old.stored[0] == "external" else "native")
+    copied = old.is_whole and old.run_ids != [run_id] and old.stored == (facts, definitions)
+    why_anew = ""
+    if copied and last:
+        progress(0.0, "copying the last generation")
+        generations.copy(last.path, building)
+        with working_connection(warehouse, building) as connection:
             build.remove_views_and_macros(connection)
-            build.remove_run(connection, run_id)
+            if run_id:
+                build.remove_run(connection, run_id)
             create_tables(connection, source)
-        else:
-            create_tables(connection, source)
-    if served and not copied:
-        progress(0.05, "carrying over the other runs")
-        build.carry_over(warehouse, building, served, run_id, facts)
-    if run_row and facts == "native":
+    else:
+        progress(0.0, "making a new file")
+        _empty(warehouse, building, source)
+        progress(0.05, "the other runs")
+        carried = old.usable and last and _carried(warehouse, building, last, run_id, facts)
+        if not carried:
+            _empty(warehouse, building, source)
+            why_anew = fill_anew(warehouse, building, last, run_id, facts, progress)
+    if change.run_row and run_id and facts == "native":
         build.insert_facts(
             warehouse, building, run_id, lambda done, step: progress(0.1 + 0.5 * done, step)
         )
     with working_connection(warehouse, building) as connection:
-        if run_row:
-            build.insert_row(connection, "runs", run_row)
+        if change.run_row:
+            build.insert_row(connection, "runs", change.run_row)
         run_ids = build.run_ids_of(connection)
         if facts == "external":
             build.view_external_facts(connection, warehouse, run_ids)
@@ -215,18 +257,45 @@ def _build(
         connection.execute("delete from generation")
         build.insert_row(connection, "generation", about)
         create_all(connection, source)
-    computed_for = run_ids if not copied else [run_id] if run_row else []
+    here = [run_id] if run_id and change.run_row else []
     build.fill_stored_results(
         warehouse,
         building,
         source,
-        computed_for,
+        here if copied else run_ids,
         lambda done, step: progress(0.6 + 0.37 * done, step),
     )
     progress(0.97, "reading what was written")
-    inserted = measured_tables(warehouse, run_id) if run_row and facts == "native" else []
-    rows = {table: row_count(warehouse, table, run_id) for table in inserted}
-    build.check(building, run_ids, run_id, rows)
+    rows = _row_counts(warehouse, change) if facts == "native" else {}
+    build.check(building, run_ids, run_id or "", rows)
+    return why_anew
+
+
+def _carried(
+    warehouse: Warehouse, building: Path, last: Last, without_run: str | None, facts: str
+) -> bool:
+    """Whether the other runs' rows could all be read out of the last generation."""
+    try:
+        build.carry_over(warehouse, building, last.path, without_run, facts)
+    except duckdb.Error:
+        return False
+    return True
+
+
+def _empty(warehouse: Warehouse, building: Path, source: Source | None) -> None:
+    """A new file with all tables, and nothing in them."""
+    building.unlink(missing_ok=True)
+    generations.empty_file(building)
+    with working_connection(warehouse, building) as connection:
+        create_tables(connection, source)
+
+
+def _row_counts(warehouse: Warehouse, change: _Change) -> dict[str, int]:
+    """Of each table how many rows the run's shards have; none for a run that is taken out."""
+    if not change.run_id or not change.run_row:
+        return {}
+    run_id = change.run_id
+    return {t: row_count(warehouse, t, run_id) for t in measured_tables(warehouse, run_id)}
 
 
 def _silent(_done: float, _step: str) -> None:

@@ -17,6 +17,7 @@ from selfrepair_assets.measurement.errors import InputError
 from selfrepair_assets.measurement.run_spec import RunSpec
 from selfrepair_assets.run_folder import RunFolder
 from warehouse.errors import ADVICE, WarehouseError
+from warehouse.locks import refuse_if_held, run_held
 from warehouse.paths import Warehouse
 
 DISK_IS_FULL = ("No space left on device", "database or disk is full")
@@ -32,8 +33,10 @@ def run_model(warehouse: Warehouse, spec: RunSpec, *, restart: bool = False) -> 
     began = time.monotonic()
     folder = RunFolder(warehouse, spec.run_id)
     click.echo(f"loading {spec.run_id} …", err=True)
+    refuse_if_held(warehouse, spec.run_id)
     _look_at(warehouse, folder, spec, restart)
-    _materialize(warehouse, spec, restart)
+    with run_held(warehouse, spec.run_id):
+        _materialize(warehouse, spec, restart)
     print_summary(warehouse, spec.run_id, time.monotonic() - began)
 
 
@@ -42,8 +45,8 @@ def _look_at(warehouse: Warehouse, folder: RunFolder, spec: RunSpec, restart: bo
     from dagster_project.instance import dagster_home
 
     prepared = steps.prepare(spec)
-    if folder.exists and not restart:
-        folder.refuse_other(spec, prepared.tokens)
+    if not restart and folder.exists:
+        folder.refuse_other(spec, steps.fingerprint_of(prepared))
     steps.refuse_full_disk(folder, prepared)
     dagster_home(warehouse)
     loaded = prepared.loaded
@@ -109,6 +112,7 @@ def _quiet() -> None:
     """Libraries' notices are for logs; what a user must know is printed by us."""
     for name in ("transformers", "transformer_lens", "datasets", "httpx", "dagster"):
         logging.getLogger(name).setLevel(logging.ERROR)
-    ours = logging.getLogger("selfrepair_assets")
-    ours.setLevel(logging.INFO)
-    ours.addHandler(logging.StreamHandler())
+    for name in ("selfrepair_assets", "warehouse"):
+        ours = logging.getLogger(name)
+        ours.setLevel(logging.INFO)
+        ours.addHandler(logging.StreamHandler())

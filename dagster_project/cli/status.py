@@ -4,35 +4,53 @@ from __future__ import annotations
 
 import click
 
-from selfrepair_assets import ablation_steps, publish_steps
+from selfrepair_assets import publish_steps
 from selfrepair_assets.measurement.errors import InputError
 from selfrepair_assets.progress import Work
 from selfrepair_assets.run_folder import RunFolder
 from warehouse import publish
 from warehouse.errors import WarehouseError
+from warehouse.facts import shards_there
+from warehouse.locks import is_held
 from warehouse.paths import Warehouse
+from warehouse.plan import Plan, all_plans, require_plan
 from warehouse.publish import FactsMode
 from warehouse.read import current_generation, open_serving
 
 
 def print_status(warehouse: Warehouse) -> None:
-    """The published runs, and those that are started and not finished."""
+    """The published runs, those that are started and not finished, and what is damaged."""
     generation = current_generation(warehouse) if warehouse.root.is_dir() else None
     _refuse_a_file(warehouse)
+    published: list[str] = []
     if generation is None:
         click.echo(f"Nothing is published in {warehouse.root}. Start with: make demo")
     else:
-        _print_published(warehouse, generation)
-    published = publish.published_runs(warehouse)
-    unfinished = [f for f in RunFolder.all_in(warehouse) if f.run_id not in published]
-    for folder in unfinished:
-        done = [s for s in folder.shards if ablation_steps.ablation_shard_done(folder, s)]
-        share = len(done) / len(folder.shards)
-        click.echo(
-            f"half done: {folder.run_id}, {len(done)} of {len(folder.shards)} shards "
-            f"({share:.0%}). "
-            "The command that began it goes on from there."
-        )
+        try:
+            _print_published(warehouse, generation)
+            published = publish.published_runs(warehouse)
+        except WarehouseError as error:
+            click.echo(
+                f"damaged: {error}. `selfrepair publish` builds the published file anew from the "
+                "shards; `selfrepair doctor` says what else is damaged."
+            )
+    for plan in all_plans(warehouse):
+        if isinstance(plan, WarehouseError):
+            click.echo(f"damaged: {plan}")
+        elif plan.run_id not in published:
+            _print_unfinished(warehouse, plan)
+
+
+def _print_unfinished(warehouse: Warehouse, plan: Plan) -> None:
+    planned = plan.tables["head_ablations"]
+    done = shards_there(warehouse, "head_ablations", plan.run_id)
+    share = len(done & set(planned)) / len(planned)
+    busy = is_held(warehouse.run_lock(plan.run_id))
+    click.echo(
+        f"{'at work' if busy else 'half done'}: {plan.run_id}, {len(done & set(planned))} of "
+        f"{len(planned)} shards ({share:.0%}). "
+        + ("It is being measured." if busy else "The command that began it goes on from there.")
+    )
 
 
 def _print_published(warehouse: Warehouse, generation: int) -> None:
@@ -61,21 +79,37 @@ def publish_runs(
 ) -> None:
     """Check and publish one run, or every run whose shards are all there."""
     _refuse_a_file(warehouse)
-    folders = [RunFolder(warehouse, run_id)] if run_id else RunFolder.all_in(warehouse)
-    if not folders:
+    runs = [require_plan(warehouse, run_id)] if run_id else list(all_plans(warehouse))
+    if not runs:
         raise InputError(
             f"There is no run in {warehouse.root}. Start one with selfrepair run MODEL."
         )
-    for folder in folders:
-        folder.require()
-        done = [ablation_steps.ablation_shard_done(folder, shard) for shard in folder.shards]
-        if run_id is None and not all(done):
-            click.echo(f"{folder.run_id}: not measured to the end, left alone", err=True)
+    failed = []
+    for plan in runs:
+        if isinstance(plan, WarehouseError):
+            failed.append(plan)
             continue
-        work = Work(f"publish {folder.run_id}", "%", 100)
+        planned = set(plan.tables["head_ablations"])
+        if run_id is None and planned - shards_there(warehouse, "head_ablations", plan.run_id):
+            click.echo(f"{plan.run_id}: not measured to the end, left alone", err=True)
+            continue
+        try:
+            _publish(RunFolder(warehouse, plan.run_id), facts, keep_shards)
+        except WarehouseError as error:
+            failed.append(error)
+    for one in failed[:-1]:
+        click.echo(f"not published: {one}", err=True)
+    if failed:
+        raise failed[-1]
+
+
+def _publish(folder: RunFolder, facts: FactsMode, keep_shards: bool) -> None:
+    work = Work(f"publish {folder.run_id}", "%", 100)
+    try:
         generation = publish_steps.publish_run(folder, facts, keep_shards, work.reach)
+    finally:
         work.close()
-        click.echo(f"{folder.run_id}: published as generation {generation.number}")
+    click.echo(f"{folder.run_id}: published as generation {generation.number}")
 
 
 def delete_run(warehouse: Warehouse, run_id: str, *, ask: bool) -> None:

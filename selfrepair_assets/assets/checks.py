@@ -8,6 +8,7 @@ import dagster as dg
 from selfrepair_assets import publish_steps
 from selfrepair_assets.assets.metadata import describe
 from selfrepair_assets.assets.resources import WarehouseResource, mistakes_are_not_retried
+from warehouse.facts import facts_read
 from warehouse.sql_files import relations
 
 CLOSER_LOOKS = ("neuron_changes", "self_reinforcement")
@@ -16,7 +17,7 @@ CLOSER_LOOKS = ("neuron_changes", "self_reinforcement")
 
 def shown_at(check: str) -> str:
     """The asset whose check it is: the last one of those that it reads."""
-    read = publish_steps.facts_read(check)
+    read = facts_read(check)
     return next((table for table in CLOSER_LOOKS if table in read), "head_ablations")
 
 
@@ -29,7 +30,7 @@ def _specs(*assets: str) -> list[dg.AssetCheckSpec]:
             name,
             asset=asset,
             additional_deps=sorted(
-                publish_steps.facts_read(name) & set(CLOSER_LOOKS) - {asset, "head_ablations"}
+                facts_read(name) & set(CLOSER_LOOKS) - {asset, "head_ablations"}
             ),
             blocking=True,
             description=describe(name),

@@ -6,6 +6,7 @@ from selfrepair_assets import ablation_steps, steps
 from selfrepair_assets.assets.metadata import describe, row_count, table_schema
 from selfrepair_assets.assets.resources import WarehouseResource, mistakes_are_not_retried, models
 from selfrepair_assets.assets.run_spec import preview_of
+from selfrepair_assets.run_folder import RunFolder
 from warehouse.manifest import shard_files
 
 
@@ -30,7 +31,7 @@ def neuron_changes(
             ablation_steps.measure_neuron_shard(folder, shard, rows)
             work.add(1)
     work.close()
-    return _collected(folder, "neuron_changes", folder.shards, heads)
+    return _collected(folder, "neuron_changes", heads)
 
 
 @dg.asset(
@@ -46,7 +47,7 @@ def self_reinforcement(
     context: dg.AssetExecutionContext, store: WarehouseResource
 ) -> dg.MaterializeResult:
     folder = store.folder(context)
-    shards = ablation_steps.reinforcement_shards(folder)
+    shards = folder.shards_of("self_reinforcement")
     total = ablation_steps.reinforcement_work(folder, shards)
     work = store.work(context, "self-reinforcement", "head-tokens", total)
     with mistakes_are_not_retried():
@@ -54,12 +55,12 @@ def self_reinforcement(
             if not ablation_steps.measure_reinforcement_shard(folder, shard, work.add):
                 work.add(ablation_steps.reinforcement_work(folder, [shard]))
     work.close()
-    return _collected(folder, "self_reinforcement", shards, f"{len(shards)} shards")
+    return _collected(folder, "self_reinforcement", f"{len(shards)} shards")
 
 
-def _collected(folder, table: str, shards: list, what: str) -> dg.MaterializeResult:  # type: ignore
+def _collected(folder: RunFolder, table: str, what: str) -> dg.MaterializeResult:
     with mistakes_are_not_retried():
-        rows = steps.collect(folder, table, shards)
+        rows = steps.collect(folder, table)
     files = shard_files(folder.warehouse, table, folder.run_id)
     return dg.MaterializeResult(
         metadata=row_count(rows) | {"what": what, "first_rows": preview_of(files)}

@@ -1,15 +1,18 @@
 """What the assets share: the partition of models, the warehouse, and how progress is shown."""
 
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
+from pydantic import PrivateAttr
 
 from selfrepair_assets.measurement.errors import InputError
 from selfrepair_assets.progress import Work
 from selfrepair_assets.run_folder import RunFolder
 from warehouse.errors import WarehouseError
+from warehouse.locks import run_held
 from warehouse.paths import Warehouse
 
 models = dg.DynamicPartitionsDefinition(name="model")
@@ -23,6 +26,27 @@ class WarehouseResource(dg.ConfigurableResource):  # type: ignore[type-arg]
 
     root: str | None = None
     bar: bool = False
+
+    _held: ExitStack = PrivateAttr(default_factory=ExitStack)
+
+    @contextmanager
+    def yield_for_execution(self, context: dg.InitResourceContext) -> Iterator[Any]:
+        """Holds the run (the partition) while this process works on it.
+
+        Another command that measures, restarts or deletes it is refused meanwhile, and so is this
+        one where another holds it. Steps of one Dagster run in several processes share it. Where
+        there is no warehouse yet, the run is held from the moment when it is started.
+        """
+        with self._held:
+            if context.run and "dagster/partition" in context.run.tags and self.warehouse.is_made:
+                self.hold(context.run)
+            yield self
+
+    def hold(self, run: dg.DagsterRun) -> None:
+        """Holds the run until this process is done with it; dg.Failure where another does."""
+        with mistakes_are_not_retried():
+            note = f"Dagster run {run.run_id}"
+            self._held.enter_context(run_held(self.warehouse, run.tags["dagster/partition"], note))
 
     @property
     def warehouse(self) -> Warehouse:

@@ -74,6 +74,7 @@ def run_spec(
     folder = store.folder(context)
     with mistakes_are_not_retried():
         prepared = steps.prepare(config.spec(context.partition_key))
+        store.hold(context.run)
         steps.start(folder, prepared, restart=config.restart)
     settings = "\n".join(f"| {k} | {v} |" for k, v in vars(folder.spec).items() if v is not None)
     model = "\n".join(f"| {k} | {v} |" for k, v in folder.model.items())

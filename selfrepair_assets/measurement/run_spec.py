@@ -10,8 +10,9 @@ import hashlib
 import json
 import random
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
+from typing import Any
 
 from selfrepair_assets.measurement.errors import InputError
 
@@ -213,12 +214,15 @@ class RunSpec:
             partners[sequence] = order[(i + 1) % len(order)]
         return partners
 
-    def to_json(self) -> str:
-        return json.dumps(asdict(self), indent=2)
+    def as_json(self) -> dict[str, Any]:
+        """The settings as they are stored with the run."""
+        stored: dict[str, Any] = json.loads(json.dumps(asdict(self)))
+        return stored
 
     @classmethod
-    def from_json(cls, text: str) -> RunSpec:
-        stored = json.loads(text)
+    def from_json(cls, stored: Mapping[str, Any]) -> RunSpec:
+        """The settings that `as_json` gave."""
+        stored = dict(stored)
         for name in ("ablations", "reinforcement_scales"):
             stored[name] = tuple(stored[name])
         return cls(**stored)

@@ -20,10 +20,9 @@ from typing import Any
 import numpy as np
 
 from selfrepair_assets.run_folder import ROWS_PER_SHARD
-from tests.small_run import FINGERPRINT, run_row, tables
+from tests.small_run import FINGERPRINT, planned, run_row, tables
 from warehouse.connection import Connection
 from warehouse.facts import write_shard
-from warehouse.manifest import write_manifest
 from warehouse.paths import Warehouse
 from warehouse.publish import publish
 from warehouse.read import open_serving
@@ -82,7 +81,7 @@ def write_facts(warehouse: Warehouse, row: dict[str, Any]) -> None:
             path = write_shard(warehouse, table, "bench", start, stop, columns, FINGERPRINT)
             paths.setdefault(table, []).append(path)
     for table, written in paths.items():
-        write_manifest(warehouse, table, "bench", FINGERPRINT, written)
+        planned(warehouse, table, "bench", FINGERPRINT, written)
 
 
 def write_details(
@@ -112,7 +111,7 @@ def write_details(
             path = write_shard(warehouse, table, "bench", start, stop, columns, FINGERPRINT)
             paths.setdefault(table, []).append(path)
     for table, written in paths.items():
-        write_manifest(warehouse, table, "bench", FINGERPRINT, written)
+        planned(warehouse, table, "bench", FINGERPRINT, written)
 
 
 def shards(row: dict[str, Any]) -> Iterator[tuple[int, int]]:

@@ -1,0 +1,156 @@
+"""Where the published file is lost or damaged: what of it can be had from elsewhere.
+
+Each run that was published left its row of `runs` beside its plan (`plan.py`), so that its shards
+are all that is needed. A run whose shards were dropped is read out of the damaged file, whose
+blocks have checksums of their own: what cannot be read there is named, and must be measured again.
+"""
+
+import logging
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from warehouse import build_generation as build
+from warehouse.connection import working_connection
+from warehouse.errors import WarehouseError
+from warehouse.facts import fact_tables
+from warehouse.generations import Last, Progress, attached
+from warehouse.manifest import measured_tables, restore_manifests, verify_manifest
+from warehouse.paths import Warehouse
+from warehouse.plan import Plan, all_plans, published_row
+from warehouse.sealed import DamagedError
+
+logger = logging.getLogger(__name__)
+
+
+def published_rows(warehouse: Warehouse) -> dict[str, dict[str, Any]]:
+    """The runs that were published, each with its row of `runs`, as their folders say."""
+    found = {}
+    for plan in all_plans(warehouse):
+        if isinstance(plan, Plan):
+            try:
+                row = published_row(warehouse, plan.run_id)
+            except DamagedError as error:
+                logger.warning(str(error))
+                continue
+            if row is not None:
+                found[plan.run_id] = row
+    return found
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What the last generation says of itself: (facts, definitions) that it stores, and its runs.
+
+    usable: it can be read, and nobody but a publisher is known to have changed it.
+    is_whole: its bytes are those that were published.
+    """
+
+    stored: tuple[str, str] | None = None
+    run_ids: list[str] = field(default_factory=list)
+    usable: bool = False
+    is_whole: bool = False
+
+
+def look_into(last: Last | None) -> Contents:
+    """Reads what a generation says of itself; nothing, where there is none or it is damaged.
+
+    Raises WarehouseError where another program has it open for writing.
+    """
+    if last is None:
+        return Contents()
+    try:
+        stored, run_ids = build.stores(last.path), _runs_in(last.path)
+    except duckdb.Error:
+        return Contents()
+    usable = last.state in ("whole", "unproven")
+    return Contents(stored, run_ids, usable, last.state == "whole")
+
+
+def fill_anew(
+    warehouse: Warehouse,
+    building: Path,
+    last: Last | None,
+    without_run: str | None,
+    facts: str,
+    progress: Progress,
+) -> str:
+    """Puts the other runs' rows into a file of empty tables, from their shards.
+
+    last: the generation that is not copied; out of it come runs whose shards are gone.
+    Returns the line that says so, empty where nothing was published before.
+    """
+    rows = published_rows(warehouse)
+    is_gone = last is None or last.state == "older"
+    there = last.path if last else None  # an older one may have runs that were deleted since
+    others = sorted({*rows, *(_readable_runs(there) if not is_gone else [])} - {without_run})
+    lost = []
+    for n, run_id in enumerate(others):
+        progress(0.05 + 0.05 * n / len(others), f"{run_id} from its shards")
+        if run_id in rows and _has_its_shards(warehouse, run_id):
+            if facts == "native":
+                build.insert_facts(warehouse, building, run_id, lambda _done, _step: None)
+            with working_connection(warehouse, building) as connection:
+                build.insert_row(connection, "runs", rows[run_id])
+        elif facts == "external" or not _salvaged(warehouse, building, there, run_id):
+            lost.append(run_id)
+    if last is None and not others:
+        return ""
+    what = "was gone" if is_gone else "was damaged, or changed by another program"
+    line = f"the published file {what}: it is built anew from the shards"
+    if lost:
+        line += (
+            f"; without {', '.join(lost)}, whose shards are gone or damaged too: "
+            "measure again with the `selfrepair run` command that began it"
+        )
+    return line
+
+
+def _has_its_shards(warehouse: Warehouse, run_id: str) -> bool:
+    try:
+        restore_manifests(warehouse, run_id)
+        for table in measured_tables(warehouse, run_id):
+            verify_manifest(warehouse, table, run_id)
+    except WarehouseError:
+        return False
+    return True
+
+
+def _runs_in(generation: Path) -> list[str]:
+    with duckdb.connect() as connection, attached(connection, generation, "served"):
+        rows = connection.execute("select run_id from served.runs order by run_id").fetchall()
+    return [row[0] for row in rows]
+
+
+def _readable_runs(damaged: Path | None) -> list[str]:
+    """The runs that a damaged file names, as far as it can be read."""
+    try:
+        return _runs_in(damaged) if damaged else []
+    except duckdb.Error:
+        return []
+
+
+def _salvaged(warehouse: Warehouse, building: Path, damaged: Path | None, run_id: str) -> bool:
+    """Whether all rows of a run could be read out of a damaged file; else none is taken."""
+    if damaged is None:
+        return False
+    try:
+        for table in (*fact_tables(), "runs"):
+            with (
+                working_connection(warehouse, building) as connection,
+                attached(connection, damaged, "damaged"),
+            ):
+                columns = ", ".join(build.columns_in_common(connection, table, "damaged"))
+                connection.execute(
+                    f"insert into {table} by name"
+                    f" select {columns} from damaged.{table} where run_id = ?",
+                    [run_id],
+                )
+    except duckdb.Error:
+        with working_connection(warehouse, building) as connection:
+            for table in (*fact_tables(), "runs"):
+                connection.execute(f"delete from {table} where run_id = ?", [run_id])
+        return False
+    return True
