@@ -6,19 +6,28 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import sys
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from importlib.resources import files
 from pathlib import Path
 
 import dagster as dg
+import yaml
 from dagster._core.instance import InstanceRef
 
+from selfrepair_assets.assets.resources import models
+from warehouse.errors import WarehouseError
+from warehouse.locks import held
 from warehouse.paths import Warehouse, written_whole
+from warehouse.plan import Plan, all_plans
+from warehouse.sealed import set_aside
 
 
 def dagster_home(warehouse: Warehouse) -> Path:
     """`<warehouse>/dagster`, made with the project's settings where it is not there yet."""
-    home = warehouse.prepare().root / "dagster"
+    home = _home(warehouse.prepare())
     home.mkdir(exist_ok=True)
     if not (home / "dagster.yaml").exists():
         settings = (files("dagster_project") / "dagster.yaml").read_bytes()
@@ -27,29 +36,133 @@ def dagster_home(warehouse: Warehouse) -> Path:
     return home
 
 
-def instance_of_command_line(warehouse: Warehouse) -> dg.DagsterInstance:
+@contextmanager
+def instance_of_command_line(warehouse: Warehouse) -> Iterator[dg.DagsterInstance]:
     """Dagster's history for a run in this process, without capturing what is printed.
 
     Capturing would put a file in the place of stderr, so that no progress bar is drawn on it, and
     start helper processes, which print tracebacks where Ctrl-C stops the command.
+
+    Raises WarehouseError where the history cannot be read.
     """
     captures_nothing = {
         "module": "dagster._core.storage.noop_compute_log_manager",
         "class": "NoOpComputeLogManager",
     }
-    home = str(dagster_home(warehouse))
+    home = str(make_history(warehouse))
     ref = InstanceRef.from_dir(home, overrides={"compute_logs": captures_nothing})
-    return dg.DagsterInstance.from_ref(ref)
+    with dg.DagsterInstance.from_ref(ref) as instance:
+        yield instance
+
+
+def make_history(warehouse: Warehouse) -> Path:
+    """Makes Dagster's databases where they are not there yet, by one process at a time.
+
+    Two that make them at once stamp each database twice, which Dagster then refuses for good. A new
+    history knows the runs of the warehouse as partitions.
+
+    Raises WarehouseError where there is one that cannot be read.
+    """
+    warehouse.prepare()
+    busy = "Dagster's history is being made by another command ({holder}): repeat this one"
+    with held(warehouse.root / "dagster.lock", busy, waiting=lambda: None):
+        refuse_unreadable_history(warehouse)
+        is_new = not all(path.exists() for path in _databases(warehouse))
+        home = dagster_home(warehouse)
+        if is_new:
+            with dg.DagsterInstance.from_ref(InstanceRef.from_dir(str(home))) as instance:
+                instance.get_runs_count()  # each storage is made when it is asked first
+                instance.event_log_storage.get_concurrency_keys()
+                instance.all_instigator_state()
+                plans = [plan for plan in all_plans(warehouse) if isinstance(plan, Plan)]
+                instance.add_dynamic_partitions(str(models.name), [plan.run_id for plan in plans])
+    return home
+
+
+def history_problem(warehouse: Warehouse, *, thorough: bool = False) -> str | None:
+    """What keeps Dagster's history from being read; None where it can be, or there is none yet.
+
+    thorough: also looks into the log of each past run.
+    """
+    home = _home(warehouse)
+    try:
+        if not home.exists():
+            return None
+        if not home.is_dir():
+            return f"{home} is not a folder"
+        if (home / "dagster.yaml").exists():
+            yaml.safe_load((home / "dagster.yaml").read_text(encoding="utf-8"))
+        paths = _databases(warehouse)
+        if thorough:
+            paths += sorted((home / "history" / "runs").glob("*.db"))
+        for path in dict.fromkeys(paths):
+            what = _unreadable(path) if path.exists() else None
+            if what:
+                return f"{path}: {what}"
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        return f"{home}: {str(error).splitlines()[0]}"
+    return None
+
+
+def refuse_unreadable_history(warehouse: Warehouse) -> None:
+    """Raises WarehouseError where Dagster's history cannot be read."""
+    problem = history_problem(warehouse)
+    if problem:
+        raise WarehouseError(
+            f"Dagster's history cannot be read ({problem}): nothing measured or published is lost, "
+            "only the log of past runs. `selfrepair doctor --repair` moves it away, and the next "
+            "command makes a new one"
+        )
+
+
+def move_history_away(warehouse: Warehouse) -> Path:
+    """Gives the history a name that says that it is damaged; the next command makes a new one."""
+    home = _home(warehouse)
+    busy = "Dagster's history is being made by another command ({holder}): repeat this one"
+    with held(warehouse.root / "dagster.lock", busy, waiting=lambda: None):
+        return set_aside(home)
+
+
+def _home(warehouse: Warehouse) -> Path:
+    return warehouse.root / "dagster"
+
+
+def _databases(warehouse: Warehouse) -> list[Path]:
+    """What Dagster keeps for all runs together; each run has a file of its own besides."""
+    home = _home(warehouse)
+    return [
+        home / "history" / "runs.db",
+        home / "history" / "runs" / "index.db",
+        home / "schedules" / "schedules.db",
+    ]
+
+
+def _unreadable(path: Path) -> str | None:
+    """What is wrong with a database; reading it may roll back what a killed writer had begun."""
+    if not path.is_file():
+        return "is not a file"
+    try:
+        with closing(sqlite3.connect(f"{path.as_uri()}?mode=rw", uri=True, timeout=60)) as database:
+            (said,) = database.execute("pragma quick_check(1)").fetchone()
+            if said != "ok":
+                return str(said).splitlines()[0]
+            heads = database.execute("select count(*) from alembic_version").fetchone()[0]
+            return None if heads == 1 else f"{heads} versions are stamped on it, not one"
+    except sqlite3.Error as error:
+        return str(error)
 
 
 def serve(arguments: list[str]) -> None:
     """Become `dg dev` over the warehouse; further arguments are its own (`--port 3001`)."""
     warehouse = Warehouse()
-    os.environ["DAGSTER_HOME"] = str(dagster_home(warehouse))
+    os.environ["DAGSTER_HOME"] = str(make_history(warehouse))
     os.environ["SELFREPAIR_WAREHOUSE"] = str(warehouse.root)
     command = str(Path(sys.executable).with_name("dg"))
     os.execv(command, [command, "dev", *arguments])
 
 
 if __name__ == "__main__":
-    serve(sys.argv[1:])
+    try:
+        serve(sys.argv[1:])
+    except WarehouseError as error:
+        sys.exit(f"error: {error}")

@@ -211,14 +211,19 @@ def remove_facts(warehouse: Warehouse, table: str, run_id: str) -> None:
         shutil.rmtree(warehouse.facts(table, run_id), ignore_errors=False, onerror=_gone_is_fine)
 
 
+def leftovers_of(warehouse: Warehouse, run_id: str) -> list[Path]:
+    """What killed writers of a run left, and living ones are writing."""
+    own = warehouse.run_folder(run_id)
+    folders = [*(warehouse.facts(table, run_id) for table in fact_tables()), own, own / "z_sums"]
+    there = [folder for folder in folders if folder.is_dir()]
+    return [path for folder in there for path in folder.glob(f"*{TEMPORARY}*")]
+
+
 def remove_leftovers(warehouse: Warehouse, run_id: str) -> None:
     """Removes what killed writers of a run left; only the run's holder may."""
-    folders = [warehouse.facts(table, run_id) for table in fact_tables()]
-    folders += [warehouse.run_folder(run_id), warehouse.run_folder(run_id) / "z_sums"]
     with one_clear_line(f"tidy up {run_id}"):
-        for folder in folders:
-            for path in folder.glob(f"*{TEMPORARY}*") if folder.is_dir() else []:
-                path.unlink(missing_ok=True)
+        for path in leftovers_of(warehouse, run_id):
+            path.unlink(missing_ok=True)
 
 
 def _refuse_other(there: dict[str, Any] | None, new: dict[str, Any]) -> None:

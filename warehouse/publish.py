@@ -139,13 +139,17 @@ def delete(
     return made
 
 
-def refuse_unknown(warehouse: Warehouse, run_id: str) -> None:
-    """Raises WarehouseError where there is nothing of a run, published or not."""
-    published = known_runs(warehouse)
+def is_known(warehouse: Warehouse, run_id: str) -> bool:
+    """Whether there is anything of a run, published or not."""
     folders = [warehouse.facts(table, run_id) for table in fact_tables()]
     folders.append(warehouse.run_folder(run_id))
-    if run_id not in published and not any(folder.exists() for folder in folders):
-        known = ", ".join(published) or "nothing"
+    return any(folder.exists() for folder in folders) or run_id in known_runs(warehouse)
+
+
+def refuse_unknown(warehouse: Warehouse, run_id: str) -> None:
+    """Raises WarehouseError where there is nothing of a run, published or not."""
+    if not is_known(warehouse, run_id):
+        known = ", ".join(known_runs(warehouse)) or "nothing"
         raise WarehouseError(f"there is no run {run_id} in {warehouse.root}; published: {known}")
 
 

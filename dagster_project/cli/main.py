@@ -209,12 +209,21 @@ def delete(root: str, run_id: str, yes: bool) -> None:
 
 @cli.command()
 @click.argument("model", required=False)
+@click.option(
+    "--repair",
+    is_flag=True,
+    help="Set damaged files aside, build the published file anew, remove leftovers.",
+)
 @WAREHOUSE
-def doctor(root: str, model: str | None) -> int:
-    """Is everything here that a run (of MODEL) needs? Exit code 1 where something is not."""
+def doctor(root: str, model: str | None, repair: bool) -> int:
+    """Is everything here that a run (of MODEL) needs, and is the warehouse as it was written?
+
+    Reads every file of the warehouse against its checksum. Exit code 1 where something is not
+    right, or must be measured again.
+    """
     from dagster_project.cli.doctor import print_findings
 
-    return print_findings(Warehouse(root), model)
+    return print_findings(Warehouse(root), model, repair=repair)
 
 
 def main() -> None:

@@ -42,13 +42,13 @@ def run_model(warehouse: Warehouse, spec: RunSpec, *, restart: bool = False) -> 
 
 def _look_at(warehouse: Warehouse, folder: RunFolder, spec: RunSpec, restart: bool) -> None:
     """Refuse what can be refused before anything is written; say what will be measured."""
-    from dagster_project.instance import dagster_home
+    from dagster_project.instance import refuse_unreadable_history
 
+    refuse_unreadable_history(warehouse)
     prepared = steps.prepare(spec)
     if not restart and folder.exists:
         folder.refuse_other(spec, steps.fingerprint_of(prepared))
     steps.refuse_full_disk(folder, prepared)
-    dagster_home(warehouse)
     loaded = prepared.loaded
     heads = len(spec.chosen_heads(loaded.n_layers, loaded.n_heads))
     click.echo(
@@ -63,7 +63,7 @@ def _materialize(warehouse: Warehouse, spec: RunSpec, restart: bool) -> None:
     import dagster as dg
 
     from dagster_project.definitions import ASSETS, CHECKS
-    from dagster_project.instance import instance_of_command_line
+    from dagster_project.instance import instance_of_command_line, refuse_unreadable_history
     from selfrepair_assets.assets.resources import WarehouseResource, models
 
     config = {k: v for k, v in asdict(spec).items() if k not in ("model", "revision")}
@@ -91,6 +91,7 @@ def _materialize(warehouse: Warehouse, spec: RunSpec, restart: bool) -> None:
         except Exception as error:
             if is_new and not RunFolder(warehouse, spec.run_id).exists:
                 instance.delete_dynamic_partition(str(models.name), spec.run_id)
+            refuse_unreadable_history(warehouse)  # it may be why
             raise _users_mistake(error) or error from None
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
+
 import click
 
 from selfrepair_assets import publish_steps
@@ -11,7 +13,7 @@ from selfrepair_assets.run_folder import RunFolder
 from warehouse import publish
 from warehouse.errors import WarehouseError
 from warehouse.facts import shards_there
-from warehouse.locks import is_held
+from warehouse.locks import is_held, refuse_if_held
 from warehouse.paths import Warehouse
 from warehouse.plan import Plan, all_plans, require_plan
 from warehouse.publish import FactsMode
@@ -42,15 +44,13 @@ def print_status(warehouse: Warehouse) -> None:
 
 
 def _print_unfinished(warehouse: Warehouse, plan: Plan) -> None:
-    planned = plan.tables["head_ablations"]
-    done = shards_there(warehouse, "head_ablations", plan.run_id)
-    share = len(done & set(planned)) / len(planned)
+    planned = set(plan.tables["head_ablations"])
+    done = planned & shards_there(warehouse, "head_ablations", plan.run_id)
+    share = len(done) / len(planned)
     busy = is_held(warehouse.run_lock(plan.run_id))
-    click.echo(
-        f"{'at work' if busy else 'half done'}: {plan.run_id}, {len(done & set(planned))} of "
-        f"{len(planned)} shards ({share:.0%}). "
-        + ("It is being measured." if busy else "The command that began it goes on from there.")
-    )
+    state = "at work" if busy else "half done"
+    line = f"{state}: {plan.run_id}, {len(done)} of {len(planned)} shards ({share:.0%})."
+    click.echo(line if busy else f"{line} Go on with: {command_for(warehouse, plan.run_id)}")
 
 
 def _print_published(warehouse: Warehouse, generation: int) -> None:
@@ -113,18 +113,28 @@ def _publish(folder: RunFolder, facts: FactsMode, keep_shards: bool) -> None:
 
 
 def delete_run(warehouse: Warehouse, run_id: str, *, ask: bool) -> None:
-    """Remove a run from the served file and from disk, and its partition from Dagster."""
-    _refuse_a_file(warehouse)
-    if ask:
-        click.confirm(f"Remove '{run_id}' from {warehouse.root} for good?", abort=True)
-    publish.delete(warehouse, run_id)
-    if (warehouse.root / "dagster").is_dir():
-        from dagster_project.instance import instance_of_command_line
-        from selfrepair_assets.assets.resources import models
+    """Remove a run from the served file and from disk, and its partition from Dagster.
 
-        with instance_of_command_line(warehouse) as instance:
-            if instance.has_dynamic_partition(str(models.name), run_id):
-                instance.delete_dynamic_partition(str(models.name), run_id)
+    What cannot be done is found out first: then nothing is asked, and nothing is done.
+    """
+    from dagster_project.instance import instance_of_command_line
+    from selfrepair_assets.assets.resources import models
+
+    _refuse_a_file(warehouse)
+    with ExitStack() as stack:
+        instance = None
+        if (warehouse.root / "dagster").exists():
+            instance = stack.enter_context(instance_of_command_line(warehouse))
+        is_partition = instance and instance.has_dynamic_partition(str(models.name), run_id)
+        if not is_partition:
+            publish.refuse_unknown(warehouse, run_id)
+        refuse_if_held(warehouse, run_id)
+        if ask:
+            click.confirm(f"Remove '{run_id}' from {warehouse.root} for good?", abort=True)
+        if publish.is_known(warehouse, run_id):  # else it is a partition without anything measured
+            publish.delete(warehouse, run_id)
+        if instance and is_partition:
+            instance.delete_dynamic_partition(str(models.name), run_id)
     click.echo(f"{run_id} is removed")
 
 

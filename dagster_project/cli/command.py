@@ -1,0 +1,35 @@
+"""The command that measures a run, for messages that tell a user what to type."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import fields
+
+from selfrepair_assets.measurement.run_spec import RunSpec
+from selfrepair_assets.run_folder import RunFolder
+from warehouse.errors import WarehouseError
+from warehouse.paths import Warehouse
+
+
+def command_for(warehouse: Warehouse, run_id: str) -> str:
+    """The command that began a run; its beginning, where the run's options cannot be read."""
+    try:
+        return command_of(RunFolder(warehouse, run_id).spec)
+    except (WarehouseError, ValueError, TypeError, KeyError):
+        return f"{shlex.join(['selfrepair', 'run', run_id])}, with the options that began it"
+
+
+def command_of(spec: RunSpec) -> str:
+    """`selfrepair run …` with the options that are not the default ones."""
+    words = ["selfrepair", "run", spec.model]
+    for option in fields(RunSpec):
+        value, name = getattr(spec, option.name), "--" + option.name.replace("_", "-")
+        if option.name == "model" or value == option.default:
+            continue
+        if isinstance(value, bool):
+            words.append(name if value else name.replace("--", "--no-", 1))
+        elif isinstance(value, tuple):
+            words += [name, ",".join(f"{v:g}" if isinstance(v, float) else v for v in value)]
+        else:
+            words += [name, str(value)]
+    return shlex.join(words)
