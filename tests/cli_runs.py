@@ -22,11 +22,16 @@ def small() -> list[str]:
 
 
 def snapshot(root: Path) -> dict[str, str]:
-    """Every file, link and folder below a folder, with what is in it; empty where there is none."""
+    """Every file, link and folder below a folder, with what is in it; empty where there is none.
+
+    Of a lock only that it is there: its text says who held it last.
+    """
     return {
         str(path.relative_to(root)): (
             f"-> {os.readlink(path)}"
             if path.is_symlink()
+            else "lock"
+            if path.suffix == ".lock"
             else hashlib.sha256(path.read_bytes()).hexdigest()
             if path.is_file()
             else "folder"

@@ -6,6 +6,7 @@ from contextlib import ExitStack
 
 import click
 
+from dagster_project.cli.command import command_for
 from selfrepair_assets import publish_steps
 from selfrepair_assets.measurement.errors import InputError
 from selfrepair_assets.progress import Work
