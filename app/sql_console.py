@@ -9,11 +9,13 @@ at any moment, which is a cancel that always works. Starting one takes some 0.2 
 
 import io
 import json
+import logging
 import subprocess
 import sys
 import threading
 import time
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import pyarrow as pa
@@ -24,6 +26,9 @@ MEMORY_MB = 512
 THREADS = 2
 AT_ONCE = 3  # statements of all visitors together
 MOST_ANSWER = 96 * 2**20  # bytes read from a worker, whatever it says
+
+WORKER = Path(__file__).with_name("sql_worker.py")
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -62,8 +67,8 @@ class Statement:
         self._memory_mb = memory_mb
         self._cancelled = False
         self._process: subprocess.Popen[bytes] | None = None
+        self._file = file
         self._request = {
-            "file": str(file),
             "statement": statement,
             "most_rows": most_rows,
             "seconds": seconds,
@@ -100,21 +105,30 @@ class Statement:
             return
         try:
             self.result = self._ask_worker()
+        except FileNotFoundError:
+            self.result = self._failed(
+                "this generation is gone, a newer one is published: run again"
+            )
         except OSError as error:
             self.result = self._failed(f"the statement could not be started: {error.strerror}")
         finally:
             _slots.release()
 
     def _ask_worker(self) -> Result:
-        with subprocess.Popen(
-            # -I: nothing of the app's folder or environment is on its path.
-            [sys.executable, "-I", str(Path(__file__).with_name("sql_worker.py"))],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env={},
-            cwd="/",
-        ) as process:
+        with (
+            self._file.open("rb") as file,
+            subprocess.Popen(
+                # -I: nothing of the app's folder or environment is on its path.
+                [sys.executable, "-I", str(WORKER)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                env={},
+                cwd="/",
+                pass_fds=[file.fileno()],
+            ) as process,
+        ):
+            self._request["fd"] = file.fileno()
             self._process = process
             if self._cancelled:
                 process.kill()
@@ -150,15 +164,29 @@ class Statement:
                 if too_long
                 else "stopped: the statement used more memory or time than it may have"
             )
-        said = json.loads(head)
-        if not said["ok"]:
-            return self._failed(_plain(said["error"], self._seconds, self._memory_mb))
-        with pa.ipc.open_stream(io.BytesIO(body)) as reader:
-            table = reader.read_all()
+        try:
+            said = json.loads(head)
+            if not said["landlock"]:
+                _warn_once()
+            if not said["ok"]:
+                return self._failed(_plain(said["error"], self._seconds, self._memory_mb))
+            with pa.ipc.open_stream(io.BytesIO(body)) as reader:
+                table = reader.read_all()
+        except (ValueError, KeyError, pa.ArrowException):
+            return self._failed("the statement ended without a whole answer: run it again")
         return Result(self.statement, table, said["more"], None, self.elapsed)
 
     def _failed(self, error: str) -> Result:
         return Result(self.statement, None, False, error, self.elapsed)
+
+
+@cache
+def _warn_once() -> None:
+    logger.warning(
+        "This system has no Landlock (Linux 5.13 and later have it): what SQL typed by a visitor "
+        "may do is held by the check of each statement and by DuckDB's own locks alone. Serve this "
+        "page to people whom you trust."
+    )
 
 
 def run(file: Path, statement: str, **limits: float) -> Result:

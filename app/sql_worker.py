@@ -1,44 +1,65 @@
 """One statement on a locked, read-only connection, in a process of its own.
 
 It is started by `sql_console.py` for each statement that a visitor runs, and is gone after it.
-In: a JSON line {"file", "statement", "most_rows", "seconds", "memory_mb", "threads"} on stdin.
-Out: one JSON line on stdout, then (where "ok" is true) the rows as an Arrow stream.
+In: the published file as an open file, and a JSON line {"fd", "statement", "most_rows", "seconds",
+"memory_mb", "threads"} on stdin. Out: one JSON line on stdout, then (where "ok" is true) the rows
+as an Arrow stream.
 
-Three walls, each enough for most of what a hostile statement tries:
-1. the file is opened read-only;
-2. DuckDB is told to reach nothing outside it, and then to take no further setting;
-3. the operating system lets this process write to no file at all (RLIMIT_FSIZE 0), use no more
-   address space than given, and no more processor time than the time limit allows; a timer ends
-   it at that limit whatever it does.
+Walls, of different kinds, so that each holds where another has a hole:
+1. the kernel lets this process write, remove and create nothing, and read little beside the
+   published file, whatever the statement says (`landlock.py`);
+2. the statement is let through only if every part of its parse is known to read (`sql_wall.py`);
+3. DuckDB opens the file read-only, is told to reach nothing outside it, and then to take no
+   further setting; this alone is not enough: it may write the very file that it has open;
+4. limits of the process: no byte into any file, so much memory, so much time.
 
-It imports no part of the project, so that it starts quickly and has nothing to be looked at.
+It imports no part of the project but the first two walls, so that it starts quickly.
 """
 
 import io
 import json
 import os
+import re
 import resource
 import signal
 import sys
 import threading
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, BinaryIO
 
 import duckdb
 import pyarrow as pa
 
+if not __package__:  # started as a script, by its path
+    sys.path.append(str(Path(__file__).resolve().parent.parent))
+
+from app import landlock, sql_wall
+
 MOST_BYTES = 64 * 2**20  # of a result, as it lies in Arrow
 BATCH = 2048  # rows; the unit in which a result is fetched and counted
 HEADROOM = 3 * 2**30  # bytes of address space beside DuckDB's memory: libraries, stacks, arenas
+
+# What Python, Arrow and DuckDB read after their start, and nothing of anybody's.
+READABLE = (
+    *(sys.prefix, sys.base_prefix, "/usr/lib", "/lib", "/lib64", "/usr/share/zoneinfo"),
+    *("/etc/localtime", "/dev/null", "/dev/urandom", "/proc/meminfo", "/proc/self/cgroup"),
+    "/sys/fs/cgroup",  # how much memory there is
+)
+
+SHOWN_AS_THEY_ARE = (
+    *("BOOLEAN", "TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT", "UINTEGER"),
+    *("FLOAT", "DOUBLE", "VARCHAR"),
+)
+MOST_DIGITS = 15  # of a decimal that a double holds exactly
 
 
 def locked_connection(
     file: str, *, seconds: float, memory_mb: int, threads: int
 ) -> duckdb.DuckDBPyConnection:
-    """A connection that reads `file` and can do nothing else; its settings cannot be changed.
+    """A connection that reads `file`; its settings cannot be changed.
 
-    No folder is allowed, not even for reading: `allowed_directories` would allow writing too, and a
-    statement's type does not tell (`with x as (copy ...) select` counts as a SELECT).
+    No folder is allowed, not even for reading: `allowed_directories` would allow writing too.
     """
     connection = duckdb.connect(
         file,
@@ -84,17 +105,14 @@ def first_rows(
 ) -> tuple[pa.Table, bool]:
     """At most `most_rows` rows of the one statement, and whether there were more.
 
-    Raises ValueError for none or several statements, or a result that is too large to show.
+    Raises ValueError for a result that is too large to show.
     """
-    found = connection.extract_statements(statement)
-    if len(found) != 1:
-        raise ValueError(
-            "there is no statement" if not found else "one statement at a time, please"
-        )
-    connection.execute(found[0])
-    if connection.description is None:
+    relation = connection.sql(statement)
+    if relation is None:  # a statement without an answer
         return pa.table({}), False
-    reader: pa.RecordBatchReader = connection.to_arrow_reader(BATCH)  # type: ignore[assignment]
+    kinds = [str(kind) for kind in relation.types]
+    columns = [f"{_shown(n, kind)} as c{n}" for n, kind in enumerate(kinds, start=1)]
+    reader: pa.RecordBatchReader = relation.project(", ".join(columns)).to_arrow_reader(BATCH)
     batches, rows, size = [], 0, 0
     for batch in reader:
         batches.append(batch)
@@ -106,32 +124,79 @@ def first_rows(
             )
         if rows > most_rows:
             break
-    table = pa.Table.from_batches(batches, reader.schema)
-    return table.slice(0, most_rows), rows > most_rows
+    table = pa.Table.from_batches(batches, reader.schema).slice(0, most_rows)
+    whole = [_whole_numbers(c) if "HUGEINT" in k else c for c, k in zip(table, kinds, strict=True)]
+    return pa.table(whole, names=_distinct(relation.columns)), rows > most_rows
+
+
+def _shown(n: int, kind: str) -> str:
+    """The n-th column as a page can show it: numbers and text as they are, all else as text."""
+    if kind in SHOWN_AS_THEY_ARE:
+        return f"#{n}"
+    decimal = re.fullmatch(r"DECIMAL\((\d+),\d+\)", kind)
+    return f"#{n}::{'double' if decimal and int(decimal[1]) <= MOST_DIGITS else 'varchar'}"
+
+
+def _whole_numbers(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Numbers of 128 bits (such as sums are) as those of 64, or as text where one is too large."""
+    try:
+        return column.cast(pa.int64())
+    except pa.ArrowInvalid:
+        return column
+
+
+def _distinct(names: list[str]) -> list[str]:
+    """The columns' names; the second `a` is `a (2)`."""
+    seen: dict[str, int] = {}
+    found = []
+    for name in names:
+        seen[name] = seen.get(name, 0) + 1
+        shown = f"{name} ({seen[name]})" if seen[name] > 1 else name
+        while shown in found:
+            shown += "'"
+        found.append(shown)
+    return found
 
 
 def answer(request: dict[str, Any], out: BinaryIO) -> None:
     """Runs the request and writes its answer; an error of any kind becomes its message."""
     limits = {name: request[name] for name in ("seconds", "memory_mb", "threads")}
-    body = b""
+    body, file = b"", f"/dev/fd/{request['fd']}"
+    head: dict[str, Any] = {"landlock": False}
     try:
-        connection = locked_connection(request["file"], **limits)
+        head["landlock"] = landlock.confine([file, *READABLE])  # before DuckDB starts threads
+        connection = locked_connection(file, **limits)
         limit_process(**limits)
+        sql_wall.check(connection, request["statement"])
         table, more = first_rows(connection, request["statement"], request["most_rows"])
         sink = io.BytesIO()
         with pa.ipc.new_stream(sink, table.schema) as writer:
             writer.write_table(table)
         body = sink.getvalue()
-        head: dict[str, Any] = {"ok": True, "rows": table.num_rows, "more": more}
+        head |= {"ok": True, "rows": table.num_rows, "more": more}
     except MemoryError:
-        head = {"ok": False, "error": "the statement needs more memory than it may have"}
+        head |= {"ok": False, "error": "the statement needs more memory than it may have"}
     except Exception as error:
-        head = {"ok": False, "error": str(error) or type(error).__name__}
+        head |= {"ok": False, "error": _without_paths(str(error) or type(error).__name__, file)}
     try:
         out.write(json.dumps(head).encode() + b"\n" + body)
         out.flush()
     except BrokenPipeError:  # the visitor has cancelled
         pass
+
+
+def _without_paths(message: str, file: str) -> str:
+    """A visitor does not learn where on this machine the warehouse, or the interpreter, lies."""
+    real = os.path.realpath(file)
+    for path, name in (
+        (real, "the published file"),
+        (os.path.dirname(real), "the warehouse"),
+        (sys.prefix, "the interpreter"),
+        (sys.base_prefix, "the interpreter"),
+    ):
+        if len(path) > 1:
+            message = message.replace(path, name)
+    return message
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 import pytest
+from streamlit.testing.v1 import AppTest
 
 from app import sql_console
 from app.sql_console import Statement, run
@@ -142,12 +143,32 @@ def test_a_large_result_is_not_carried_over(file: Path) -> None:
     assert "larger than" in told.error
 
 
-def test_the_environment_is_not_the_apps(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_environment_is_not_the_apps(
+    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("HOME", "/home/of-the-app")
-    told = run(file, "select value from duckdb_settings() where value like '%of-the-app%'")
-    assert told.table is not None
-    assert told.table.num_rows == 0
-    assert run(file, "select getenv('HOME')").error
+    worker = tmp_path / "worker.py"
+    worker.write_text(
+        "import json, os; "
+        "print(json.dumps({'landlock': True, 'ok': False, 'error': str(os.environ)}))"
+    )
+    monkeypatch.setattr(sql_console, "WORKER", worker)
+    error = run(file, "select 1").error
+    assert error is not None
+    assert "environ(" in error
+    assert "of-the-app" not in error
+
+
+def test_a_worker_that_breaks_is_one_line(
+    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker = tmp_path / "worker.py"
+    monkeypatch.setattr(sql_console, "WORKER", worker)
+    for code in ("print('no answer')", "import os; os.abort()", "print('{}')"):
+        worker.write_text(code)
+        told = run(file, "select 1")
+        assert told.error
+        assert "\n" not in told.error
 
 
 def test_cancel_ends_it_at_once(file: Path) -> None:
@@ -176,25 +197,103 @@ def test_no_worker_is_left_behind(file: Path) -> None:
         os.kill(process.pid, 0)
 
 
-def test_the_page_runs_what_its_address_says(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    test = sound(page(root, "sql", monkeypatch, sql="select 6 * 7 as answer"))
+def until_it_ended(test: AppTest) -> AppTest:
+    """The page, run again until the statement has ended."""
     began = time.monotonic()
-    while not any("answer" in one.value for one in test.dataframe):
+    while not test.dataframe and not test.error:
         assert time.monotonic() - began < 20
         time.sleep(0.2)
+        test = test.run()
+    return test
+
+
+def press_run(test: AppTest) -> AppTest:
+    [run_button] = [button for button in test.button if button.label == "Run"]
+    return run_button.click().run()
+
+
+def test_a_statement_that_came_with_a_link_waits_for_a_click(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[str] = []
+    monkeypatch.setattr(
+        "app.sql_console.Statement._run", lambda self: started.append(self.statement)
+    )
+    test = sound(page(root, "sql", monkeypatch, sql="select 6 * 7 as answer"))
+    for _ in range(3):
+        assert test.text_area[0].value == "select 6 * 7 as answer"
+        assert "has not been run" in test.info[0].value
+        assert not test.dataframe
         test = sound(test.run())
+    assert started == []
+    monkeypatch.undo()
+    monkeypatch.setenv("SELFREPAIR_WAREHOUSE", str(root))
+    test = sound(until_it_ended(press_run(test)))
+    assert "answer" in test.dataframe[0].value
     assert "1 rows" in said(test)
 
 
 def test_the_page_goes_on_after_a_refused_statement(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    test = page(root, "sql", monkeypatch, sql="drop table runs")
-    began = time.monotonic()
-    while not test.error:
-        assert time.monotonic() - began < 20
-        time.sleep(0.2)
-        test = test.run()
-    assert "refused" in test.error[0].value
+    test = until_it_ended(press_run(page(root, "sql", monkeypatch, sql="drop table runs")))
+    assert "refused" in test.code[0].value
     assert not test.exception
     sound(test.switch_page("app_pages/model.py").run())
+
+
+def test_an_error_is_text_and_never_markdown(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = "select error('# big **bold** [link](http://evil.example) :red[x] $x^2$')"
+    test = until_it_ended(press_run(page(root, "sql", monkeypatch, sql=text)))
+    assert "# big **bold** [link](http://evil.example) :red[x] $x^2$" in test.code[0].value
+    for one in (*test.error, *test.markdown):
+        assert "evil.example" not in one.value
+
+
+# Each was a traceback in the page.
+SHOWN = {
+    "a union": "select union_value(k := 1) as u",
+    "dates beyond Python's": "select date '290000-01-01' as d, date '5877642-06-25 (BC)' as e",
+    "times beyond Python's": "select timestamp '290000-01-01 00:00:00' as t, 'infinity'::timestamp",
+    "two columns of one name": 'select 1 as a, 2 as a, 3 as "a (2)"',
+    "every type that there is": "from test_all_types()",
+    "an interval": "select interval 1 month as i, 3 as n",
+    "a number of 128 bits": "select 170141183460469231731687303715884105727 as n, sum(1) as m",
+    "decimals": "select 1.5 as d, 12345678901234567890.123456789 as e",
+    "lists and structs": "select [1, 2] as l, {'a': 1} as s, map {'k': 1} as m, [[1]] as ll",
+    "bytes and bits": "select '\\xAA'::blob as b, '0101'::bit as c, uuid() as u",
+    "null alone": "select null as x",
+    "no rows": "select 1 as x where false",
+    "not a number": "select 'nan'::double as x, 'inf'::float as y",
+    "enums": "select 'a'::enum ('a', 'b') as e, true as t",
+    "a name without letters": 'select 1 as " ", 2 as "<b>x</b>", 3 as "**y**"',
+}
+
+
+@pytest.mark.parametrize("case", SHOWN)
+def test_whatever_a_statement_answers_is_shown_and_drawn(
+    case: str, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    test = sound(until_it_ended(press_run(page(root, "sql", monkeypatch, sql=SHOWN[case]))))
+    rows = test.dataframe[0].value
+    assert len(set(rows.columns)) == len(rows.columns)
+    selects = {box.label: box for box in test.selectbox}
+    if "x" not in selects:  # nothing that is a number
+        return
+    for label in ("x", "Colour"):
+        for option in selects[label].options:
+            test = sound(next(b for b in test.selectbox if b.label == label).select(option).run())
+
+
+def test_numbers_stay_numbers(file: Path) -> None:
+    told = run(
+        file, "select sum(range) as s, avg(range) as a, 1.5 as d, max(range) m from range(4)"
+    )
+    assert told.table is not None
+    assert told.table.to_pylist() == [{"s": 6, "a": 1.5, "d": 1.5, "m": 3}]
+
+
+def test_rows_keep_their_order(file: Path) -> None:
+    told = run(file, "select range as n from range(9000) order by n desc")
+    assert told.table is not None
+    assert told.table["n"].to_pylist() == list(range(8999, -1, -1))

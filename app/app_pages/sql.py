@@ -6,59 +6,7 @@ import streamlit as st
 
 from app import charts, frame, queries, show, sql_console, state
 from app.sql_console import Result, Statement
-
-EXAMPLES = {
-    "the most self-repaired heads": """select
-    run_id,
-    ablation,
-    format('L{}H{}', layer, head) as name,
-    self_repair,
-    self_repair_se,
-    direct_effect
-from head_summary
-order by self_repair desc
-limit 20""",
-    "LayerNorm's share, by layer": """select
-    run_id,
-    ablation,
-    layer,
-    layernorm_fraction_clipped,
-    layernorm_fraction_clipped_se
-from layer_summary
-order by all""",
-    "the targets that one head helps most": """select
-    target_text,
-    count(*) as n,
-    avg(direct_effect) as direct_effect,
-    avg(self_repair) as self_repair
-from top_by_direct_effect
-join tokens using (run_id, sequence, position)
-where (run_id, layer, head) = (
-    select (run_id, layer, head)
-    from head_summary
-    order by direct_effect desc
-    limit 1
-)
-group by target_text
-order by n desc
-limit 30""",
-    "top 5 % instead of 2 %": """select
-    run_id,
-    layer,
-    head,
-    n_rows,
-    self_repair
-from head_summary_at(0.05)
-where layer = (select max(layer) from head_summary)
-order by all""",
-    "what there is": """select
-    table_name,
-    column_name,
-    data_type,
-    comment
-from duckdb_columns()
-where not internal""",
-}
+from app.sql_examples import EXAMPLES
 
 
 def editor(serving: queries.Serving) -> None:
@@ -67,9 +15,9 @@ def editor(serving: queries.Serving) -> None:
     if example and example != st.session_state.get("example_shown"):
         st.session_state["statement_text"] = EXAMPLES[example]
     st.session_state["example_shown"] = example
-    told = state.value("sql")
+    linked = state.value("sql")
     if "statement_text" not in st.session_state:
-        st.session_state["statement_text"] = told or EXAMPLES["the most self-repaired heads"]
+        st.session_state["statement_text"] = linked or EXAMPLES["the most self-repaired heads"]
     with st.form("ask", border=False):
         text = st.text_area("Statement", key="statement_text", height=260)
         asked = st.form_submit_button(
@@ -84,8 +32,11 @@ def editor(serving: queries.Serving) -> None:
         state.choose("sql", text.strip())
         state.value("sql")
         start(serving, text.strip())
-    elif told and st.session_state.get("started_sql") is None:  # a link: show what it showed
-        start(serving, told)
+    elif linked and st.session_state.get("started_sql") is None:
+        st.info(
+            "This statement came with the link, and has not been run. Read it, then press Run.",
+            icon=":material/link:",
+        )
 
 
 def start(serving: queries.Serving, text: str) -> None:
@@ -114,7 +65,10 @@ def waiting() -> None:
 def result(told: Result) -> None:
     """Rows as a table and as a chart, or the line that says why there are none."""
     if told.error is not None or told.table is None:
-        st.error(told.error or "no result", icon=":material/block:")
+        st.error(
+            "No rows: the statement was refused, stopped or is not right.", icon=":material/block:"
+        )
+        st.code(told.error or "no result", language=None, wrap_lines=True)  # never as markdown
         return
     rows = told.table.to_pandas()
     limited = f", the first {sql_console.MOST_ROWS:,} of more" if told.more else ""
@@ -129,7 +83,11 @@ def result(told: Result) -> None:
 
 def chart(rows: pd.DataFrame) -> None:
     """Any two columns against each other."""
-    numbers = [c for c in rows.columns if pd.api.types.is_numeric_dtype(rows[c])]
+    numbers = [
+        c
+        for c in rows.columns
+        if pd.api.types.is_numeric_dtype(rows[c]) and not pd.api.types.is_bool_dtype(rows[c])
+    ]
     if not numbers or rows.empty:
         st.info("A chart needs a column of numbers and a row.", icon=":material/show_chart:")
         return
