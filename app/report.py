@@ -16,8 +16,9 @@ from app import figures, questions, words
 from app.figures import Look
 from app.paper_claims import PAPER, head_of
 from app.queries import Serving, lacking, meaning, relations, serving
-from warehouse.errors import WarehouseError, one_clear_line
-from warehouse.paths import Warehouse, written_whole
+from app.report_output import refuse_output, write_output
+from warehouse.errors import WarehouseError
+from warehouse.paths import Warehouse
 
 STYLE = """
 :root { color-scheme: light; }
@@ -36,13 +37,16 @@ summary { cursor: pointer; color: #3b63d8; }
 MOST_ROWS = 300  # of a figure that is a table
 
 
-def write_report(warehouse: Warehouse, run_id: str, path: Path | str) -> Path:
-    """Writes the report of one published run; the file has its name only when it is whole.
+def write_report(warehouse: Warehouse, run_id: str, output: Path | str) -> None:
+    """Writes the report of one published run; a file has its name only when it is whole.
+
+    output: a file, a pipe, or `-` for what is printed (`report_output.py`).
 
     The ablation is resample where the run has it, and the head, where a figure is of one head, the
     one with most self-repair (the paper's own head where the run has it).
     Raises WarehouseError where nothing is published, or not this run, or the file cannot be made.
     """
+    refuse_output(str(output), warehouse)
     now = serving(str(warehouse.root))
     if now is None:
         raise WarehouseError(
@@ -54,10 +58,7 @@ def write_report(warehouse: Warehouse, run_id: str, path: Path | str) -> Path:
             f"{run_id} is not published; there are: {', '.join(runs.index) or 'no runs'}"
         )
     text = _document(now, run_id, runs.loc[run_id, "ablations"].split(", "))
-    path = Path(path)
-    with one_clear_line(f"write {path}"), written_whole(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
-    return path
+    write_output(str(output), text, warehouse)
 
 
 def _document(now: Serving, run: str, ablations: list[str]) -> str:

@@ -20,12 +20,15 @@ def slug(run_id: str) -> str:
     """A run's name as one file name: percent-encoded, a hash of it at the end where it is long.
 
     No two run_ids share a slug. A leading dot is encoded too, so that ".." stays a plain name.
-    Raises WarehouseError for an empty name (an unset shell variable): it would be the
-    folder of all runs.
+    Raises WarehouseError for an empty name (an unset shell variable), which would be the folder of
+    all runs, and for one that is no text.
     """
     if not run_id.strip():
         raise WarehouseError("the name of the run is empty: selfrepair status lists them")
-    name = quote(run_id, safe="")
+    try:
+        name = quote(run_id, safe="")
+    except UnicodeEncodeError:
+        raise WarehouseError(f"the name of the run is no text: {run_id!r:.100}") from None
     if name.startswith("."):
         name = "%2E" + name[1:]
     if len(name) > LONGEST_SLUG:
@@ -41,6 +44,10 @@ class Warehouse:
     """
 
     def __init__(self, root: str | Path | None = None) -> None:
+        if root is not None and not str(root).strip():
+            raise WarehouseError(
+                "the warehouse's folder is empty text: name a folder (--warehouse)"
+            )
         chosen = root or os.environ.get("SELFREPAIR_WAREHOUSE") or DEFAULT_ROOT
         self.root = Path(chosen).expanduser().absolute()
 

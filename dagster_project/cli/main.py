@@ -186,14 +186,21 @@ def publish(root: str, run_id: str | None, facts: Any, drop_shards: bool) -> Non
 
 @cli.command()
 @click.argument("run_id", metavar="MODEL")
-@click.option("--output", default="report.html", show_default=True, type=click.Path(dir_okay=False))
+@click.option(
+    "--output",
+    default="report.html",
+    show_default=True,
+    metavar="FILE",
+    help="Where to; a file that is there is replaced; - prints the report.",
+)
 @WAREHOUSE
 def report(root: str, run_id: str, output: str) -> None:
     """Write every figure of MODEL's run into one self-contained HTML file."""
     logging.disable(logging.WARNING)  # Streamlit warns that its own server is not there
     from app.report import write_report
 
-    click.echo(f"{write_report(Warehouse(root), run_id, output)} is written")
+    write_report(Warehouse(root), run_id, output)
+    click.echo(f"{output} is written", err=output == "-")
 
 
 @cli.command()
