@@ -26,9 +26,7 @@ def refuse_output(output: str, warehouse: Warehouse) -> None:
     if path.is_relative_to(warehouse.root.resolve()):
         raise WarehouseError(f"{output} is inside the warehouse: write the report beside it")
     if kind is None and not path.parent.is_dir():
-        raise WarehouseError(
-            f"cannot write {output}: there is no folder {path.parent}, make it first"
-        )
+        raise WarehouseError(f"cannot write {output}: make the folder {path.parent} first")
     if kind is not None and stat.S_ISDIR(kind):
         raise WarehouseError(f"{output} is a folder: name the file of the report in it")
     if kind is not None and (stat.S_ISBLK(kind) or stat.S_ISSOCK(kind)):

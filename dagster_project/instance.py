@@ -6,6 +6,8 @@
 from __future__ import annotations
 
 import os
+import secrets
+import shutil
 import sqlite3
 import sys
 from collections.abc import Iterator
@@ -18,9 +20,9 @@ import yaml
 from dagster._core.instance import InstanceRef
 
 from selfrepair_assets.assets.resources import models
-from warehouse.errors import WarehouseError
+from warehouse.errors import WarehouseError, one_clear_line, refuse_full_disk
 from warehouse.locks import held
-from warehouse.paths import Warehouse, written_whole
+from warehouse.paths import TEMPORARY, Warehouse, written_whole
 from warehouse.plan import Plan, all_plans
 from warehouse.sealed import set_aside
 
@@ -29,11 +31,15 @@ def dagster_home(warehouse: Warehouse) -> Path:
     """`<warehouse>/dagster`, made with the project's settings where it is not there yet."""
     home = _home(warehouse.prepare())
     home.mkdir(exist_ok=True)
+    _write_settings(home)
+    return home
+
+
+def _write_settings(home: Path) -> None:
     if not (home / "dagster.yaml").exists():
         settings = (files("dagster_project") / "dagster.yaml").read_bytes()
         with written_whole(home / "dagster.yaml") as path:  # half of it would be other settings
             path.write_bytes(settings)
-    return home
 
 
 @contextmanager
@@ -67,16 +73,42 @@ def make_history(warehouse: Warehouse) -> Path:
     busy = "Dagster's history is being made by another command ({holder}): repeat this one"
     with held(warehouse.root / "dagster.lock", busy, waiting=lambda: None):
         refuse_unreadable_history(warehouse)
-        is_new = not all(path.exists() for path in _databases(warehouse))
-        home = dagster_home(warehouse)
-        if is_new:
-            with dg.DagsterInstance.from_ref(InstanceRef.from_dir(str(home))) as instance:
-                instance.get_runs_count()  # each storage is made when it is asked first
-                instance.event_log_storage.get_concurrency_keys()
-                instance.all_instigator_state()
-                plans = [plan for plan in all_plans(warehouse) if isinstance(plan, Plan)]
-                instance.add_dynamic_partitions(str(models.name), [plan.run_id for plan in plans])
+        home, there = _home(warehouse), [path.exists() for path in _databases(warehouse)]
+        if not any(there):
+            _make_whole(warehouse, home)
+        elif not all(there):
+            _fill(warehouse, dagster_home(warehouse))
     return home
+
+
+def _make_whole(warehouse: Warehouse, home: Path) -> None:
+    """Makes the history under a temporary name: killed, or on a full disk, there is none yet."""
+    for leftover in warehouse.root.glob(f"{home.name}{TEMPORARY}*"):
+        shutil.rmtree(leftover, ignore_errors=True)
+    temporary = warehouse.root / f"{home.name}{TEMPORARY}{secrets.token_hex(4)}"
+    with one_clear_line("make Dagster's history"):
+        try:
+            if home.exists():  # settings that somebody has changed, but nothing that has happened
+                shutil.copytree(home, temporary)
+            temporary.mkdir(exist_ok=True)
+            _write_settings(temporary)
+            _fill(warehouse, temporary)
+            if home.exists():
+                shutil.rmtree(home)
+            os.rename(temporary, home)
+        except BaseException:
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise
+
+
+def _fill(warehouse: Warehouse, home: Path) -> None:
+    """Makes the databases that are missing, and adds the warehouse's runs as partitions."""
+    with dg.DagsterInstance.from_ref(InstanceRef.from_dir(str(home))) as instance:
+        instance.get_runs_count()  # each storage is made when it is asked first
+        instance.event_log_storage.get_concurrency_keys()
+        instance.all_instigator_state()
+        plans = [plan for plan in all_plans(warehouse) if isinstance(plan, Plan)]
+        instance.add_dynamic_partitions(str(models.name), [plan.run_id for plan in plans])
 
 
 def history_problem(warehouse: Warehouse, *, thorough: bool = False) -> str | None:
@@ -108,6 +140,7 @@ def refuse_unreadable_history(warehouse: Warehouse) -> None:
     """Raises WarehouseError where Dagster's history cannot be read."""
     problem = history_problem(warehouse)
     if problem:
+        refuse_full_disk(warehouse.root)  # on a full one, SQLite cannot read either
         raise WarehouseError(
             f"Dagster's history cannot be read ({problem}): nothing measured or published is lost, "
             "only the log of past runs. `selfrepair doctor --repair` moves it away, and the next "
@@ -149,7 +182,8 @@ def _unreadable(path: Path) -> str | None:
             heads = database.execute("select count(*) from alembic_version").fetchone()[0]
             return None if heads == 1 else f"{heads} versions are stamped on it, not one"
     except sqlite3.Error as error:
-        return str(error)
+        # On a disk that is mounted read-only it cannot be asked, which is no damage.
+        return None if "readonly database" in str(error) else str(error)
 
 
 def serve(arguments: list[str]) -> None:

@@ -22,10 +22,16 @@ from typing import Any
 
 import numpy as np
 
-from selfrepair_assets.measurement.corpus import token_sequences, token_texts
+from selfrepair_assets.measurement.corpus import look_at_corpus, token_sequences, token_texts
 from selfrepair_assets.measurement.errors import InputError
 from selfrepair_assets.measurement.measure import Measurer, Progress
-from selfrepair_assets.measurement.models import LoadedModel, forget_models, load_model
+from selfrepair_assets.measurement.models import (
+    LoadedModel,
+    choose_device,
+    forget_models,
+    load_model,
+    look_at_model,
+)
 from selfrepair_assets.measurement.run_spec import RunSpec
 from selfrepair_assets.run_folder import RunFolder, Shard
 from warehouse.facts import intact_shard, write_shard
@@ -63,9 +69,8 @@ def prepare(spec: RunSpec) -> PreparedRun:
     Raises:
         InputError: what is wrong, and what to do.
     """
+    look_at(spec)
     loaded = load(spec)
-    spec.chosen_neuron_heads(loaded.n_layers, loaded.n_heads)
-    spec.reinforced_heads(loaded.n_layers, loaded.n_heads)
     tokens = token_sequences(
         spec.corpus,
         loaded.tokenizer,
@@ -76,6 +81,20 @@ def prepare(spec: RunSpec) -> PreparedRun:
         d_vocab=loaded.d_vocab,
     )
     return PreparedRun(spec, loaded, tokens)
+
+
+def look_at(spec: RunSpec) -> None:
+    """Look at everything that can be known before the weights are loaded.
+
+    Raises:
+        InputError: what is wrong, and what to do.
+    """
+    choose_device(spec.device)
+    look_at_corpus(spec.corpus, spec.text_column)
+    sizes = look_at_model(spec.model, spec.revision)
+    spec.chosen_heads(*sizes)
+    spec.chosen_neuron_heads(*sizes)
+    spec.reinforced_heads(*sizes)
 
 
 def forget_model() -> None:

@@ -81,13 +81,16 @@ BAD: dict[str, tuple[Callable[[Path], tuple[str, str | None]], str]] = {
     "no object": (with_bytes("a.jsonl", b"[1]\n"), "line 1 is not a JSON object"),
     "no text": (
         with_bytes("a.jsonl", b'{"text": "b"}\n{"title": "c"}\n'),
-        "line 2 has no text in 'text'; its columns are title",
+        "line 2: the column 'text' is not there; its columns are title",
     ),
     "which column": (with_columns("a.jsonl"), "no column 'text', .* are title, body, n. Name"),
-    "wrong column": (with_columns("a.jsonl", "x"), "has no text in 'x'; its columns are title"),
+    "wrong column": (
+        with_columns("a.jsonl", "x"),
+        "the column 'x' is not there; its columns are title",
+    ),
     "Parquet: which": (with_columns("a.parquet"), "no column 'text', .* are title, body, n. Name"),
     "Parquet: wrong": (with_columns("a.parquet", "x"), "column 'x' is not there; .* title, body"),
-    "Parquet: number": (with_columns("a.parquet", "n"), "the column 'n' holds no text"),
+    "Parquet: number": (with_columns("a.parquet", "n"), "the column 'n' holds int64, not text"),
     "not Parquet": (with_bytes("a.parquet", b"PAR1"), "cannot be read as Parquet"),
 }
 

@@ -1,8 +1,10 @@
 """What can go wrong in the store, told to the user in one line."""
 
 import errno
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import duckdb
 import pyarrow as pa
@@ -22,6 +24,16 @@ ADVICE = {
     errno.ENOTDIR: "a part of that path is a file, not a folder: choose another warehouse folder",
     errno.EEXIST: "that path is a file, not a folder: choose another warehouse folder",
 }
+
+
+ROOM_AT_LEAST = 2**20  # bytes; below it SQLite says "disk I/O error"
+
+
+def refuse_full_disk(folder: Path) -> None:
+    """Raises WarehouseError where the disk of a folder has no room left, whatever that broke."""
+    there = next((path for path in (folder, *folder.parents) if path.is_dir()), None)
+    if there and shutil.disk_usage(there).free < ROOM_AT_LEAST:
+        raise WarehouseError(f"{ADVICE[errno.ENOSPC]} ({folder})")
 
 
 @contextmanager

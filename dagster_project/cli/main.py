@@ -137,8 +137,12 @@ def run(
     from dagster_project.cli.run import run_model
     from selfrepair_assets.measurement.run_spec import RunSpec
 
-    if batch_size != "auto" and not batch_size.isdigit():
-        raise click.BadParameter("a number of sequences, or auto", param_hint="--batch-size")
+    try:
+        batch = None if batch_size == "auto" else int(batch_size)
+    except ValueError:
+        raise click.BadParameter(
+            "a number of sequences, or auto", param_hint="--batch-size"
+        ) from None
     try:
         scales = tuple(float(scale) for scale in reinforcement_scales.split(",") if scale.strip())
     except ValueError:
@@ -147,7 +151,7 @@ def run(
         ) from None
     spec = RunSpec(
         reinforcement_scales=scales,
-        batch_size=None if batch_size == "auto" else int(batch_size),
+        batch_size=batch,
         ablations=tuple(name.strip() for name in ablations.split(",") if name.strip()),
         **choices,
     )

@@ -16,7 +16,7 @@ from selfrepair_assets import steps
 from selfrepair_assets.measurement.errors import InputError
 from selfrepair_assets.measurement.run_spec import RunSpec
 from selfrepair_assets.run_folder import RunFolder
-from warehouse.errors import ADVICE, WarehouseError
+from warehouse.errors import ADVICE, WarehouseError, refuse_full_disk
 from warehouse.locks import refuse_if_held, run_held
 from warehouse.paths import Warehouse
 
@@ -44,11 +44,17 @@ def _look_at(warehouse: Warehouse, folder: RunFolder, spec: RunSpec, restart: bo
     """Refuse what can be refused before anything is written; say what will be measured."""
     from dagster_project.instance import refuse_unreadable_history
 
+    if warehouse.is_made:
+        warehouse.prepare()  # whether it can be written to; one that is not there is made later
     refuse_unreadable_history(warehouse)
+    goes_on = not restart and folder.exists
+    if goes_on:
+        folder.refuse_other(spec)
     prepared = steps.prepare(spec)
-    if not restart and folder.exists:
+    if goes_on:
         folder.refuse_other(spec, steps.fingerprint_of(prepared))
     steps.refuse_full_disk(folder, prepared)
+    warehouse.prepare()
     loaded = prepared.loaded
     heads = len(spec.chosen_heads(loaded.n_layers, loaded.n_heads))
     click.echo(
@@ -91,8 +97,11 @@ def _materialize(warehouse: Warehouse, spec: RunSpec, restart: bool) -> None:
         except Exception as error:
             if is_new and not RunFolder(warehouse, spec.run_id).exists:
                 instance.delete_dynamic_partition(str(models.name), spec.run_id)
-            refuse_unreadable_history(warehouse)  # it may be why
-            raise _users_mistake(error) or error from None
+            mistake = _users_mistake(error)
+            if mistake is None:
+                refuse_full_disk(warehouse.root)
+                refuse_unreadable_history(warehouse)  # it may be why
+            raise mistake or error from None
 
 
 def _users_mistake(error: BaseException) -> Exception | None:

@@ -14,6 +14,13 @@ import torch
 from selfrepair_assets.measurement.errors import InputError
 from selfrepair_assets.measurement.quiet import quiet
 
+MOST = {
+    "num_hidden_layers": 10_000,
+    "num_attention_heads": 10_000,
+    "hidden_size": 1_000_000,
+    "vocab_size": 100_000_000,
+}
+"""Larger than any model has: what a config.json says is looked at before memory is asked for."""
 TOLERANCE = 1e-3
 """Largest difference of a logit that is rounding, as a share of the largest logit."""
 
@@ -27,20 +34,14 @@ def architecture_of(model: str, folder: Path) -> str:
     from transformer_lens.model_bridge.sources.transformers.helpers import (
         get_hf_model_class_for_architecture,
     )
-    from transformers import AutoConfig, AutoModelForCausalLM
+    from transformers import AutoModelForCausalLM
 
-    try:
-        with quiet():
-            config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
-    except Exception as error:
-        raise InputError(
-            f"transformers cannot read the configuration of '{model}': {_first_line(error)} "
-            "Models that bring their own code are not run; choose another."
-        ) from error
+    config = _configuration(model, folder)
     try:
         architecture = determine_architecture_from_hf_config(config)
     except ValueError:
         architecture = ", ".join(config.architectures or [config.model_type])
+    sizes_of(model, config)
     known = architecture in SUPPORTED_ARCHITECTURES
     if getattr(config, "is_encoder_decoder", False) or (
         known and get_hf_model_class_for_architecture(architecture) is not AutoModelForCausalLM
@@ -55,6 +56,46 @@ def architecture_of(model: str, folder: Path) -> str:
             "Choose a model such as GPT-2, Pythia, OPT, Llama, Mistral or Qwen2."
         )
     return architecture
+
+
+def layers_and_heads(model: str, folder: Path) -> tuple[int, int]:
+    """The sizes that a model's configuration says; raises InputError as `architecture_of`."""
+    architecture_of(model, folder)
+    return sizes_of(model, _configuration(model, folder))
+
+
+def _configuration(model: str, folder: Path) -> Any:
+    from transformers import AutoConfig
+
+    try:
+        with quiet():
+            return AutoConfig.from_pretrained(folder, trust_remote_code=False)
+    except Exception as error:
+        raise InputError(
+            f"transformers cannot read the configuration of '{model}': {_first_line(error)} "
+            "Models that bring their own code are not run; choose another."
+        ) from error
+
+
+def sizes_of(model: str, config: Any) -> tuple[int, int]:
+    """Layers and heads, as a configuration says.
+
+    Raises:
+        InputError: a number of layers, heads, tokens or dimensions that no model has.
+    """
+    text = config.get_text_config()
+    found = []
+    for name, most in MOST.items():
+        value = getattr(text, name, 1)
+        if isinstance(value, list | tuple) and value:  # of each layer, as OpenELM has them
+            value = value[0]
+        if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= most:
+            raise InputError(
+                f"The config.json of '{model}' says {name} {value!r:.40}, and a model has 1 to "
+                f"{most:,}. Copy or download it again."
+            )
+        found.append(value)
+    return found[0], found[1]
 
 
 def load_tokenizer(model: str, folder: Path) -> Any:

@@ -19,10 +19,16 @@ from typing import Any
 
 import numpy as np
 
-from selfrepair_assets.measurement.documents import Document, text_documents
+from selfrepair_assets.measurement.documents import Document, is_on_the_hub, text_documents
 from selfrepair_assets.measurement.errors import InputError
 
-__all__ = ["check_sequence_length", "text_documents", "token_sequences", "token_texts"]
+__all__ = [
+    "check_sequence_length",
+    "look_at_corpus",
+    "text_documents",
+    "token_sequences",
+    "token_texts",
+]
 
 _PIECE = 1 << 18  # characters of a long document that are tokenised at once: a few MB of memory
 _CONTEXT = 500  # characters on either side that must tokenise alike with and without a cut
@@ -58,17 +64,16 @@ def token_sequences(
         check_sequence_length(sequence_length, n_ctx)
     bos = tokenizer.bos_token_id
     row = sequence_length if bos is None else sequence_length - 1
-    stream = np.empty(n_sequences * row, dtype=np.int32)
-    filled = 0
+    wanted, filled = n_sequences * row, 0
+    pieces = []  # no more memory than the text that there is, however much was asked for
     for tokens in _token_stream(text_documents(corpus, text_column), tokenizer):
-        taken = min(len(tokens), len(stream) - filled)
-        stream[filled : filled + taken] = tokens[:taken]
-        filled += taken
-        if filled == len(stream):
+        pieces.append(np.array(tokens[: wanted - filled], dtype=np.int32))
+        filled += len(pieces[-1])
+        if filled == wanted:
             break
     else:
         raise _too_little(corpus, filled, filled // row, n_sequences, sequence_length)
-    rows = stream.reshape(n_sequences, row)
+    rows = np.concatenate(pieces).reshape(n_sequences, row)
     if bos is not None:
         rows = np.concatenate([np.full((n_sequences, 1), bos, dtype=np.int32), rows], axis=1)
     if d_vocab is not None and rows.max() >= d_vocab:
@@ -77,6 +82,20 @@ def token_sequences(
             "Save the tokenizer that belongs to the model beside it."
         )
     return rows
+
+
+def look_at_corpus(corpus: str, text_column: str | None = None) -> None:
+    """Look whether a corpus on this machine is there, and where its text begins; reads no more.
+
+    A data set of the hub is looked for when it is read: asking for it takes a network.
+
+    Raises:
+        InputError: whatever `text_documents` finds.
+    """
+    documents = text_documents(corpus, text_column)
+    if not is_on_the_hub(corpus):
+        for document in islice(documents, 1):
+            next(iter(document), None)
 
 
 def check_sequence_length(sequence_length: int, n_ctx: int) -> None:

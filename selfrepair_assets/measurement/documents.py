@@ -9,7 +9,7 @@ from __future__ import annotations
 import codecs
 import difflib
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -48,12 +48,23 @@ def text_documents(corpus: str, text_column: str | None = None) -> Iterator[Docu
     """
     if corpus == PYTHON_DOCS:
         return _python_docs()
-    path = Path(corpus).expanduser()
+    if not corpus.strip():
+        raise InputError(f"No corpus is named. {ACCEPTED}")
     if corpus in DATASETS:
         return _hub_documents(DATASETS[corpus], text_column)
-    if path.is_dir():
+    path = Path(corpus).expanduser()
+    try:
+        is_folder, is_there, is_file = path.is_dir(), path.exists(), path.is_file()
+    except OSError as error:  # a name that is too long, a folder that may not be looked into
+        raise _unreadable(path, error) from None
+    if is_folder:
         raise InputError(f"The corpus '{corpus}' is a folder. {ACCEPTED}")
-    if path.suffix.lower() in SUFFIXES or path.exists():
+    if is_there and not is_file:
+        raise InputError(
+            f"The corpus '{corpus}' is a pipe or a device, whose text cannot be read twice. "
+            "Save it as a file."
+        )
+    if path.suffix.lower() in SUFFIXES or is_there:
         return _file_documents(path, text_column)
     if corpus.startswith(("/", ".", "~")) or corpus.count("/") > 1:
         raise InputError(f"There is no file '{corpus}'. Check the path.")
@@ -62,6 +73,11 @@ def text_documents(corpus: str, text_column: str | None = None) -> Iterator[Docu
         meant = f" Did you mean {near[0]}?" if near else ""
         raise InputError(f"Unknown corpus '{corpus}'.{meant} {ACCEPTED}")
     return _hub_documents(corpus, text_column)
+
+
+def is_on_the_hub(corpus: str) -> bool:
+    """Whether a corpus that there may be is a data set of the hub."""
+    return corpus != PYTHON_DOCS and not Path(corpus).expanduser().exists()
 
 
 def _python_docs() -> Iterator[Document]:
@@ -126,7 +142,7 @@ def _json_lines(path: Path, text_column: str | None) -> Iterator[Document]:
                     continue
                 try:
                     row = json.loads(text.removeprefix("\ufeff"))
-                except ValueError as error:
+                except (ValueError, RecursionError) as error:
                     raise InputError(
                         f"'{path}' line {number} is not JSON ({error}). "
                         "A .jsonl file has one JSON object in every line."
@@ -141,11 +157,21 @@ def _json_lines(path: Path, text_column: str | None) -> Iterator[Document]:
                     text_column = _text_column(f"'{path}'", None, list(row), strings)
                 value = row.get(text_column)
                 if not isinstance(value, str):
+                    is_there = text_column in row
+                    problem = f"holds {_kind(value)}, not text" if is_there else "is not there"
                     raise InputError(
-                        f"'{path}' line {number} has no text in '{text_column}'; "
-                        f"its columns are {', '.join(row) or 'none'}. "
+                        f"'{path}' line {number}: the column '{text_column}' {problem}; "
+                        f"its columns are {_listed(row)}. "
                         "Name the one with the text with --text-column."
                     )
+                try:
+                    value.encode()
+                except UnicodeEncodeError as error:
+                    half = ascii(value[error.start])
+                    raise InputError(
+                        f"'{path}' line {number} has half a character ({half}) in "
+                        f"'{text_column}', which is no text. Write the line again."
+                    ) from None
                 yield (value,)
     except OSError as error:
         raise _unreadable(path, error) from None
@@ -161,8 +187,9 @@ def _parquet_rows(path: Path, text_column: str | None) -> Iterator[Document]:
     try:
         with pq.ParquetFile(path) as file:
             schema = file.schema_arrow
+            kinds = {field.name: str(field.type) for field in schema}
             strings = [field.name for field in schema if is_text(field.type)]
-            column = _text_column(f"'{path}'", text_column, schema.names, strings)
+            column = _text_column(f"'{path}'", text_column, schema.names, strings, kinds)
             for batch in file.iter_batches(batch_size=256, columns=[column]):
                 for text in batch.column(0).to_pylist():
                     if text is not None:
@@ -216,14 +243,23 @@ def _hub_documents(dataset: str, text_column: str | None) -> Iterator[Document]:
 
 
 def _text_column(
-    what: str, wanted: str | None, columns: Sequence[str], strings: Sequence[str]
+    what: str,
+    wanted: str | None,
+    columns: Sequence[str],
+    strings: Sequence[str],
+    kinds: Mapping[str, str] | None = None,
 ) -> str:
-    """The column that holds the text: the one wanted, `text`, or the only one of strings."""
-    listed = ", ".join(columns) or "none"
+    """The column that holds the text: the one wanted, `text`, or the only one of strings.
+
+    kinds: the columns' types, where they are known.
+    """
+    listed = _listed(columns)
     if wanted is not None:
         if wanted in strings:
             return wanted
-        problem = "holds no text" if wanted in columns else "is not there"
+        held = (kinds or {}).get(wanted)
+        problem = f"holds {held or 'something else'}, not text"
+        problem = problem if wanted in columns else "is not there"
         raise InputError(f"{what}: the column '{wanted}' {problem}; its columns are {listed}.")
     if "text" in strings:
         return "text"
@@ -232,6 +268,19 @@ def _text_column(
     raise InputError(
         f"{what} has no column 'text', and its columns are {listed}. "
         "Name the one with the text with --text-column."
+    )
+
+
+def _listed(columns: Iterable[str]) -> str:
+    """Columns by name; a hostile file has thousands."""
+    names = [repr(name)[1:-1] for name in columns]
+    more = f" and {len(names) - 20} more" if len(names) > 20 else ""
+    return (", ".join(names[:20]) or "none") + more
+
+
+def _kind(value: object) -> str:
+    return {bool: "true or false", int: "numbers", float: "numbers", list: "lists"}.get(
+        type(value), "nothing" if value is None else "objects"
     )
 
 

@@ -75,9 +75,13 @@ def local_folder(model: str) -> Path | None:
         InputError: a path where no folder is.
     """
     path = Path(model).expanduser()
-    if path.is_dir():
+    try:
+        is_folder, is_there = path.is_dir(), path.exists()
+    except OSError as error:  # a name that is too long, a folder that may not be looked into
+        raise InputError(f"'{model:.200}' cannot be looked for ({error.strerror}).") from None
+    if is_folder:
         return path
-    if path.exists():
+    if is_there:
         raise InputError(
             f"'{model}' is a file. A model is given as its folder, as save_pretrained writes it."
         )
@@ -144,7 +148,14 @@ def safetensors_header(path: Path) -> dict[str, dict[str, Any]]:
         end = max((tensor["data_offsets"][1] for tensor in tensors.values()), default=0)
     except OSError as error:
         raise InputError(f"'{path}' cannot be read: {error.strerror}.") from None
-    except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+    except (
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        IndexError,
+        RecursionError,
+    ) as error:
         if isinstance(error, InputError):
             raise
         raise broken from None
@@ -162,7 +173,7 @@ def _weight_files(path: Path) -> list[Path]:
         if (path / single).is_file():
             return [path / single]
         if (path / index).is_file():
-            names = sorted(set(_read_json(path / index).get("weight_map", {}).values()))
+            names = _names_in_index(path / index)
             missing = [name for name in names if not (path / name).is_file()]
             if missing or not names:
                 raise InputError(
@@ -177,6 +188,18 @@ def _weight_files(path: Path) -> list[Path]:
         f"The folder '{path}' has no weights: neither model.safetensors nor "
         f"pytorch_model.bin{hint}. Save them there: model.save_pretrained(folder)."
     )
+
+
+def _names_in_index(index: Path) -> list[str]:
+    """The weight files that an index names: files of its own folder, and no others."""
+    weight_map = _read_json(index).get("weight_map")
+    names: list[Any] = list(weight_map.values()) if isinstance(weight_map, dict) else [None]
+    if not all(isinstance(name, str) and Path(name).name == name for name in names):
+        raise InputError(
+            f"'{index}' does not say which file of its folder each weight is in. "
+            "Copy or download it again."
+        )
+    return sorted(set(names))
 
 
 def look_up(model: str, revision: str | None = None) -> Any:
@@ -245,7 +268,7 @@ def _read_json(path: Path) -> dict[str, Any]:
         content = json.loads(path.read_bytes())
     except OSError as error:
         raise InputError(f"'{path}' cannot be read: {error.strerror}.") from None
-    except ValueError:
+    except (ValueError, RecursionError):
         raise InputError(f"'{path}' is not JSON. Copy or download it again.") from None
     if not isinstance(content, dict):
         raise InputError(f"'{path}' is not a JSON object. Copy or download it again.")

@@ -24,6 +24,7 @@ from selfrepair_assets.measurement.checked_boot import (
     TOLERANCE,
     architecture_of,
     boot,
+    layers_and_heads,
     load_tokenizer,
     sample_logits,
 )
@@ -105,6 +106,16 @@ def load_model(
                 _let_go()
             _loaded[key] = _load(model, revision, folder, chosen, center_unembed, notify)
         return _loaded[key]
+
+
+def look_at_model(model: str, revision: str | None = None) -> tuple[int, int]:
+    """Layers and heads of a model whose files are all there; loads no weights.
+
+    Raises:
+        InputError: as `load_model`, as far as the files' names and the configuration tell.
+    """
+    folder = find_model(model, revision)
+    return layers_and_heads(model, folder.path)
 
 
 def forget_models() -> None:

@@ -14,12 +14,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
+import numpy as np
+
 from selfrepair_assets.measurement.errors import InputError
 
 ABLATIONS = ("resample", "mean", "zero")
 PRECISIONS = ("fp32", "bf16")
 MEASUREMENT_VERSION = 1
 """Raised when the measurement changes in a way that makes old shards wrong to mix with new."""
+
+MOST = 10**12  # tokens, and any other number
+LONGEST = 1_000  # characters of a name; a file system takes 4,096 bytes of a path
 
 _NOT_PART_OF_THE_NUMBERS = ("device", "batch_size", "shard_sequences")
 
@@ -121,6 +126,8 @@ class RunSpec:
     def __post_init__(self) -> None:
         if not self.model.strip():
             raise InputError("No model is named. Give a hub id, a directory or the bundled model.")
+        for option in fields(self):
+            _refuse_odd_value(option.name, getattr(self, option.name))
         object.__setattr__(self, "ablations", tuple(dict.fromkeys(self.ablations)))
         unknown = [name for name in self.ablations if name not in ABLATIONS]
         if unknown or not self.ablations:
@@ -152,8 +159,14 @@ class RunSpec:
             parse_layers(layers or ":")
         for heads in (self.heads, self.neuron_heads):
             parse_heads(heads or "")
-        if not self.reinforcement_scales:
+        scales = [np.float32(scale) for scale in self.reinforcement_scales]
+        if not scales:
             raise InputError("--reinforcement-scales needs one number at least, as in 1,3,5.")
+        if not all(np.isfinite(scales)) or len(set(scales)) < len(scales):
+            raise InputError(
+                f"--reinforcement-scales {', '.join(f'{s:g}' for s in self.reinforcement_scales)}: "
+                "each is a finite number of 32 bits, and none is there twice, as in 1,3,5."
+            )
 
     @property
     def run_id(self) -> str:
@@ -238,6 +251,31 @@ class RunSpec:
 
     def with_(self, **changes: object) -> RunSpec:
         return replace(self, **changes)  # type: ignore[arg-type]
+
+
+def _refuse_odd_value(name: str, value: object) -> None:
+    """Raises InputError for a number or a text that no run can have, whatever it is for."""
+    option = "MODEL" if name == "model" else "--" + name.replace("_", "-")
+    if isinstance(value, int) and not -MOST <= value <= MOST:
+        raise InputError(f"{option} {value:.3g} is beyond any run: the most is {MOST:.0e}.")
+    if isinstance(value, str):
+        if len(value) > LONGEST:
+            raise InputError(
+                f"{option} has {len(value):,} characters, and may have {LONGEST:,}. Give a name."
+            )
+        if not value.isprintable() or _is_no_text(value):
+            raise InputError(
+                f"{option} {value!r:.80} has characters that cannot be printed. Give a name as it "
+                "is typed, without line breaks."
+            )
+
+
+def _is_no_text(value: str) -> bool:
+    try:
+        value.encode()
+    except UnicodeEncodeError:  # half a character, as a wrongly encoded argument has
+        return True
+    return False
 
 
 def _layers(option: str, text: str | None, n_layers: int) -> list[int]:
