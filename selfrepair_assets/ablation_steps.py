@@ -67,8 +67,15 @@ def measure_ablation_shard(
     fact_table, *detail_tables = ABLATION_TABLES
     store_shard(folder, fact_table, shard, (_fact_rows(part, some, *clean) for part in found))
     for table in detail_tables:
-        store_shard(folder, table, shard, (_kept_rows(table, part, some) for part in found))
+        has_rows = table != "neuron_repairs" or has_neurons(folder)
+        rows = (_kept_rows(table, part, some) for part in found) if has_rows else []
+        store_shard(folder, table, shard, rows)
     return True
+
+
+def has_neurons(folder: RunFolder) -> bool:
+    """Whether the last MLP layer has neurons to follow; a mixture of experts does not."""
+    return bool(folder.model["d_mlp"])
 
 
 def neuron_heads(folder: RunFolder) -> list[Head]:
@@ -114,7 +121,8 @@ def measure_neuron_shard(
     """
     if shard_is_done(folder, "neuron_changes", shard):
         return False
-    store_shard(folder, "neuron_changes", shard, _neuron_parts(folder, shard, rows, progress))
+    parts = _neuron_parts(folder, shard, rows, progress) if has_neurons(folder) else []
+    store_shard(folder, "neuron_changes", shard, parts)
     return True
 
 

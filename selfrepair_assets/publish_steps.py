@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
+from typing import Any
 
 from selfrepair_assets.run_folder import RunFolder
 from selfrepair_assets.steps import run_row
@@ -15,8 +16,10 @@ from warehouse.errors import WarehouseError
 from warehouse.facts import facts_read
 from warehouse.manifest import (
     measured_tables,
+    range_of,
     read_manifest,
     restore_manifests,
+    shard_files,
     verify_manifest,
 )
 from warehouse.publish import FactsMode, Generation, publish
@@ -64,17 +67,42 @@ def publish_run(
             verify_manifest(folder.warehouse, table, folder.run_id)
         check(folder, unknown)
         noted = folder.noted("checks") or {}
-    failed = [name for name in names if not noted[name]["passed"]]
-    if failed:
-        where = ", ".join(f"{key} {value}" for key, value in noted[failed[0]]["rows"][0].items())
-        raise WarehouseError(
-            f"'{folder.run_id}' is not published: {len(failed)} check(s) fail, first "
-            f"{failed[0]}, for example at {where}. Look at its shards, or measure it anew "
-            "(--restart)."
-        )
+    broken = failed_checks(folder)
+    if broken:
+        raise WarehouseError(broken)
     if folder.noted("finished") is None:
         folder.note("finished", {"at": datetime.now(UTC).isoformat()})
     return publish(folder.warehouse, run_row(folder), facts, keep_shards, progress)
+
+
+def failed_checks(folder: RunFolder) -> str | None:
+    """The line that says which checks a run fails, at which rows of which file; None for none."""
+    noted = folder.noted("checks") or {}
+    failed = [found.name for found in relations() if not noted.get(found.name, _PASSED)["passed"]]
+    if not failed:
+        return None
+    rows = noted[failed[0]]["rows"]
+    where = "; ".join(", ".join(f"{name} {row[name]}" for name in row) for row in rows)
+    return (
+        f"'{folder.run_id}' is not published: {len(failed)} check(s) fail, first {failed[0]}, at "
+        f"{where}{_file_of(folder, failed[0], rows[0])}. What was published stays. Measure the run "
+        "anew with --restart; if it fails again, this model is measured wrongly: please report it"
+    )
+
+
+_PASSED = {"passed": True}
+
+
+def _file_of(folder: RunFolder, check: str, row: Mapping[str, Any]) -> str:
+    """The shard with a row that breaks a check, where the row says in which sequence it is."""
+    for table in ("head_ablations", *sorted(facts_read(check))):
+        if table not in facts_read(check) or "sequence" not in row:
+            continue
+        for path in shard_files(folder.warehouse, table, folder.run_id):
+            start, stop = range_of(path.name)
+            if start <= int(row["sequence"]) < stop:
+                return f" (in {path})"
+    return ""
 
 
 def _what_it_is_of(folder: RunFolder, check: str) -> str:

@@ -118,7 +118,7 @@ def start(folder: RunFolder, prepared: PreparedRun, *, restart: bool = False) ->
         "n_layers": loaded.n_layers,
         "n_heads": loaded.n_heads,
         "d_model": loaded.d_model,
-        "d_mlp": loaded.d_mlp,
+        "d_mlp": loaded.d_mlp if measurer.has_neurons else 0,
         "d_vocab": loaded.d_vocab,
         "engine": measurer.engine,
         "device": _device_name(loaded),

@@ -2,10 +2,10 @@
 
 ``FAMILIES`` are the seven shapes that the perturbation engine knows, ``VARIANTS`` the switches
 within them that a real checkpoint may have set, ``FALLBACK_ONLY`` the architectures that only the
-hooked engine measures. Every parameter is random, norm weights and all biases included: a model
-left as it was initialised has zero biases and unit norms, and would pass with half of the folding
-missing. The scales make the attention patterns uneven and one head's ablation worth some tenths of
-a logit.
+hooked engine measures, ``EXPERTS`` those whose MLP layers have no neurons of their own. Every
+parameter is random, norm weights and all biases included: a model left as it was initialised has
+zero biases and unit norms, and would pass with half of the folding missing. The scales make the
+attention patterns uneven and one head's ablation worth some tenths of a logit.
 """
 
 from collections.abc import Callable
@@ -26,6 +26,7 @@ from transformers import (
     GPTNeoXConfig,
     LlamaConfig,
     MistralConfig,
+    MixtralConfig,
     OPTConfig,
     PhiConfig,
     PretrainedConfig,
@@ -122,12 +123,16 @@ FALLBACK_ONLY: dict[str, ConfigOf] = {
     "bloom": lambda: BloomConfig(n_layer=3, n_head=4, hidden_size=32, **_TOKENS),
 }
 
+EXPERTS: dict[str, ConfigOf] = {
+    "mixtral": lambda: MixtralConfig(num_local_experts=4, num_experts_per_tok=2, **_GROUPED),
+}
+
 ALL = {**FAMILIES, **VARIANTS, **FALLBACK_ONLY}
 
 
 def random_model(name: str, seed: int = 0) -> PreTrainedModel:
     """The model ``name`` of ``ALL`` with every parameter drawn anew; fp32, eager attention."""
-    config = ALL[name]()
+    config = (ALL | EXPERTS)[name]()
     model = AutoModelForCausalLM.from_config(
         config, dtype=torch.float32, attn_implementation="eager"
     )

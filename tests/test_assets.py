@@ -209,7 +209,8 @@ def test_an_altered_value_stops_publishing(
     assert not done & {"runs", "views"}
     assert current_generation(Warehouse(root)) == 2
     place = ", ".join(f"{name} {value}" for name, value in where.items())
-    with pytest.raises(WarehouseError, match=f"decomposition_identity, .* {place}, "):
+    line = rf"decomposition_identity, at .*{place}, .* \(in .*/sequences-\d+-\d+\.\w+\.parquet\)"
+    with pytest.raises(WarehouseError, match=line):
         publish_steps.publish_run(RunFolder(Warehouse(root), str(twice.model)))
     assert current_generation(Warehouse(root)) == 2
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -11,47 +12,19 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM
 
 from selfrepair_assets.measurement import measure
 from tests import fake_hub
 from tests.cli_runs import Said, denied, mounted, refused, small, snapshot
-
-BAD_OPTIONS = {
-    "too few tokens for two sequences": (["--tokens", "31"], "resampling needs two"),
-    "longer than the context": (["--tokens", "300", "--sequence-length", "65"], "64"),
-    "a layer that is not there": (["--layers", "3:5"], "layers 0 to 2"),
-    "a head that is not there": (["--heads", "L1H4"], "heads 0 to 3"),
-    "no head": (["--heads", "L1"], "L10H11"),
-    "an unknown ablation": (["--ablations", "resample,noise"], "noise"),
-    "no ablation": (["--ablations", ""], "resample, mean, zero"),
-    "an unknown precision": (["--precision", "fp8"], "fp32, bf16"),
-    "an unknown corpus": (["--corpus", "no-such-corpus"], "no-such-corpus"),
-    "a path that is not there": (["--corpus", "./no/such.txt"], "such.txt"),
-    "more text than there is": (["--tokens", "9000000"], "text"),
-    "no cuda": (["--device", "cuda"], "CUDA"),
-    "an unknown device": (["--device", "tpu"], "tpu"),
-    "no number": (["--tokens", "many"], "many"),
-    "an unknown option": (["--tokenz", "9"], "--tokenz"),
-    "a batch of nothing": (["--batch-size", "0"], "batch"),
-    "a share above one": (["--top-fraction", "2"], "top-fraction"),
-    "neurons of a head that is not ablated": (
-        ["--heads", "L1H1", "--neuron-heads", "L0H0"],
-        "L0H0",
-    ),
-}
+from tests.families import save
+from warehouse.paths import Warehouse
+from warehouse.read import open_serving
 
 
-@pytest.mark.parametrize("case", BAD_OPTIONS)
-def test_bad_options(
-    case: str, gpt2_folder: Path, tmp_path: Path, selfrepair: Callable[..., Said]
-) -> None:
-    if case == "no cuda" and torch.cuda.is_available():
-        pytest.skip("there is a CUDA device here")
-    options, expected = BAD_OPTIONS[case]
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device here")
+def test_no_cuda(gpt2_folder: Path, tmp_path: Path, selfrepair: Callable[..., Said]) -> None:
     base = ["--corpus", gpt2_folder / "text.txt", *small(), "--warehouse", tmp_path / "data"]
-    line = refused(selfrepair("run", gpt2_folder / "gpt2", *base, *options))
-    assert expected in line
+    assert "CUDA" in refused(selfrepair("run", gpt2_folder / "gpt2", *base, "--device", "cuda"))
     assert not (tmp_path / "data").exists()
 
 
@@ -71,77 +44,60 @@ def test_an_engine_that_disagrees_with_the_model_measures_nothing(
     assert not list((tmp_path / "data").rglob("*.parquet"))
 
 
-def nothing(path: Path) -> None:
-    path.write_text("")
-
-
-def latin(path: Path) -> None:
-    path.write_bytes("Bär und Käse ".encode("latin-1") * 500)
-
-
-def a_folder(path: Path) -> None:
-    path.mkdir()
-
-
-BAD_TEXTS: dict[str, tuple[str, Callable[[Path], object]]] = {
-    "empty": ("t.txt", nothing),
-    "not UTF-8": ("t.txt", latin),
-    "a folder": ("t.txt", a_folder),
-    "broken jsonl": ("t.jsonl", lambda path: path.write_text('{"text": "a"}\n{"text": ')),
-    "no column of text": ("t.jsonl", lambda path: path.write_text('{"n": 1}\n' * 9)),
-    "broken parquet": ("t.parquet", lambda path: path.write_bytes(b"PAR1 no")),
-    "another kind of file": ("t.docx", lambda path: path.write_text("text")),
-}
-
-
-@pytest.mark.parametrize("case", BAD_TEXTS)
-def test_bad_texts(
-    case: str, gpt2_folder: Path, tmp_path: Path, selfrepair: Callable[..., Said]
+def test_a_failed_check_is_one_line_with_rows_and_file(
+    gpt2_folder: Path,
+    tmp_path: Path,
+    selfrepair: Callable[..., Said],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    name, make = BAD_TEXTS[case]
-    make(tmp_path / name)
-    base = ["--corpus", tmp_path / name, *small(), "--warehouse", tmp_path / "data"]
-    assert name in refused(selfrepair("run", gpt2_folder / "gpt2", *base))
-    assert not (tmp_path / "data").exists()
+    from selfrepair_assets import ablation_steps
 
+    right = ablation_steps._fact_rows
 
-def without(name: str) -> Callable[[Path], object]:
-    def remove(model: Path) -> None:
-        for path in model.glob(name):
-            path.unlink()
+    def wrong(*arguments: Any) -> dict[str, Any]:
+        columns = dict(right(*arguments))
+        if columns["layer"] == 1:
+            columns["logit_change"] = columns["logit_change"] + 0.5
+        return columns
 
-    return remove
-
-
-def with_nan(model: Path) -> None:
-    weights: Any = AutoModelForCausalLM.from_pretrained(model)
-    weights.transformer.h[1].mlp.c_fc.weight.data[0, 0] = float("nan")
-    weights.save_pretrained(model)
-
-
-BAD_MODELS: dict[str, tuple[Callable[[Path], object], str]] = {
-    "no weights": (without("*.safetensors"), "weights"),
-    "no tokenizer": (without("tokenizer*"), "tokenizer"),
-    "no configuration": (without("config.json"), "config.json"),
-    "cut weights": (
-        lambda model: os.truncate(model / "model.safetensors", 900),
-        "model.safetensors",
-    ),
-    "NaN in the weights": (with_nan, "NaN"),
-    "nothing": (without("*"), "model"),
-}
-
-
-@pytest.mark.parametrize("case", BAD_MODELS)
-def test_bad_models(
-    case: str, gpt2_folder: Path, tmp_path: Path, selfrepair: Callable[..., Said]
-) -> None:
-    break_it, expected = BAD_MODELS[case]
-    shutil.copytree(gpt2_folder / "gpt2", tmp_path / "model")
-    break_it(tmp_path / "model")
+    monkeypatch.setattr(ablation_steps, "_fact_rows", wrong)
     base = ["--corpus", gpt2_folder / "text.txt", *small(), "--warehouse", tmp_path / "data"]
-    assert expected in refused(selfrepair("run", tmp_path / "model", *base))
-    assert not (tmp_path / "data").exists()
+    code, _, err = selfrepair("run", gpt2_folder / "gpt2", *base)
+    assert code == 2
+    assert "Traceback" not in err
+    line = err.splitlines()[-1]
+    assert "is not published: 1 check(s) fail, first decomposition_identity, at " in line
+    assert re.search(r"layer 1, head \d, sequence \d+, position \d+", line)
+    [file] = re.findall(r"\(in (\S+\.parquet)\)", line)
+    assert Path(file).is_file()
+    assert "--restart" in line
+    assert "Nothing is published" in selfrepair("status", "--warehouse", tmp_path / "data")[1]
+    monkeypatch.undo()
+    monkeypatch.setattr("sys.argv", [])
+    code, _, err = selfrepair("run", gpt2_folder / "gpt2", *base, "--restart")
+    assert code == 0, err
+
+
+def test_a_mixture_of_experts_is_published_without_neurons(
+    gpt2_folder: Path, tmp_path: Path, selfrepair: Callable[..., Said]
+) -> None:
+    save("mixtral", tmp_path / "mixtral")
+    base = ["--corpus", gpt2_folder / "text.txt", *small(), "--warehouse", tmp_path / "data"]
+    code, _, err = selfrepair("run", tmp_path / "mixtral", *base, "--ablations", "resample,mean")
+    assert code == 0, err
+    with open_serving(Warehouse(tmp_path / "data")) as connection:
+        count = "select count(*) from "
+        for table in ("neuron_repairs", "neuron_changes"):
+            assert connection.execute(count + table).fetchone() == (0,)
+        assert connection.execute(count + "head_ablations").fetchone() == (2 * 12 * 8 * 15,)
+        assert connection.execute("select d_mlp, architecture from runs").fetchone() == (
+            0,
+            "MixtralForCausalLM",
+        )
+        for (view,) in connection.execute(
+            "select view_name from duckdb_views() where not internal"
+        ).fetchall():
+            connection.execute(f'select * from "{view}" limit 3').fetchall()
 
 
 def test_unknown_model_and_no_network(tmp_path: Path) -> None:

@@ -140,7 +140,7 @@ def verify_manifest(warehouse: Warehouse, table: str, run_id: str) -> dict[str, 
     """Reads every shard and compares it with its checksum; DamagedError names a changed one."""
     manifest = complete_manifest(warehouse, table, run_id)
     plan = require_plan(warehouse, run_id)
-    ranges = [_range(shard["file"]) for shard in manifest["shards"]]
+    ranges = [range_of(shard["file"]) for shard in manifest["shards"]]
     if (manifest["spec_fingerprint"], ranges) != (plan.fingerprint, plan.tables.get(table)):
         raise WarehouseError(
             f"the manifest of {table} for {run_id} is not that of the run's plan: "
@@ -230,9 +230,9 @@ def _refuse_other(there: dict[str, Any] | None, new: dict[str, Any]) -> None:
     """No entry of a manifest ever replaces another checksum of the same sequences."""
     if not there or there["dropped"] or there["spec_fingerprint"] != new["spec_fingerprint"]:
         return
-    named = {_range(shard["file"]): shard["sha256"] for shard in there["shards"]}
+    named = {range_of(shard["file"]): shard["sha256"] for shard in there["shards"]}
     for shard in new["shards"]:
-        if named.get(_range(shard["file"]), shard["sha256"]) != shard["sha256"]:
+        if named.get(range_of(shard["file"]), shard["sha256"]) != shard["sha256"]:
             raise WarehouseError(
                 f"{shard['file']} of {new['table']} is not the file that the manifest names for "
                 f"these sequences: set it aside with `selfrepair doctor --repair`, or measure "
@@ -252,7 +252,8 @@ def _no_gap(table: str, run_id: str, paths: list[Path]) -> None:
         reached = int(name[2])
 
 
-def _range(file: str) -> tuple[int, int]:
+def range_of(file: str) -> tuple[int, int]:
+    """The first sequence of a shard, and the one after its last, by its name."""
     name = SHARD_NAME.fullmatch(file)
     if not name:
         raise WarehouseError(f"{file} is not the name of a shard: {MEASURE_AGAIN}")

@@ -270,6 +270,6 @@ def _run() -> int:
 
 
 def _refuse(message: str) -> int:
-    line = " ".join(message.split())
+    line = " ".join(word if len(word) < 500 else f"{word[:200]}…" for word in message.split())
     click.echo(click.style("error: ", fg="red", bold=True) + line, err=True)
     return 2

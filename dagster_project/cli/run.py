@@ -12,7 +12,7 @@ import click
 
 from dagster_project.cli.summary import print_summary
 from dagster_project.slots import free_slots_of_dead_runs, tags_of_this_process, warn_if_busy
-from selfrepair_assets import steps
+from selfrepair_assets import publish_steps, steps
 from selfrepair_assets.measurement.errors import InputError
 from selfrepair_assets.measurement.run_spec import RunSpec
 from selfrepair_assets.run_folder import RunFolder
@@ -97,11 +97,19 @@ def _materialize(warehouse: Warehouse, spec: RunSpec, restart: bool) -> None:
         except Exception as error:
             if is_new and not RunFolder(warehouse, spec.run_id).exists:
                 instance.delete_dynamic_partition(str(models.name), spec.run_id)
-            mistake = _users_mistake(error)
+            mistake = _users_mistake(error) or _failed_checks(warehouse, spec.run_id, error)
             if mistake is None:
                 refuse_full_disk(warehouse.root)
                 refuse_unreadable_history(warehouse)  # it may be why
             raise mistake or error from None
+
+
+def _failed_checks(warehouse: Warehouse, run_id: str, error: Exception) -> Exception | None:
+    """The one clear line where a blocking check is what ended the Dagster run."""
+    if type(error).__name__ != "DagsterAssetCheckFailedError":  # Dagster does not export it
+        return None
+    line = publish_steps.failed_checks(RunFolder(warehouse, run_id))
+    return WarehouseError(line) if line else None
 
 
 def _users_mistake(error: BaseException) -> Exception | None:

@@ -15,7 +15,7 @@ from warehouse import publish
 from warehouse.errors import WarehouseError
 from warehouse.facts import shards_there
 from warehouse.locks import is_held, refuse_if_held
-from warehouse.paths import Warehouse
+from warehouse.paths import Warehouse, slug
 from warehouse.plan import Plan, all_plans, require_plan
 from warehouse.publish import FactsMode
 from warehouse.read import current_generation, open_serving
@@ -122,6 +122,7 @@ def delete_run(warehouse: Warehouse, run_id: str, *, ask: bool) -> None:
     from selfrepair_assets.assets.resources import models
 
     _refuse_a_file(warehouse)
+    slug(run_id)  # a name that can be none
     with ExitStack() as stack:
         instance = None
         if (warehouse.root / "dagster").exists():

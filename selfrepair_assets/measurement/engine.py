@@ -30,6 +30,9 @@ class Engine(Protocol):
 
     name: str
 
+    @property
+    def has_neurons(self) -> bool: ...
+
     def logits(self, tokens: Tensor) -> Tensor: ...
 
     def clean_facts(self, tokens: Tensor) -> CleanFacts: ...
@@ -61,6 +64,7 @@ class PerturbationEngine:
     """`perturbation.py` and `clean_run.py` for one folded model."""
 
     name = "perturbation"
+    has_neurons = True
 
     def __init__(self, model: FoldedModel) -> None:
         self.model = model

@@ -25,6 +25,11 @@ class HookedEngine(HookedModel):
 
     name = "hooked"
 
+    @property
+    def has_neurons(self) -> bool:
+        """Whether the last MLP layer's output is its neurons times one matrix."""
+        return self.W_out is not None
+
     def logits(self, tokens: Tensor) -> Tensor:
         x = self.run(tokens).resid
         x, scale = self.normalize(x)

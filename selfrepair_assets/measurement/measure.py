@@ -59,6 +59,11 @@ class Measurer:
     def engine(self) -> str:
         return self._engine.name
 
+    @property
+    def has_neurons(self) -> bool:
+        """Whether the last MLP layer is one of neurons; a mixture of experts is not."""
+        return self._engine.has_neurons
+
     def check_engine(self, tokens: np.ndarray) -> float:
         """Compare clean logits with the bridge's on `tokens` [sequence pos].
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import logging
 import math
+import operator
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -145,7 +146,8 @@ def safetensors_header(path: Path) -> dict[str, dict[str, Any]]:
                 raise broken
             tensors = json.loads(file.read(size))
         tensors.pop("__metadata__", None)
-        end = max((tensor["data_offsets"][1] for tensor in tensors.values()), default=0)
+        ends = [operator.index(tensor["data_offsets"][1]) for tensor in tensors.values()]
+        end = max(ends, default=0)
     except OSError as error:
         raise InputError(f"'{path}' cannot be read: {error.strerror}.") from None
     except (

@@ -8,7 +8,7 @@ models as (
     select
         run_id,
         d_mlp,
-        n_layers - parallel_attention::integer > $layer as has_neurons,
+        d_mlp > 0 and n_layers - parallel_attention::integer > $layer as has_neurons,
         if(layer_precision[$layer + 1] = 'fp32', 1e-5, 1e-2) as relative
     from runs
 ),
