@@ -21,7 +21,7 @@ def refuse_output(output: str, warehouse: Warehouse) -> None:
     with one_clear_line(f"write {output}"):
         path = _place(output)
         kind = path.stat().st_mode if path.exists() else None
-    if path.is_symlink():
+    if path.is_symlink() and not path.exists():
         raise WarehouseError(f"cannot write {output}: that link leads nowhere but to itself")
     if path.is_relative_to(warehouse.root.resolve()):
         raise WarehouseError(f"{output} is inside the warehouse: write the report beside it")
@@ -43,13 +43,12 @@ def write_output(output: str, text: str, warehouse: Warehouse) -> None:
     if output == STDOUT:
         sys.stdout.write(text)
         return
-    path = Path(output).expanduser().resolve()
-    with one_clear_line(f"write {output}"):
+    path = _place(output)
+    try:
         if path.exists() and not path.is_file():
             # Without waiting for somebody who reads the pipe: there may never be one.
-            with os.fdopen(
-                os.open(path, os.O_WRONLY | os.O_NONBLOCK), "w", encoding="utf-8"
-            ) as file:
+            opened = os.open(path, os.O_WRONLY | os.O_NONBLOCK)
+            with os.fdopen(opened, "w", encoding="utf-8") as file:
                 os.set_blocking(file.fileno(), True)
                 file.write(text)
             return
@@ -59,8 +58,12 @@ def write_output(output: str, text: str, warehouse: Warehouse) -> None:
             temporary.write_text(text, encoding="utf-8")
             if path.exists():
                 shutil.copymode(path, temporary)
+    except OSError as error:
+        raise WarehouseError(f"cannot write {output}: {error.strerror or error}") from error
 
 
 def _place(output: str) -> Path:
-    """What the name leads to, links followed."""
-    return Path(os.path.realpath(Path(output).expanduser()))
+    """What the name leads to, links followed; a pipe (/dev/stdout) has no name but its own."""
+    named = Path(output).expanduser()
+    is_special = named.exists() and not named.is_file() and not named.is_dir()
+    return named if is_special else Path(os.path.realpath(named))

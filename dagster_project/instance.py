@@ -21,9 +21,10 @@ from dagster._core.instance import InstanceRef
 
 from selfrepair_assets.assets.resources import models
 from warehouse.errors import WarehouseError, one_clear_line, refuse_full_disk
-from warehouse.locks import held
+from warehouse.locks import held, is_held
 from warehouse.paths import TEMPORARY, Warehouse, written_whole
 from warehouse.plan import Plan, all_plans
+from warehouse.publish import known_runs
 from warehouse.sealed import set_aside
 
 
@@ -107,8 +108,9 @@ def _fill(warehouse: Warehouse, home: Path) -> None:
         instance.get_runs_count()  # each storage is made when it is asked first
         instance.event_log_storage.get_concurrency_keys()
         instance.all_instigator_state()
-        plans = [plan for plan in all_plans(warehouse) if isinstance(plan, Plan)]
-        instance.add_dynamic_partitions(str(models.name), [plan.run_id for plan in plans])
+        begun = {plan.run_id for plan in all_plans(warehouse) if isinstance(plan, Plan)}
+        runs = sorted(begun | set(known_runs(warehouse)))
+        instance.add_dynamic_partitions(str(models.name), runs)
 
 
 def history_problem(warehouse: Warehouse, *, thorough: bool = False) -> str | None:
@@ -122,8 +124,13 @@ def history_problem(warehouse: Warehouse, *, thorough: bool = False) -> str | No
             return None
         if not home.is_dir():
             return f"{home} is not a folder"
-        if (home / "dagster.yaml").exists():
-            yaml.safe_load((home / "dagster.yaml").read_text(encoding="utf-8"))
+        settings = home / "dagster.yaml"
+        text = settings.read_text(encoding="utf-8") if settings.exists() else "{}"
+        if not isinstance(yaml.safe_load(text), dict):
+            return f"{settings}: holds no settings"
+        for folder in (home / "history", home / "history" / "runs", home / "schedules"):
+            if folder.exists() and not folder.is_dir():
+                return f"{folder}: is not a folder"
         paths = _databases(warehouse)
         if thorough:
             paths += sorted((home / "history" / "runs").glob("*.db"))
@@ -136,9 +143,9 @@ def history_problem(warehouse: Warehouse, *, thorough: bool = False) -> str | No
     return None
 
 
-def refuse_unreadable_history(warehouse: Warehouse) -> None:
+def refuse_unreadable_history(warehouse: Warehouse, *, thorough: bool = False) -> None:
     """Raises WarehouseError where Dagster's history cannot be read."""
-    problem = history_problem(warehouse)
+    problem = history_problem(warehouse, thorough=thorough)
     if problem:
         refuse_full_disk(warehouse.root)  # on a full one, SQLite cannot read either
         raise WarehouseError(
@@ -153,6 +160,11 @@ def move_history_away(warehouse: Warehouse) -> Path:
     home = _home(warehouse)
     busy = "Dagster's history is being made by another command ({holder}): repeat this one"
     with held(warehouse.root / "dagster.lock", busy, waiting=lambda: None):
+        for lock in (warehouse.root / "runs").glob(".*.lock"):
+            if is_held(lock):
+                raise WarehouseError(
+                    f"a run is at work, whose history this is ({lock}): wait until it is done"
+                )
         return set_aside(home)
 
 
@@ -199,4 +211,5 @@ if __name__ == "__main__":
     try:
         serve(sys.argv[1:])
     except WarehouseError as error:
-        sys.exit(f"error: {error}")
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)

@@ -63,7 +63,7 @@ def test_status_publish_delete(
     assert not list((root / "runs").iterdir())
     code, out, _ = selfrepair("status", "--warehouse", root)
     assert model not in out
-    for command in (("delete", model, "--yes"), ("publish", model), ("publish",)):
+    for command in (("delete", model, "--yes"), ("publish", model), ("publish",), ("publish", "")):
         refused(selfrepair(*command, "--warehouse", root))
 
 

@@ -33,7 +33,7 @@ def slug(run_id: str) -> str:
         name = "%2E" + name[1:]
     if len(name) > LONGEST_SLUG:
         digest = hashlib.sha256(run_id.encode()).hexdigest()[:16]
-        name = f"{name[: LONGEST_SLUG - 17]}-{digest}"
+        name = f"{name[: LONGEST_SLUG - 17]}={digest}"  # a sign that is in no other slug
     return name
 
 
@@ -91,7 +91,7 @@ class Warehouse:
 
     def run_lock(self, run_id: str) -> Path:
         """Held while a run is measured; beside its folder, which --restart removes."""
-        return self.root / "runs" / f"{slug(run_id)}.lock"
+        return self.root / "runs" / f".{slug(run_id)}.lock"  # no slug begins with a dot
 
     def prepare(self) -> "Warehouse":
         """Creates the folders; WarehouseError where they cannot be made or written to."""

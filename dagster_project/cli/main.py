@@ -6,6 +6,7 @@ import logging
 import os
 import sys
 import traceback
+from contextlib import suppress
 from typing import Any
 
 import click
@@ -240,8 +241,9 @@ def doctor(root: str, model: str | None, repair: bool) -> int:
 def main() -> None:
     """Run the command; a user's mistake is one line on stderr and exit code 2."""
     code = _run()
-    sys.stdout.flush()
-    sys.stderr.flush()
+    with suppress(BrokenPipeError):  # nobody reads on, as with `| head`
+        sys.stdout.flush()
+        sys.stderr.flush()
     os._exit(code)  # the interpreter's own end makes DuckDB's bindings print pages about leaks
 
 
@@ -251,6 +253,8 @@ def _run() -> int:
     except (click.exceptions.Abort, KeyboardInterrupt):
         click.echo("\nStopped. Finished shards are kept: the same command goes on.", err=True)
         return 130
+    except BrokenPipeError:
+        return 141  # as of a command that SIGPIPE ends
     except click.exceptions.Exit as error:
         return error.exit_code
     except click.exceptions.NoArgsIsHelpError as error:

@@ -76,11 +76,12 @@ def _materialize(warehouse: Warehouse, spec: RunSpec, restart: bool) -> None:
     lists = {name: list(getattr(spec, name)) for name in ("ablations", "reinforcement_scales")}
     config |= {**lists, "restart": restart}
     with instance_of_command_line(warehouse) as instance:
-        free_slots_of_dead_runs(instance)
-        warn_if_busy(instance, lambda line: click.echo(line, err=True))
-        is_new = not instance.has_dynamic_partition(str(models.name), spec.run_id)
-        instance.add_dynamic_partitions(str(models.name), [spec.run_id])
+        is_new = False
         try:
+            free_slots_of_dead_runs(instance)
+            warn_if_busy(instance, lambda line: click.echo(line, err=True))
+            is_new = not instance.has_dynamic_partition(str(models.name), spec.run_id)
+            instance.add_dynamic_partitions(str(models.name), [spec.run_id])
             dg.materialize(
                 [*ASSETS, *CHECKS],  # type: ignore[list-item]
                 partition_key=spec.run_id,
@@ -100,7 +101,7 @@ def _materialize(warehouse: Warehouse, spec: RunSpec, restart: bool) -> None:
             mistake = _users_mistake(error) or _failed_checks(warehouse, spec.run_id, error)
             if mistake is None:
                 refuse_full_disk(warehouse.root)
-                refuse_unreadable_history(warehouse)  # it may be why
+                refuse_unreadable_history(warehouse, thorough=True)  # it may be why
             raise mistake or error from None
 
 

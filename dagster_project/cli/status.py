@@ -80,7 +80,8 @@ def publish_runs(
 ) -> None:
     """Check and publish one run, or every run whose shards are all there."""
     _refuse_a_file(warehouse)
-    runs = [require_plan(warehouse, run_id)] if run_id else list(all_plans(warehouse))
+    # An empty name is an unset shell variable, and not every run.
+    runs = list(all_plans(warehouse)) if run_id is None else [require_plan(warehouse, run_id)]
     if not runs:
         raise InputError(
             f"There is no run in {warehouse.root}. Start one with selfrepair run MODEL."
