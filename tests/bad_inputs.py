@@ -124,25 +124,28 @@ OPTIONS: dict[str, tuple[list[str], str]] = {
     "a revision of a folder": (["--revision", "main"], "has no revisions"),
 }
 
+# Of each bad name, what `run` says of it as a model; `publish` and `delete` of it as a run.
+NAMES: dict[str, tuple[str, str, str]] = {
+    "nothing": ("", "No model is named", "is empty"),
+    "blanks": ("  ", "No model is named", "is empty"),
+    "5,000 characters": (LONG, "5,000 characters", "no"),
+    "a part that no file system takes": (f"./{COMPONENT}", "cannot be looked for", "no"),
+    "two lines": ("a\nb", "cannot be printed", "no"),
+    "half a character": ("a\udcff", "cannot be printed", "is no text"),
+    "a way out": ("../../../no-such", "There is no folder", "no"),
+    "a NUL": ("a\0b", "cannot be printed", "no"),
+}
+
 COMMANDS: dict[str, tuple[list[str], str]] = {
+    **{f"run a name of {what}": (["run", name], word) for what, (name, word, _) in NAMES.items()},
     **{
-        f"{command} {what}": ([command, name, *more], expected)
-        for command, more in {
-            "run": [],
-            "publish": [],
-            "delete": ["--yes"],
-            "report": [],
-        }.items()
-        for what, name, expected in (
-            ("a name of nothing", "", ""),
-            ("a name of blanks", "  ", ""),
-            ("a name of 5,000 characters", LONG, ""),
-            ("a name that is too long for a file", f"./{COMPONENT}", ""),
-            ("a name of two lines", "a\nb", ""),
-            ("a name with half a character", "a\udcff", ""),
-            ("a name that leads out", "../../../etc", ""),
-            ("a name with a NUL", "a\0b", ""),
-        )
+        f"{command[0]} a name of {what}": ([command[0], name, *command[1:]], word)
+        for command in (["publish"], ["delete", "--yes"])
+        for what, (name, _, word) in NAMES.items()
+    },
+    **{
+        f"report a name of {what}": (["report", name], "published")
+        for what, (name, _, _) in NAMES.items()
     },
     **{
         f"{command[0]} in a warehouse without a name": ([*command, "--warehouse", ""], "empty text")
@@ -299,22 +302,22 @@ MODELS: dict[str, tuple[Callable[[Path], object], str]] = {
     "a configuration of 100,000 brackets": (file("config.json", "[" * 100_000), "is not JSON"),
     "a configuration of half characters": (file("config.json", b'{"a": "\xff"}'), "is not JSON"),
     "a configuration of nothing": (file("config.json", "{}"), "configuration"),
-    "no layer": (config(n_layer=0), "n"),
+    "no layer": (config(n_layer=0), "num_hidden_layers 0"),
     "ten million layers": (config(n_layer=10_000_000), "a model has 1 to"),
-    "fewer than no layers": (config(n_layer=-1), "n"),
+    "fewer than no layers": (config(n_layer=-1), "num_hidden_layers -1"),
     "layers of 23 digits": (config(n_layer=int(HUGE)), "a model has 1 to"),
-    "layers in words": (config(n_layer="three"), "n"),
-    "layers that are null": (config(n_layer=None), "n"),
-    "layers that are a list": (config(n_layer=[]), "n"),
-    "no head at all": (config(n_head=0), "n"),
-    "heads below nothing": (config(n_head=-4), "n"),
+    "layers in words": (config(n_layer="three"), "n_layer"),
+    "layers that are null": (config(n_layer=None), "n_layer"),
+    "layers that are a list": (config(n_layer=[]), "n_layer"),
+    "no head at all": (config(n_head=0), "num_attention_heads 0"),
+    "heads below nothing": (config(n_head=-4), "num_attention_heads -4"),
     "ten million heads": (config(n_head=10_000_000), "a model has 1 to"),
     "heads that do not divide the width": (config(n_head=5), "weights"),
-    "no width": (config(n_embd=0), "n"),
+    "no width": (config(n_embd=0), "hidden_size 0"),
     "a width of 23 digits": (config(n_embd=int(HUGE)), "a model has 1 to"),
     "another width": (config(n_embd=64), "shapes"),
     "more layers than weights": (config(n_layer=4), "are missing"),
-    "no vocabulary": (config(vocab_size=0), "n"),
+    "no vocabulary": (config(vocab_size=0), "vocab_size 0"),
     "a vocabulary of 23 digits": (config(vocab_size=int(HUGE)), "a model has 1 to"),
     "an unknown architecture": (config(model_type="no-such", architectures=["NoSuch"]), "config"),
     "an encoder": (config(model_type="bert", architectures=["BertModel"]), "decoder-only"),
@@ -336,7 +339,7 @@ MODELS: dict[str, tuple[Callable[[Path], object], str]] = {
     "a header of nothing": (header("{}"), "broken or incomplete"),
     "a header that is a list": (header("[]"), "broken or incomplete"),
     "a header of 100,000 brackets": (header("[" * 100_000), "broken or incomplete"),
-    "a tensor below the file": (header(TENSOR % (-64, 64)), ""),
+    "a tensor below the file": (header(TENSOR % (-64, 64)), "weights"),
     "a tensor beyond the file": (header(TENSOR % (0, 2**62)), "broken or incomplete"),
     "a tensor of words": (header(TENSOR % ('"a"', '"b"')), "broken or incomplete"),
     "an index that is a list": (index([]), "does not say which file"),

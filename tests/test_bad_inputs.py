@@ -110,6 +110,19 @@ def test_the_installed_command_with_real_arguments(
     assert not (tmp_path / "data").exists()
 
 
+def test_no_library_adds_a_line_of_its_own(tmp_path: Path) -> None:
+    """In this process, pytest keeps warnings from stderr."""
+    code = "from dagster_project.cli.main import main; main()"
+    for scales in ("1e39", "-1e39", "nan"):
+        done = subprocess.run(
+            [sys.executable, "-c", code, "run", "x", f"--reinforcement-scales={scales}"],
+            capture_output=True,
+            text=True,
+            cwd=tmp_path,
+        )
+        assert "finite number" in refused((done.returncode, done.stdout, done.stderr))
+
+
 def test_weights_that_run_code_are_not_run(
     gpt2_folder: Path, tmp_path: Path, asked: Callable[..., str]
 ) -> None:
@@ -141,6 +154,6 @@ def test_what_can_be_known_is_refused_before_the_model_is_loaded(
     assert "such.txt" in asked(*run, "--corpus", "/no/such.txt")
     assert "heads 0 to 3" in asked(*run, "--heads", "L1H4")
     assert "seed: 0, not 1" in asked(*run, "--seed", "1", full=True)
-    assert "holds int64" not in asked(*run, "--device", "tpu")
+    assert "Unknown device 'tpu'" in asked(*run, "--device", "tpu")
     with pytest.raises(AssertionError, match="the model is loaded"):
         asked(*run)

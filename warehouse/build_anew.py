@@ -29,7 +29,9 @@ def published_rows(warehouse: Warehouse) -> dict[str, dict[str, Any]]:
     """The runs that were published, each with its row of `runs`, as their folders say."""
     found = {}
     for plan in all_plans(warehouse):
-        if isinstance(plan, Plan):
+        if not isinstance(plan, Plan):  # it cannot be told whether that run was published
+            logger.warning(str(plan))
+        else:
             try:
                 row = published_row(warehouse, plan.run_id)
             except DamagedError as error:

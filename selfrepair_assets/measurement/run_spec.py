@@ -159,7 +159,8 @@ class RunSpec:
             parse_layers(layers or ":")
         for heads in (self.heads, self.neuron_heads):
             parse_heads(heads or "")
-        scales = [np.float32(scale) for scale in self.reinforcement_scales]
+        with np.errstate(over="ignore"):  # beyond 32 bits it is infinite, which is refused below
+            scales = [np.float32(scale) for scale in self.reinforcement_scales]
         if not scales:
             raise InputError("--reinforcement-scales needs one number at least, as in 1,3,5.")
         if not all(np.isfinite(scales)) or len(set(scales)) < len(scales):
