@@ -59,6 +59,11 @@ def gpt2_warehouse(gpt2_folder: Path, tmp_path_factory: pytest.TempPathFactory) 
     return root
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The fault suite takes longest: first, the other workers do all else meanwhile."""
+    items.sort(key=lambda item: item.path.name != "test_faults.py")
+
+
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     session.config.stash[EXIT_STATUS] = int(exitstatus)
 
