@@ -240,7 +240,7 @@ class Suite:
             for harm in ("bit flip", "removed"):
                 self.harmed(kind, harm, 1, half=True)
         for how in (signal.SIGKILL, signal.SIGINT, signal.SIGTERM):
-            self.killed(how, 2)
+            self.killed(how, 1)
         self.full_disk(2)
         self.read_only(1)
         self.at_once(1, 2, fresh=False)

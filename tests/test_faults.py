@@ -25,7 +25,7 @@ def test_forty_faults_lose_nothing() -> None:
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
     last = next(line for line in done.stdout.splitlines() if line.startswith("| **all** |"))
     tried, *_, wrong = (int(cell) for cell in last.split("|")[2:-1])
-    assert tried >= 34
+    assert tried >= 30
     assert wrong == 0
 
 
