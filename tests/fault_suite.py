@@ -232,7 +232,7 @@ class Suite:
         self.other(3)
 
     def short(self) -> None:
-        """Some 40 injections, over all kinds."""
+        """Some 30 injections, over all kinds."""
         for kind in PLACES:
             for harm in ("bit flip", "emptied", "removed", "a folder in its place"):
                 self.harmed(kind, harm, 1)

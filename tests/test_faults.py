@@ -13,7 +13,7 @@ NAMESPACE = ["unshare", "-m"]  # it fills disks of its own
 
 
 @pytest.mark.timeout(1500)
-def test_forty_faults_lose_nothing() -> None:
+def test_thirty_faults_lose_nothing() -> None:
     if not shutil.which("unshare") or subprocess.run([*NAMESPACE, "true"], check=False).returncode:
         pytest.skip("no file system can be mounted here: the faults need disks of their own")
     done = subprocess.run(
