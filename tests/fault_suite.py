@@ -1,6 +1,6 @@
 """The fault suite: harm, then three questions, for every kind of fault of `faults.py`.
 
-    python -m tests.fault_suite [--short] [--seed N] [--kinds WORD]
+    python -m tests.fault_suite [--short | --flips N | --first-runs N] [--seed N]
 
 1. Is what is published whole (where the fault left anything published): every view answers?
 2. Does the same command end well: at once, or after the one line that it says to follow?
@@ -255,6 +255,11 @@ class Suite:
             HARMS["bit flip"](path, rng)
             self.judge("a bit of one shard", root, f"{path.parent.parent.name} (try {i})")
 
+    def first_runs(self, n: int) -> None:
+        """Two and three first runs at once in a warehouse that is not there yet."""
+        for commands in (2, 3):
+            self.at_once(n, commands, fresh=True)
+
     def table(self) -> str:
         """In Markdown: of each kind what was tried, and what came of it."""
         lines = ["| fault | tried | healed | refused in one line, then healed | lost or wrong |"]
@@ -411,6 +416,7 @@ def main() -> None:
     asked = argparse.ArgumentParser(description=__doc__)
     asked.add_argument("--short", action="store_true")
     asked.add_argument("--flips", type=int, default=0, help="only so many flipped bits")
+    asked.add_argument("--first-runs", type=int, default=0, help="only so many first runs at once")
     asked.add_argument("--seed", type=int, default=random.randrange(10**6))
     options = asked.parse_args()
     print(f"seed {options.seed}", flush=True)
@@ -419,6 +425,8 @@ def main() -> None:
         suite = Suite(Path(place), options.seed)
         if options.flips:
             suite.flips(options.flips)
+        elif options.first_runs:
+            suite.first_runs(options.first_runs)
         else:
             suite.short() if options.short else suite.whole()
     print(suite.table(), *suite.wrong, sep="\n")

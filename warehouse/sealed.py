@@ -57,6 +57,9 @@ def write_sealed(folder: Path, stem: str, suffix: str, write: Callable[[Any], No
     """Writes `<stem>.<sha256><suffix>` whole or not at all, and returns its path.
 
     write: is given a file that can only be written to, from its beginning to its end.
+
+    The same bytes have the same name: what is in its place and is not those bytes (they rotted, or
+    it is a folder) is set aside.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with temporary_beside(folder / f"{stem}{suffix}") as (temporary, put):
@@ -64,6 +67,8 @@ def write_sealed(folder: Path, stem: str, suffix: str, write: Callable[[Any], No
             hashed = _HashedFile(file)
             write(hashed)
         final = folder / f"{stem}.{hashed.sha256.hexdigest()}{suffix}"
+        if os.path.lexists(final) and not is_intact(final, afresh=True):
+            set_aside(final)
         put(final)
     return final
 
@@ -122,6 +127,8 @@ def set_aside(path: Path) -> Path:
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
     """Writes a JSON object with the checksum of its content, whole or not at all."""
+    if path.is_dir():
+        set_aside(path)
     text = json.dumps({"sha256": _digest(value), **value}, indent=1)
     with written_whole(path) as temporary:
         temporary.write_text(text + "\n", encoding="utf-8")
