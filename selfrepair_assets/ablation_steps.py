@@ -143,17 +143,20 @@ def _neuron_parts(
 def reinforcement_work(folder: RunFolder, shards: list[Shard]) -> int:
     spec, model = folder.spec, folder.model
     heads = spec.reinforced_heads(model["n_layers"], model["n_heads"])
-    return len(heads) * len(spec.reinforcement_scales) * _positions(folder, shards)
+    sequences = sum(shard.stop - shard.start for shard in shards)
+    positions = sequences * spec.n_reinforcement_positions
+    return len(heads) * len(spec.reinforcement_scales) * positions
 
 
 def measure_reinforcement_shard(
     folder: RunFolder, shard: Shard, progress: Progress | None = None
 ) -> bool:
-    """Feed heads their own output over a shard's sequences; False where it was there already."""
+    """Feed heads their own output on a shard's first tokens; False where it was there already."""
     if shard_is_done(folder, "self_reinforcement", shard):
         return False
     spec, loaded = folder.spec, load(folder.spec)
-    tokens = np.asarray(folder.tokens[shard.start : shard.stop])
+    first = spec.n_reinforcement_positions + 1
+    tokens = np.asarray(folder.tokens[shard.start : shard.stop, :first])
     heads = spec.reinforced_heads(loaded.n_layers, loaded.n_heads)
     scales = spec.reinforcement_scales
     found = Measurer(loaded, spec).reinforce(tokens, heads, scales, progress)

@@ -3,6 +3,8 @@
     run.json             what the run consists of (warehouse/plan.py): its tables and shards, its
                          settings, and what the model is: architecture, sizes, engine, device
     tokens.<sha256>.npy  int32 [sequence pos]
+    documents.<…>.npy    int32 [sequence pos], the document that each token is of
+    text.json            the documents' names, and what the sequences were drawn from
     z_sums/*.npy         per shard, float64 [layer head d_head]; for mean ablation
     top_rows.<…>.npy     where each head's top rows are, as SQL ranked them
     precision.json       per layer: fp32 or bf16, and the error it was chosen by
@@ -25,6 +27,7 @@ from typing import Any
 
 import numpy as np
 
+from selfrepair_assets.measurement.corpus import Text
 from selfrepair_assets.measurement.errors import InputError
 from selfrepair_assets.measurement.kept_details import KeptRows
 from selfrepair_assets.measurement.run_spec import RunSpec
@@ -83,7 +86,7 @@ class RunFolder:
     def start(
         self,
         spec: RunSpec,
-        tokens: np.ndarray,
+        text: Text,
         model: dict[str, Any],
         fingerprint: str,
         *,
@@ -105,14 +108,14 @@ class RunFolder:
             if plan is None:
                 self._refuse_foreign_shards(fingerprint)
                 n_heads = len(spec.chosen_heads(model["n_layers"], model["n_heads"]))
-                self._write_tokens(tokens)
+                self._write_text(text)
                 about = {"spec": spec.as_json(), "model": model}
                 tables = _tables(spec, n_heads)
                 write_plan(self.warehouse, self.run_id, fingerprint, tables, about)
             else:
                 self.refuse_other(spec, fingerprint)
-                if intact_file(self.path, "tokens", ".npy") is None:
-                    self._write_tokens(tokens)  # those of the fingerprint: the text is the same
+                if not self._has_text:
+                    self._write_text(text)  # that of the fingerprint
             self._forget()
             aside = set_damaged_aside(self.warehouse, self.run_id)
         for path in aside:
@@ -165,13 +168,27 @@ class RunFolder:
     @cached_property
     def tokens(self) -> np.ndarray:
         """int32 [sequence pos], memory-mapped."""
-        path = intact_file(self.path, "tokens", ".npy")
-        if path is None:
-            raise DamagedError(
-                f"the tokens of {self.run_id} are gone or damaged: the `selfrepair run` command "
-                "that began the run writes them anew"
-            )
-        return np.load(path, mmap_mode="r")
+        return np.load(self._intact(self.path, "tokens"), mmap_mode="r")
+
+    @cached_property
+    def documents(self) -> np.ndarray:
+        """int32 [sequence pos], memory-mapped: the document that each token is of."""
+        return np.load(self._intact(self.path, "documents"), mmap_mode="r")
+
+    @property
+    def document_names(self) -> dict[int, str]:
+        """The names of these documents."""
+        return {int(number): name for number, name in self._about_text["names"].items()}
+
+    @property
+    def drawn_from(self) -> str | None:
+        """What the run's sequences were drawn from, in words; None for an older run."""
+        text: str | None = self._about_text.get("drawn_from")
+        return text
+
+    @property
+    def _about_text(self) -> dict[str, Any]:
+        return self.noted("text") or {"names": {}}
 
     def write_z_sum(self, shard: Shard, z_sum: np.ndarray) -> None:
         self._save(self.path / "z_sums", str(shard), z_sum)
@@ -232,7 +249,7 @@ class RunFolder:
         """
         differences = self.spec.differences(spec)
         if not differences and fingerprint not in (None, self.fingerprint):
-            differences = ["the corpus has another text now"]
+            differences = ["the corpus has another text now, or an older version measured it"]
         if differences:
             raise InputError(
                 f"The run '{self.run_id}' is in this warehouse with other settings "
@@ -259,8 +276,16 @@ class RunFolder:
                 "command that began it, or add --restart to measure it anew."
             )
 
-    def _write_tokens(self, tokens: np.ndarray) -> None:
-        self._save(self.path, "tokens", tokens)
+    @property
+    def _has_text(self) -> bool:
+        arrays = (intact_file(self.path, stem, ".npy") for stem in ("tokens", "documents"))
+        return None not in arrays and self.noted("text") is not None
+
+    def _write_text(self, text: Text) -> None:
+        self._save(self.path, "tokens", text.tokens)
+        self._save(self.path, "documents", text.documents)
+        names = {str(number): name for number, name in text.names.items()}
+        self.note("text", {"names": names, "drawn_from": text.drawn_from})
 
     def _save(self, folder: Path, stem: str, array: np.ndarray) -> None:
         """Writes an array; what lay there under that name is set aside where it is damaged."""
@@ -281,7 +306,7 @@ class RunFolder:
 
     def _forget(self) -> None:
         """What was read of the run is read anew."""
-        for name in ("plan", "spec", "tokens"):
+        for name in ("plan", "spec", "tokens", "documents"):
             self.__dict__.pop(name, None)
 
 

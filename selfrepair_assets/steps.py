@@ -22,7 +22,12 @@ from typing import Any
 
 import numpy as np
 
-from selfrepair_assets.measurement.corpus import look_at_corpus, token_sequences, token_texts
+from selfrepair_assets.measurement.corpus import (
+    Text,
+    look_at_corpus,
+    token_sequences,
+    token_texts,
+)
 from selfrepair_assets.measurement.errors import InputError
 from selfrepair_assets.measurement.measure import Measurer, Progress
 from selfrepair_assets.measurement.models import (
@@ -55,7 +60,7 @@ class PreparedRun:
 
     spec: RunSpec
     loaded: LoadedModel
-    tokens: np.ndarray
+    text: Text
 
 
 def load(spec: RunSpec) -> LoadedModel:
@@ -71,16 +76,18 @@ def prepare(spec: RunSpec) -> PreparedRun:
     """
     look_at(spec)
     loaded = load(spec)
-    tokens = token_sequences(
+    text = token_sequences(
         spec.corpus,
         loaded.tokenizer,
         n_sequences=spec.n_sequences,
         sequence_length=spec.sequence_length,
+        sample=spec.sample,
+        seed=spec.seed,
         text_column=spec.text_column,
         n_ctx=loaded.n_ctx,
         d_vocab=loaded.d_vocab,
     )
-    return PreparedRun(spec, loaded, tokens)
+    return PreparedRun(spec, loaded, text)
 
 
 def look_at(spec: RunSpec) -> None:
@@ -107,7 +114,7 @@ def start(folder: RunFolder, prepared: PreparedRun, *, restart: bool = False) ->
     """Fix the run in the warehouse, after a look at the engine's own logits and the disk."""
     spec, loaded = prepared.spec, prepared.loaded
     measurer = Measurer(loaded, spec)
-    measurer.check_engine(prepared.tokens[:PRECISION_SAMPLE])
+    measurer.check_engine(prepared.text.tokens[:PRECISION_SAMPLE])
     refuse_full_disk(folder, prepared)
     folder.warehouse.prepare()
     model = {
@@ -126,19 +133,21 @@ def start(folder: RunFolder, prepared: PreparedRun, *, restart: bool = False) ->
         | {name: version(name) for name in ("torch", "transformers", "transformer-lens")},
         "started_at": datetime.now(UTC).isoformat(),
     }
-    folder.start(spec, prepared.tokens, model, fingerprint_of(prepared), restart=restart)
+    folder.start(spec, prepared.text, model, fingerprint_of(prepared), restart=restart)
 
 
 def store_sequences(folder: RunFolder) -> int:
-    """Write the `sequences` table: each sequence and the partner that resampling takes `z` from."""
-    spec = folder.spec
-    partners = np.array(spec.resample_partners())
+    """Write the `sequences` table: each sequence, its resampling partner, and its documents."""
+    partners, names = np.array(folder.spec.resample_partners()), folder.document_names
     for shard in folder.shards:
         if not shard_is_done(folder, "sequences", shard):
             some = slice(shard.start, shard.stop)
+            documents = [list(dict.fromkeys(row.tolist())) for row in folder.documents[some, 1:]]
             columns = {
                 "sequence": np.arange(shard.start, shard.stop),
                 "resample_partner": partners[some],
+                "document_numbers": documents,
+                "document_names": [[names[d] for d in row] for row in documents],
             }
             store_shard(folder, "sequences", shard, columns)
     return collect(folder, "sequences")
@@ -166,6 +175,7 @@ def measure_clean_shard(folder: RunFolder, shard: Shard, progress: Progress | No
             "token_text": texts[:, :-1],
             "target": tokens[:, 1:],
             "target_text": texts[:, 1:],
+            "document": np.asarray(folder.documents[shard.start : shard.stop, 1:]),
             "logit": facts.logit.numpy(),
             "logit_bias": facts.logit_bias.numpy(),
             "ln_scale": facts.ln_scale.numpy(),
@@ -261,6 +271,8 @@ def run_row(folder: RunFolder) -> dict[str, Any]:
         "sequence_length": spec.sequence_length,
         "n_sequences": spec.n_sequences,
         "n_tokens": spec.n_sequences * (spec.sequence_length - 1),
+        "sample": spec.sample,
+        "drawn_from": folder.drawn_from,
         "ablations": list(spec.ablations),
         "precision": spec.precision,
         **precision,
@@ -332,7 +344,8 @@ def _size(n: float) -> str:
 def fingerprint_of(prepared: PreparedRun) -> str:
     """One hash of the settings and of the text as it was read: what a shard was measured for."""
     digest = hashlib.sha256(prepared.spec.fingerprint.encode())
-    digest.update(np.ascontiguousarray(prepared.tokens).tobytes())
+    for numbers in (prepared.text.tokens, prepared.text.documents):
+        digest.update(np.ascontiguousarray(numbers).tobytes())
     return digest.hexdigest()
 
 

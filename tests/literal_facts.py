@@ -28,6 +28,8 @@ RUN = {
     "sequence_length": 3,
     "n_sequences": 2,
     "n_tokens": 4,
+    "sample": "head",
+    "drawn_from": "the first 2 sequences",
     "ablations": ["resample"],
     "heads": None,
     "precision": "fp32",

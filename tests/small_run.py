@@ -100,6 +100,8 @@ def tables(row: dict[str, Any], start: int, stop: int) -> dict[str, Columns]:
         "sequences": {
             "sequence": sequence,
             "resample_partner": (sequence + 1) % row["n_sequences"],
+            "document_numbers": [[number] for number in sequence.tolist()],
+            "document_names": [[f"text {number}"] for number in sequence.tolist()],
         },
         "tokens": layer_only
         | {
@@ -110,6 +112,7 @@ def tables(row: dict[str, Any], start: int, stop: int) -> dict[str, Columns]:
             "logit": logit,
             "logit_bias": bias,
             "ln_scale": scale,
+            "document": sequence[:, None],
         },
         "direct_effects": where | {"direct_effect": effect},
         "mlp_effects": layer_only

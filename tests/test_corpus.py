@@ -16,7 +16,13 @@ from transformer_lens.utilities import tokenize_and_concatenate
 from transformers import PreTrainedTokenizerFast
 
 from selfrepair_assets.measurement import corpus
-from selfrepair_assets.measurement.corpus import text_documents, token_sequences, token_texts
+from selfrepair_assets.measurement.corpus import (
+    Text,
+    text_documents,
+    token_sequences,
+    token_texts,
+)
+from selfrepair_assets.measurement.documents import Document
 from selfrepair_assets.measurement.errors import InputError
 from tests import families
 
@@ -71,17 +77,22 @@ def library_rows(
     return np.array(rows["tokens"][:])
 
 
+def first_rows(*args: object, **choices: object) -> np.ndarray:
+    """The corpus' first rows of tokens."""
+    return token_sequences(*args, sample="head", **choices).tokens  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize("length", [16, 100, 128])
 def test_the_rows_are_those_of_the_library(
     length: int, byte_level: PreTrainedTokenizerFast
 ) -> None:
     expected = library_rows(PYTHON_DOCS, byte_level, length, bos=True)
-    rows = token_sequences(
+    rows = first_rows(
         "python-docs", byte_level, n_sequences=len(expected), sequence_length=length
     )
     assert rows.dtype == np.int32
     np.testing.assert_array_equal(rows, expected)
-    fewer = token_sequences("python-docs", byte_level, n_sequences=3, sequence_length=length)
+    fewer = first_rows("python-docs", byte_level, n_sequences=3, sequence_length=length)
     np.testing.assert_array_equal(fewer, expected[:3])
     assert byte_level.pad_token is None  # which the library's own would have set
 
@@ -90,7 +101,7 @@ def test_a_tokenizer_without_bos_fills_the_row(byte_level: PreTrainedTokenizerFa
     without = copy.deepcopy(byte_level)
     without.bos_token = None
     expected = library_rows(PYTHON_DOCS, without, 64, bos=False)
-    rows = token_sequences("python-docs", without, n_sequences=len(expected), sequence_length=64)
+    rows = first_rows("python-docs", without, n_sequences=len(expected), sequence_length=64)
     np.testing.assert_array_equal(rows, expected)
 
 
@@ -99,7 +110,7 @@ def test_rows_worked_out_by_hand(tmp_path: Path) -> None:
     a, b, c = (tokenizer.convert_tokens_to_ids(x) for x in "abc")
     path = tmp_path / "letters.jsonl"
     path.write_text('{"text": "aab"}\n\n{"text": "cc"}\n{"text": ""}\n{"text": "baa"}\n')
-    rows = token_sequences(str(path), tokenizer, n_sequences=3, sequence_length=4)
+    rows = first_rows(str(path), tokenizer, n_sequences=3, sequence_length=4)
     # the stream: a a b </s> c c </s> </s> b a a
     bos, eos = families.BOS, families.EOS
     assert rows.tolist() == [[bos, a, a, b], [bos, eos, c, c], [bos, eos, eos, b]]
@@ -126,9 +137,9 @@ def test_a_file_is_read_no_further_than_needed(
 ) -> None:
     lines = [json.dumps({"text": text}) for text in PYTHON_DOCS[:2]]
     (tmp_path / "a.jsonl").write_text("\n".join([*lines, "not JSON"]))
-    token_sequences(str(tmp_path / "a.jsonl"), byte_level, n_sequences=2, sequence_length=32)
+    first_rows(str(tmp_path / "a.jsonl"), byte_level, n_sequences=2, sequence_length=32)
     with pytest.raises(InputError, match="line 3 is not JSON"):
-        token_sequences(str(tmp_path / "a.jsonl"), byte_level, n_sequences=999, sequence_length=99)
+        first_rows(str(tmp_path / "a.jsonl"), byte_level, n_sequences=999, sequence_length=99)
 
 
 def test_too_little_text_says_what_there_is(tmp_path: Path) -> None:
@@ -140,14 +151,14 @@ def test_too_little_text_says_what_there_is(tmp_path: Path) -> None:
         match=r"has 47 tokens, enough for 5 sequence\(s\) of 10 and not for the 6 that "
         r"--tokens 60 fills\. Use --tokens 50 or fewer",
     ):
-        token_sequences(str(path), tokenizer, n_sequences=6, sequence_length=10)
-    assert token_sequences(str(path), tokenizer, n_sequences=5, sequence_length=10).shape == (5, 10)
+        first_rows(str(path), tokenizer, n_sequences=6, sequence_length=10)
+    assert first_rows(str(path), tokenizer, n_sequences=5, sequence_length=10).shape == (5, 10)
     with pytest.raises(InputError, match="Two are the least: use a longer text or shorter"):
-        token_sequences(str(path), tokenizer, n_sequences=2, sequence_length=40)
+        first_rows(str(path), tokenizer, n_sequences=2, sequence_length=40)
 
 
 def test_sequences_must_fit_the_model(byte_level: PreTrainedTokenizerFast) -> None:
-    rows = partial(token_sequences, "python-docs", byte_level, n_sequences=2, sequence_length=64)
+    rows = partial(first_rows, "python-docs", byte_level, n_sequences=2, sequence_length=64)
     with pytest.raises(InputError, match=r"longer than the model's context of 63\. Use --sequ"):
         rows(n_ctx=63)
     assert rows(n_ctx=64).shape == (2, 64)
@@ -167,3 +178,80 @@ def test_token_texts(
     assert token_texts(np.array([0, 9999]), byte_level).tolist() == ["<s>", ""]
     half = byte_level("é", add_special_tokens=False)["input_ids"][:1]
     assert re.fullmatch("\ufffd|é", token_texts(np.array(half), byte_level)[0])
+
+
+# A random sample of the rows, and the documents that they are of.
+
+
+def lines(path: Path, *texts: str) -> str:
+    path.write_text("\n".join(json.dumps({"text": text}) for text in texts))
+    return str(path)
+
+
+@pytest.fixture
+def letters(tmp_path: Path) -> str:
+    """Nine documents of a letter each, "a" once to "i" nine times ten."""
+    return lines(tmp_path / "a.jsonl", *(10 * n * chr(96 + n) for n in range(1, 10)))
+
+
+def sampled(corpus: str, n: int, **choices: object) -> Text:
+    tokenizer = families.character_tokenizer(prepend_bos=True)
+    chosen = {"n_sequences": n, "sequence_length": 6, **choices}
+    return token_sequences(corpus, tokenizer, **chosen)  # type: ignore[arg-type]
+
+
+def test_a_sample_is_of_the_corpus_own_rows_each_once(letters: str) -> None:
+    every = sampled(letters, 91, sample="head")
+    drawn = sampled(letters, 91)
+    assert drawn.tokens.tolist() != every.tokens.tolist()
+    key = lambda text: sorted(map(str, zip(text.tokens.tolist(), text.documents.tolist())))  # noqa: E731
+    assert key(drawn) == key(every)
+    assert drawn.drawn_from == "all 91 sequences of 9 documents"
+    assert every.drawn_from == "the first 91 sequences, of 9 documents"
+
+
+def test_a_larger_sample_begins_with_the_smaller_one(letters: str) -> None:
+    small, large = sampled(letters, 7), sampled(letters, 30)
+    np.testing.assert_array_equal(small.tokens, large.tokens[:7])
+    np.testing.assert_array_equal(small.documents, large.documents[:7])
+    other = sampled(letters, 7, seed=1)
+    assert small.tokens.tolist() != other.tokens.tolist()
+
+
+def test_each_row_is_drawn_equally_often(letters: str) -> None:
+    rows = [sampled(letters, 9, seed=seed).documents[:, 1:].ravel() for seed in range(200)]
+    shares = np.bincount(np.concatenate(rows), minlength=9) / (200 * 9 * 5)
+    tokens = 10 * np.arange(1, 10) + np.array([1] * 8 + [0])  # a separator ends its document
+    np.testing.assert_allclose(shares, tokens / tokens.sum(), atol=0.02)
+
+
+def test_a_token_is_of_its_document(tmp_path: Path) -> None:
+    corpus = lines(tmp_path / "a.jsonl", "aab", "cc", "", "baa")
+    text = sampled(corpus, 3, sequence_length=4, sample="head")
+    # the stream: a a b </s> c c </s> </s> b a a
+    assert text.documents.tolist() == [[0, 0, 0, 0], [0, 0, 1, 1], [1, 1, 2, 3]]
+    assert text.names == {0: "line 1", 1: "line 2", 2: "line 3", 3: "line 4"}
+
+
+def test_a_large_corpus_is_read_as_far_as_the_pool(
+    letters: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(corpus, "POOL_TOKENS", 6 * 50)
+    assert sampled(letters, 3).drawn_from == "the first 50 sequences, of 7 documents"
+    assert sampled(letters, 9).drawn_from == "the first 90 sequences, of 9 documents"
+
+
+def test_a_streamed_data_set_is_shuffled_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def documents(corpus: str, column: str | None, shuffle_seed: int | None):  # type: ignore[no-untyped-def]
+        asked.append(shuffle_seed)
+        return (Document(f"shuffled row {i}", (100 * "a",)) for i in range(10**9))
+
+    monkeypatch.setattr(corpus, "text_documents", documents)
+    monkeypatch.setattr(corpus, "POOL_TOKENS", 6 * 50)
+    text = sampled("owner/texts", 3, seed=5)
+    assert asked == [5]
+    assert text.drawn_from == "the first 50 sequences, of 3 documents, shuffled 10,000 at a time"
+    sampled("owner/texts", 3, sample="head")
+    assert asked == [5, None]

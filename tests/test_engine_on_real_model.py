@@ -24,7 +24,8 @@ SEQUENCES, LENGTH = 2, 32
 @pytest.fixture(scope="module")
 def tokens() -> np.ndarray:
     tokenizer = load_model(NAME, device="cpu").tokenizer
-    return token_sequences("python-docs", tokenizer, n_sequences=SEQUENCES, sequence_length=LENGTH)
+    size = {"n_sequences": SEQUENCES, "sequence_length": LENGTH}
+    return token_sequences("python-docs", tokenizer, sample="head", **size).tokens
 
 
 @pytest.fixture(scope="module")

@@ -63,6 +63,12 @@ def cli() -> None:
     help="Tokens of a sequence, the beginning-of-sequence token included.",
 )
 @click.option(
+    "--sample",
+    default="random",
+    show_default=True,
+    help="random: sequences drawn from the corpus; head: its first ones.",
+)
+@click.option(
     "--ablations",
     default="resample",
     show_default=True,
@@ -84,7 +90,11 @@ def cli() -> None:
     help="Sequences in a shard, which is what an interruption can lose.  [default: chosen]",
 )
 @click.option(
-    "--seed", type=int, default=0, show_default=True, help="Of the resample ablation's pairing."
+    "--seed",
+    type=int,
+    default=0,
+    show_default=True,
+    help="Of the sample and of the resample ablation's pairing.",
 )
 @click.option(
     "--top-fraction",
@@ -114,7 +124,16 @@ def cli() -> None:
 @click.option(
     "--reinforcement-sequences",
     type=int,
-    help="Sequences that heads are fed on.  [default: an eighth of them, 50 at most]",
+    default=50,
+    show_default=True,
+    help="Sequences that heads are fed on, as many as there are.",
+)
+@click.option(
+    "--reinforcement-tokens",
+    type=int,
+    default=30,
+    show_default=True,
+    help="First tokens of each of these sequences on which heads are fed.",
 )
 @click.option(
     "--restart",

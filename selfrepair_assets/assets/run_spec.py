@@ -31,6 +31,7 @@ class RunSpecConfig(dg.Config):
     text_column: str | None = Field("", description="The dataset's column of text; found if empty")
     tokens: int = Field(100_000, description="Tokens of text; tokens // sequence_length sequences")
     sequence_length: int = Field(128, description="Tokens of a sequence, BOS included")
+    sample: str = Field("random", description="random sequences of the corpus, or its head")
     ablations: list[str] = Field(["resample"], description="Some of resample, mean, zero")
     layers: str | None = Field(
         "", description="Layers whose heads are ablated, as 8:12; all if empty"
@@ -42,13 +43,14 @@ class RunSpecConfig(dg.Config):
     device: str = Field("auto", description="auto, cpu, cuda, cuda:1 or mps")
     batch_size: int | None = Field(0, description="Sequences at once; from the memory if 0")
     shard_sequences: int | None = Field(0, description="Sequences in a shard; chosen if 0")
-    seed: int = Field(0, description="Of the resample pairing")
+    seed: int = Field(0, description="Of the sample and the resample pairing")
     top_fraction: float = Field(0.02, description="Share of a head's rows that count as its top")
     center_unembed: bool = Field(True, description="Centre W_U over the vocabulary (Llama: off)")
     neuron_heads: str | None = Field("", description="Heads followed to every neuron; 4 if empty")
     reinforcement_scales: list[float] = Field([1.0, 3.0, 5.0], description="Multiples that are fed")
     reinforcement_layers: str | None = Field("", description="Layers fed; upper half if empty")
-    reinforcement_sequences: int | None = Field(0, description="Sequences fed; 1/8 if 0")
+    reinforcement_sequences: int = Field(50, description="Sequences fed, as many as there are")
+    reinforcement_tokens: int = Field(30, description="First tokens of these sequences")
     restart: bool = Field(False, description="Measure anew where other settings are on disk")
 
     def spec(self, run_id: str) -> RunSpec:

@@ -4,25 +4,34 @@
 2. The documents are joined by the end-of-text token.
 3. The stream is cut in rows of `sequence_length - 1` tokens, each with BOS put first; of
    `sequence_length` tokens where the tokenizer has no BOS. No row is ever padded.
+4. Of these rows a run measures a random sample in random order, so that its tokens stand for the
+   corpus and not for its first documents.
 
-These are the rows of `tokenize_and_concatenate` in TransformerLens, as far as that works through
+The rows are those of `tokenize_and_concatenate` in TransformerLens, as far as that works through
 one batch of documents (1,000): there it drops what does not fill a row and starts anew, here the
-stream goes on. Documents are read until the rows are full, and no further.
+stream goes on. At most `_pool` rows are looked at, and documents read no further.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
 import numpy as np
 
-from selfrepair_assets.measurement.documents import Document, is_on_the_hub, text_documents
+from selfrepair_assets.measurement.documents import (
+    SHUFFLE_BUFFER,
+    Document,
+    is_on_the_hub,
+    text_documents,
+)
 from selfrepair_assets.measurement.errors import InputError
 
 __all__ = [
+    "Text",
     "check_sequence_length",
     "look_at_corpus",
     "text_documents",
@@ -30,9 +39,30 @@ __all__ = [
     "token_texts",
 ]
 
+POOL_TOKENS = 5_000_000
+"""A sample is drawn from so many tokens of the corpus, or ten times those asked for if more."""
 _PIECE = 1 << 18  # characters of a long document that are tokenised at once: a few MB of memory
 _CONTEXT = 500  # characters on either side that must tokenise alike with and without a cut
+ROWS_AT_ONCE = 1_000
 _WORD_END = re.compile(r"(?<=\S)\s")
+
+
+@dataclass(frozen=True)
+class Text:
+    """The sequences that a run measures, and where they come from.
+
+    Attributes:
+        tokens: int32 [sequence pos].
+        documents: int32 [sequence pos], the document that each token is of, counted from 0 as the
+            corpus was read; a separator belongs to the document that it ends, BOS to the next one.
+        names: of these documents, by their number.
+        drawn_from: what the sequences were drawn from, in words.
+    """
+
+    tokens: np.ndarray
+    documents: np.ndarray
+    names: dict[int, str]
+    drawn_from: str
 
 
 def token_sequences(
@@ -41,17 +71,23 @@ def token_sequences(
     *,
     n_sequences: int,
     sequence_length: int,
+    sample: str = "random",
+    seed: int = 0,
     text_column: str | None = None,
     n_ctx: int | None = None,
     d_vocab: int | None = None,
-) -> np.ndarray:
-    """The first `n_sequences` rows of a corpus: int32 token ids, [sequence pos].
+) -> Text:
+    """`n_sequences` rows of a corpus.
+
+    Of one corpus and seed, a larger random sample begins with the smaller one.
 
     Args:
         corpus: as in `text_documents`.
         tokenizer: the model's, as its files say; it is not changed.
         n_sequences: rows, two at least.
         sequence_length: tokens in a row, BOS included.
+        sample: `random`, drawn with `seed` from the pool; `head`, the first rows in their order.
+        seed: of the sample, and of the shuffling of a data set that is streamed.
         text_column: as in `text_documents`.
         n_ctx: the longest sequence that the model takes; None does not check.
         d_vocab: the tokens that the model knows; None does not check.
@@ -63,25 +99,70 @@ def token_sequences(
     if n_ctx is not None:
         check_sequence_length(sequence_length, n_ctx)
     bos = tokenizer.bos_token_id
-    row = sequence_length if bos is None else sequence_length - 1
-    wanted, filled = n_sequences * row, 0
-    pieces = []  # no more memory than the text that there is, however much was asked for
-    for tokens in _token_stream(text_documents(corpus, text_column), tokenizer):
-        pieces.append(np.array(tokens[: wanted - filled], dtype=np.int32))
-        filled += len(pieces[-1])
-        if filled == wanted:
+    length = sequence_length if bos is None else sequence_length - 1
+    at_random = sample == "random"
+    shuffle_seed = seed if at_random and is_on_the_hub(corpus) else None
+    source = _Source(text_documents(corpus, text_column, shuffle_seed))
+    most = max(10 * n_sequences, POOL_TOKENS // sequence_length) if at_random else n_sequences
+    rng, n_rows = np.random.default_rng(seed), 0
+    keys, chosen = np.empty(0), np.empty((0, 2, length), dtype=np.int32)
+    for block in _rows(source.tokens(tokenizer), length, min(n_sequences, ROWS_AT_ONCE)):
+        rows = block[: most - n_rows]
+        # A row's key is random, or its place; those of the smallest keys stay, in their order.
+        new = rng.random(len(rows)) if at_random else n_rows + np.arange(len(rows))
+        keys, chosen = np.concatenate([keys, new]), np.concatenate([chosen, rows])
+        order = np.argsort(keys, kind="stable")[:n_sequences]
+        keys, chosen = keys[order], chosen[order]
+        n_rows += len(rows)
+        if n_rows == most:
             break
-    else:
-        raise _too_little(corpus, filled, filled // row, n_sequences, sequence_length)
-    rows = np.concatenate(pieces).reshape(n_sequences, row)
-    if bos is not None:
-        rows = np.concatenate([np.full((n_sequences, 1), bos, dtype=np.int32), rows], axis=1)
-    if d_vocab is not None and rows.max() >= d_vocab:
+    if n_rows < n_sequences:
+        raise _too_little(corpus, source.n_tokens, n_rows, n_sequences, sequence_length)
+    if bos is not None:  # BOS, of the document that follows it
+        first = np.stack([np.full(n_sequences, bos, dtype=np.int32), chosen[:, 1, 0]], axis=1)
+        chosen = np.concatenate([first[:, :, None], chosen], axis=2)
+    tokens, documents = np.ascontiguousarray(chosen[:, 0]), np.ascontiguousarray(chosen[:, 1])
+    if d_vocab is not None and tokens.max() >= d_vocab:
         raise InputError(
-            f"The tokenizer gives token {rows.max()}, and the model knows {d_vocab} tokens only. "
+            f"The tokenizer gives token {tokens.max()}, and the model knows {d_vocab} tokens only. "
             "Save the tokenizer that belongs to the model beside it."
         )
-    return rows
+    names = {document: source.names[document] for document in np.unique(documents).tolist()}
+    return Text(tokens, documents, names, source.in_words(n_rows, at_random, shuffle_seed))
+
+
+class _Source:
+    """A corpus' documents, read once: what they are called, and how much was read."""
+
+    def __init__(self, documents: Iterator[Document]) -> None:
+        self._documents = documents
+        self.names: list[str] = []
+        self.n_tokens, self._ended = 0, False
+
+    def tokens(self, tokenizer: Any) -> Iterator[tuple[int, list[int]]]:
+        """The tokens of all documents in pieces, each with its document's number.
+
+        The end-of-text token is between documents.
+        """
+        separator = tokenizer.eos_token_id
+        for i, document in enumerate(self._documents):
+            self.names.append(document.name)
+            pieces = _document_tokens(document, tokenizer)
+            if i and separator is not None:
+                yield i - 1, [separator]
+                self.n_tokens += 1
+            for piece in pieces:
+                self.n_tokens += len(piece)
+                yield i, piece
+        self._ended = True
+
+    def in_words(self, n_rows: int, at_random: bool, shuffle_seed: int | None) -> str:
+        """What was read, such as `all 1,208 sequences of 83 documents`."""
+        n, s = len(self.names), "" if len(self.names) == 1 else "s"
+        if self._ended and at_random:
+            return f"all {n_rows:,} sequences of {n:,} document{s}"
+        shuffled = "" if shuffle_seed is None else f", shuffled {SHUFFLE_BUFFER:,} at a time"
+        return f"the first {n_rows:,} sequences, of {n:,} document{s}{shuffled}"
 
 
 def look_at_corpus(corpus: str, text_column: str | None = None) -> None:
@@ -128,13 +209,24 @@ def token_texts(tokens: np.ndarray, tokenizer: Any) -> np.ndarray:
     return texts[places].reshape(np.shape(tokens))
 
 
-def _token_stream(documents: Iterable[Document], tokenizer: Any) -> Iterator[list[int]]:
-    """The tokens of all documents in pieces, with the end-of-text token between documents."""
-    separator = tokenizer.eos_token_id
-    for i, document in enumerate(documents):
-        if i and separator is not None:
-            yield [separator]
-        yield from _document_tokens(document, tokenizer)
+def _rows(
+    stream: Iterable[tuple[int, list[int]]], length: int, at_once: int
+) -> Iterator[np.ndarray]:
+    """The stream cut in rows, some at a time: int32 [row, (token, document), pos]."""
+    waiting, n_waiting = [np.empty((2, 0), dtype=np.int32)], 0
+    for document, tokens in stream:
+        piece = np.full((2, len(tokens)), document, dtype=np.int32)
+        piece[0] = tokens
+        waiting.append(piece)
+        n_waiting += len(tokens)
+        if n_waiting >= at_once * length:
+            together = np.concatenate(waiting, axis=1)
+            n = n_waiting // length * length
+            yield together[:, :n].reshape(2, -1, length).transpose(1, 0, 2)
+            waiting, n_waiting = [together[:, n:]], n_waiting - n
+    together = np.concatenate(waiting, axis=1)
+    n = n_waiting // length * length
+    yield together[:, :n].reshape(2, -1, length).transpose(1, 0, 2)
 
 
 def _document_tokens(document: Document, tokenizer: Any) -> Iterator[list[int]]:

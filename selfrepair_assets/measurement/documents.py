@@ -1,7 +1,7 @@
 """The texts of a corpus, one document after another, read no further than they are asked for.
 
-A document is an iterable of blocks of text that follow each other without anything between them:
-a large text file is one document of many blocks, a data set's row a document of one.
+A document has a name and blocks of text that follow each other without anything between them: a
+large text file is one document of many blocks, a data set's row a document of one.
 """
 
 from __future__ import annotations
@@ -10,13 +10,15 @@ import codecs
 import difflib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
 from selfrepair_assets.measurement import hub
 from selfrepair_assets.measurement.errors import InputError
 
-Document = Iterable[str]
+SHUFFLE_BUFFER = 10_000
+"""Documents among which a streamed data set's next one is drawn."""
 
 PYTHON_DOCS = "python-docs"
 DATASETS = {"pile": "NeelNanda/pile-10k"}
@@ -31,7 +33,20 @@ ACCEPTED = (
 _BLOCK = 1 << 18  # bytes of a text file read at once
 
 
-def text_documents(corpus: str, text_column: str | None = None) -> Iterator[Document]:
+@dataclass(frozen=True)
+class Document(Iterable[str]):
+    """A text in blocks, and what it is called where it comes from (`line 17`, a topic's name)."""
+
+    name: str
+    blocks: Iterable[str]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.blocks)
+
+
+def text_documents(
+    corpus: str, text_column: str | None = None, shuffle_seed: int | None = None
+) -> Iterator[Document]:
     """The corpus' documents in their order.
 
     Args:
@@ -40,6 +55,9 @@ def text_documents(corpus: str, text_column: str | None = None) -> Iterator[Docu
             file: `.txt` is one document, `.jsonl` one a line, `.parquet` one a row.
         text_column: the column that holds the text; None takes `text`, or else the only column of
             strings.
+        shuffle_seed: shuffles a data set of the hub, whose beginning is all that is read: its
+            files, and its rows among `SHUFFLE_BUFFER` at a time. Files of this machine are read
+            in their order.
 
     Raises:
         InputError: an unknown corpus; a file that is missing, empty, unreadable, not UTF-8 or not
@@ -51,7 +69,7 @@ def text_documents(corpus: str, text_column: str | None = None) -> Iterator[Docu
     if not corpus.strip():
         raise InputError(f"No corpus is named. {ACCEPTED}")
     if corpus in DATASETS:
-        return _hub_documents(DATASETS[corpus], text_column)
+        return _hub_documents(DATASETS[corpus], text_column, shuffle_seed)
     path = Path(corpus).expanduser()
     try:
         is_folder, is_there, is_file = path.is_dir(), path.exists(), path.is_file()
@@ -72,7 +90,7 @@ def text_documents(corpus: str, text_column: str | None = None) -> Iterator[Docu
         near = difflib.get_close_matches(corpus, [PYTHON_DOCS, *DATASETS], n=1)
         meant = f" Did you mean {near[0]}?" if near else ""
         raise InputError(f"Unknown corpus '{corpus}'.{meant} {ACCEPTED}")
-    return _hub_documents(corpus, text_column)
+    return _hub_documents(corpus, text_column, shuffle_seed)
 
 
 def is_on_the_hub(corpus: str) -> bool:
@@ -84,7 +102,7 @@ def _python_docs() -> Iterator[Document]:
     from pydoc_data.topics import topics
 
     for topic in sorted(topics):
-        yield (topics[topic],)
+        yield Document(topic, (topics[topic],))
 
 
 def _file_documents(path: Path, text_column: str | None) -> Iterator[Document]:
@@ -101,7 +119,7 @@ def _file_documents(path: Path, text_column: str | None) -> Iterator[Document]:
     if size == 0:
         raise InputError(f"The corpus '{path}' is empty. Give a file with text in it.")
     if suffix == ".txt":
-        return iter([_text_blocks(path)])
+        return iter([Document(path.name, _text_blocks(path))])
     if suffix == ".jsonl":
         return _json_lines(path, text_column)
     return _parquet_rows(path, text_column)
@@ -172,7 +190,7 @@ def _json_lines(path: Path, text_column: str | None) -> Iterator[Document]:
                         f"'{path}' line {number} has half a character ({half}) in "
                         f"'{text_column}', which is no text. Write the line again."
                     ) from None
-                yield (value,)
+                yield Document(f"line {number}", (value,))
     except OSError as error:
         raise _unreadable(path, error) from None
 
@@ -190,10 +208,12 @@ def _parquet_rows(path: Path, text_column: str | None) -> Iterator[Document]:
             kinds = {field.name: str(field.type) for field in schema}
             strings = [field.name for field in schema if is_text(field.type)]
             column = _text_column(f"'{path}'", text_column, schema.names, strings, kinds)
+            number = 0
             for batch in file.iter_batches(batch_size=256, columns=[column]):
-                for text in batch.column(0).to_pylist():
+                for number, text in enumerate(batch.column(0).to_pylist(), start=number):
                     if text is not None:
-                        yield (text,)
+                        yield Document(f"row {number}", (text,))
+                number += 1
     except (pa.ArrowException, OSError) as error:
         reason = str(error).splitlines()[0]
         raise InputError(
@@ -201,7 +221,9 @@ def _parquet_rows(path: Path, text_column: str | None) -> Iterator[Document]:
         ) from error
 
 
-def _hub_documents(dataset: str, text_column: str | None) -> Iterator[Document]:
+def _hub_documents(
+    dataset: str, text_column: str | None, shuffle_seed: int | None
+) -> Iterator[Document]:
     from huggingface_hub import HfApi
 
     name, _, configuration = dataset.partition(":")
@@ -226,9 +248,13 @@ def _hub_documents(dataset: str, text_column: str | None) -> Iterator[Document]:
             if isinstance(value, str) or getattr(value, "dtype", None) in ("string", "large_string")
         ]
         column = _text_column(f"The data set '{name}'", text_column, list(features), strings)
-        for row in rows.select_columns([column]):
+        rows, where = rows.select_columns([column]), "row"
+        if shuffle_seed is not None:
+            rows = rows.shuffle(seed=shuffle_seed, buffer_size=SHUFFLE_BUFFER)
+            where = "shuffled row"
+        for number, row in enumerate(rows):
             if row[column] is not None:
-                yield (row[column],)
+                yield Document(f"{where} {number}", (row[column],))
     except InputError:
         raise
     except Exception as error:

@@ -20,7 +20,8 @@ from selfrepair_assets.measurement.errors import InputError
 
 ABLATIONS = ("resample", "mean", "zero")
 PRECISIONS = ("fp32", "bf16")
-MEASUREMENT_VERSION = 1
+SAMPLES = ("random", "head")
+MEASUREMENT_VERSION = 2
 """Raised when the measurement changes in a way that makes old shards wrong to mix with new."""
 
 MOST = 10**12  # tokens, and any other number
@@ -85,6 +86,7 @@ class RunSpec:
         text_column: the dataset's column that holds the text; None finds it.
         tokens: tokens of text, BOS included; the run has `tokens // sequence_length` sequences.
         sequence_length: tokens in one sequence, BOS included; one less prediction positions.
+        sample: `random`: sequences drawn from the corpus; `head`: its first ones.
         ablations: subset of `resample`, `mean`, `zero` (section 3.2 of the paper).
         layers: the layers whose heads are ablated, as the user wrote it (`8:12`); None is all.
         heads: the heads that are ablated (`L10H11,L9H3`), within `layers`; None is all.
@@ -92,14 +94,16 @@ class RunSpec:
         device: `auto`, `cpu`, `cuda`, `cuda:1`, `mps`.
         batch_size: sequences measured at once; None takes what the memory holds.
         shard_sequences: sequences in one shard; None chooses.
-        seed: of the resample pairing.
+        seed: of the sample and of the resample pairing.
         top_fraction: the share of a head's rows that its top rows are (the paper's 2 %).
         center_unembed: subtract the vocabulary's mean from `W_U` (the paper: on, off for Llama).
         neuron_heads: heads whose ablation is followed to every neuron of the last MLP layer
             (`L10H11,L9H3`); None takes the four of the largest mean direct effect before it.
         reinforcement_scales: multiples of a head's own output that it is fed (section 5.3).
         reinforcement_layers: as `layers`; None is the upper half.
-        reinforcement_sequences: sequences that heads are fed on; None is an eighth, 50 at most.
+        reinforcement_sequences: sequences that heads are fed on, the run's first ones; the paper's
+            50, or as many as there are.
+        reinforcement_tokens: their first tokens, on which heads are fed; the paper's 30.
     """
 
     model: str
@@ -108,6 +112,7 @@ class RunSpec:
     text_column: str | None = None
     tokens: int = 100_000
     sequence_length: int = 128
+    sample: str = "random"
     ablations: tuple[str, ...] = ("resample",)
     layers: str | None = None
     heads: str | None = None
@@ -121,7 +126,8 @@ class RunSpec:
     neuron_heads: str | None = None
     reinforcement_scales: tuple[float, ...] = (1.0, 3.0, 5.0)
     reinforcement_layers: str | None = None
-    reinforcement_sequences: int | None = None
+    reinforcement_sequences: int = 50
+    reinforcement_tokens: int = 30
 
     def __post_init__(self) -> None:
         if not self.model.strip():
@@ -138,6 +144,8 @@ class RunSpec:
             raise InputError(
                 f"Unknown precision '{self.precision}'. Choose from {', '.join(PRECISIONS)}."
             )
+        if self.sample not in SAMPLES:
+            raise InputError(f"Unknown sample '{self.sample}'. Choose from {', '.join(SAMPLES)}.")
         if self.sequence_length < 2:
             raise InputError(
                 f"Sequences of {self.sequence_length} token(s) predict nothing. "
@@ -155,6 +163,10 @@ class RunSpec:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise InputError(f"--{name.replace('_', '-')} is 1 or more, not {value}.")
+        if self.reinforcement_tokens < 2:
+            raise InputError(
+                f"--reinforcement-tokens {self.reinforcement_tokens} predict nothing: 2 or more."
+            )
         for layers in (self.layers, self.reinforcement_layers):
             parse_layers(layers or ":")
         for heads in (self.heads, self.neuron_heads):
@@ -212,8 +224,12 @@ class RunSpec:
 
     @property
     def n_reinforcement_sequences(self) -> int:
-        wanted = self.reinforcement_sequences or min(50, -(-self.n_sequences // 8))
-        return min(wanted, self.n_sequences)
+        return min(self.reinforcement_sequences, self.n_sequences)
+
+    @property
+    def n_reinforcement_positions(self) -> int:
+        """Prediction positions of a sequence at which heads are fed."""
+        return min(self.reinforcement_tokens, self.sequence_length) - 1
 
     def resample_partners(self) -> list[int]:
         """The sequence whose `z` replaces sequence i's: one seeded cycle through all sequences.
@@ -235,8 +251,11 @@ class RunSpec:
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> RunSpec:
-        """The settings that `as_json` gave."""
-        stored = dict(stored)
+        """The settings that `as_json` gave, in this version or in an older one."""
+        stored = {"sample": "head", "reinforcement_tokens": stored["sequence_length"], **stored}
+        if stored["reinforcement_sequences"] is None:  # as it was chosen then
+            eighth = -(-stored["tokens"] // stored["sequence_length"] // 8)
+            stored["reinforcement_sequences"] = max(1, min(50, eighth))
         for name in ("ablations", "reinforcement_scales"):
             stored[name] = tuple(stored[name])
         return cls(**stored)

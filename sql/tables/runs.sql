@@ -16,6 +16,8 @@ create table runs (
     sequence_length integer not null,
     n_sequences integer not null,
     n_tokens bigint not null,
+    sample varchar,
+    drawn_from varchar,
     ablations varchar[] not null,
     heads varchar[],
     precision varchar not null,

@@ -156,7 +156,8 @@ def main() -> None:
         loaded.tokenizer,
         n_sequences=choices.sequences,
         sequence_length=choices.sequence_length,
-    )
+        sample="head",
+    ).tokens
     print(
         f"{choices.model}: {loaded.n_layers} layers x {loaded.n_heads} heads, {choices.sequences} "
         f"sequences of {choices.sequence_length} tokens, {loaded.device}, "
