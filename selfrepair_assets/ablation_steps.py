@@ -11,15 +11,17 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow.parquet as pq
 
+from selfrepair_assets.measurement.bf16_error import LayerPrecision
 from selfrepair_assets.measurement.kept_details import KeptRows
 from selfrepair_assets.measurement.measure import EngineMismatchError, Measurer, Progress
 from selfrepair_assets.measurement.perturbation import AblatedHeads
 from selfrepair_assets.measurement.run_spec import Head
+from selfrepair_assets.precision_steps import is_watched, watch
 from selfrepair_assets.run_folder import RunFolder, Shard
 from selfrepair_assets.steps import (
     Columns,
     layer_precision,
-    load,
+    load_for,
     run_facts,
     shard_is_done,
     store_shard,
@@ -33,8 +35,19 @@ EFFECT_TOLERANCE = 1e-3
 """Largest difference, in logits, of a direct effect measured twice that is rounding."""
 
 
-def ablation_shard_done(folder: RunFolder, shard: Shard) -> bool:
-    return all(shard_is_done(folder, table, shard) for table in ABLATION_TABLES)
+def ablation_shard_done(
+    folder: RunFolder, shard: Shard, precision: LayerPrecision | None = None
+) -> bool:
+    """Whether a shard is measured in the precision that the run has now (None: asks for it)."""
+    precision = precision or layer_precision(folder)
+    there = all(shard_is_done(folder, table, shard, precision) for table in ABLATION_TABLES)
+    return there and is_watched(folder, shard)
+
+
+def missing_shards(folder: RunFolder) -> list[Shard]:
+    """The shards that are still to be measured, or anew."""
+    precision = layer_precision(folder)
+    return [s for s in folder.shards if not ablation_shard_done(folder, s, precision)]
 
 
 def head_tokens(folder: RunFolder, shards: list[Shard]) -> int:
@@ -62,14 +75,16 @@ def measure_ablation_shard(
     heads = folder.spec.chosen_heads(model["n_layers"], model["n_heads"])
     kept = folder.top_rows(shard.start, shard.stop)
     some = np.arange(shard.start, shard.stop)
-    found = in_order(_ablate(folder, some, heads, folder.spec.ablations, kept, False, progress))
+    precision, ablations = watch(folder, shard), folder.spec.ablations
+    found = in_order(_ablate(folder, some, heads, ablations, kept, False, precision, progress))
     clean = _stored_clean_values(folder, shard)
     fact_table, *detail_tables = ABLATION_TABLES
-    store_shard(folder, fact_table, shard, (_fact_rows(part, some, *clean) for part in found))
+    facts = (_fact_rows(part, some, *clean) for part in found)
+    store_shard(folder, fact_table, shard, facts, precision)
     for table in detail_tables:
         has_rows = table != "neuron_repairs" or has_neurons(folder)
         rows = (_kept_rows(table, part, some) for part in found) if has_rows else []
-        store_shard(folder, table, shard, rows)
+        store_shard(folder, table, shard, rows, precision)
     return True
 
 
@@ -119,15 +134,20 @@ def measure_neuron_shard(
     The top rows by direct effect, and those by the last MLP layer's self-repair, which each
     ablation has of its own.
     """
-    if shard_is_done(folder, "neuron_changes", shard):
+    precision = layer_precision(folder)
+    if shard_is_done(folder, "neuron_changes", shard, precision):
         return False
-    parts = _neuron_parts(folder, shard, rows, progress) if has_neurons(folder) else []
-    store_shard(folder, "neuron_changes", shard, parts)
+    parts = _neuron_parts(folder, shard, rows, precision, progress) if has_neurons(folder) else []
+    store_shard(folder, "neuron_changes", shard, parts, precision)
     return True
 
 
 def _neuron_parts(
-    folder: RunFolder, shard: Shard, rows: NeuronRows, progress: Progress | None
+    folder: RunFolder,
+    shard: Shard,
+    rows: NeuronRows,
+    precision: LayerPrecision,
+    progress: Progress | None,
 ) -> Iterator[Columns]:
     for ranking in ("direct_effect", "mlp_repair"):
         for ablation in sorted(folder.spec.ablations):
@@ -135,7 +155,9 @@ def _neuron_parts(
             if not len(here):
                 continue
             sequences = here + shard.start  # only those that have a kept row are run
-            found = _ablate(folder, sequences, rows.heads, (ablation,), kept, True, progress)
+            found = _ablate(
+                folder, sequences, rows.heads, (ablation,), kept, True, precision, progress
+            )
             for part in in_order(found):
                 yield _kept_rows("neuron_changes", part, sequences, ranking)
 
@@ -154,7 +176,7 @@ def measure_reinforcement_shard(
     """Feed heads their own output on a shard's first tokens; False where it was there already."""
     if shard_is_done(folder, "self_reinforcement", shard):
         return False
-    spec, loaded = folder.spec, load(folder.spec)
+    spec, loaded = folder.spec, load_for(folder)
     first = spec.n_reinforcement_positions + 1
     tokens = np.asarray(folder.tokens[shard.start : shard.stop, :first])
     heads = spec.reinforced_heads(loaded.n_layers, loaded.n_heads)
@@ -188,11 +210,12 @@ def _ablate(
     ablations: tuple[str, ...],
     kept: KeptRows,
     all_neurons: bool,
+    precision: LayerPrecision,
     progress: Progress | None,
 ) -> list[AblatedHeads]:
     spec = folder.spec
     partners = np.array(spec.resample_partners())[sequences]
-    measurer = Measurer(load(spec), spec, layer_precision(folder)["layer_precision"])
+    measurer = Measurer(load_for(folder), spec, precision.layers)
     results = measurer.ablate_with_details(
         np.asarray(folder.tokens[sequences]),
         np.asarray(folder.tokens[partners]) if "resample" in ablations else None,

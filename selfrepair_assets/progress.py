@@ -63,6 +63,12 @@ class Work:
             assert self.tell is not None
             self.tell(self.line())
 
+    def expect(self, left: int) -> None:
+        """`left` units are still to be done: not as many as was thought, or more."""
+        self.total = self.done + left
+        if self._bar is not None:
+            self._bar.total = self.total
+
     def reach(self, share: float, step: str) -> None:
         """Done to that share, with this step under way: what a publisher calls."""
         self.add(round(share * self.total) - self.done)

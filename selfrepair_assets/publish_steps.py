@@ -9,12 +9,14 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from selfrepair_assets.precision_steps import superseded
 from selfrepair_assets.run_folder import RunFolder
 from selfrepair_assets.steps import run_row
 from warehouse.checks import CheckResult, run_checks
 from warehouse.errors import WarehouseError
 from warehouse.facts import facts_read
 from warehouse.manifest import (
+    MEASURE_AGAIN,
     measured_tables,
     range_of,
     read_manifest,
@@ -57,6 +59,11 @@ def publish_run(
         WarehouseError: a check fails, or a shard is damaged (DamagedError); what is served stays as
             it was.
     """
+    if superseded(folder):
+        raise WarehouseError(
+            f"{folder.run_id} is not measured to the end: a layer has left bf16, and not all of "
+            f"its shards were measured anew: {MEASURE_AGAIN}"
+        )
     for line in restore_manifests(folder.warehouse, folder.run_id):
         logger.warning(line)
     names = [found.name for found in relations() if found.kind == "check"]

@@ -7,7 +7,8 @@
     text.json            the documents' names, and what the sequences were drawn from
     z_sums/*.npy         per shard, float64 [layer head d_head]; for mean ablation
     top_rows.<…>.npy     where each head's top rows are, as SQL ranked them
-    precision.json       per layer: fp32 or bf16, and the error it was chosen by
+    bf16-sample.json     the error of bf16 on a sample, before the run
+    bf16-sequences-…     the error of bf16 on the watched rows of each shard
     checks.json, finished.json, published.json
 
 Files are written whole or not at all, so that a run killed at any moment goes on from here. All
@@ -19,7 +20,7 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -98,7 +99,8 @@ class RunFolder:
         Only the run's holder (`warehouse.locks.run_held`) may.
 
         Raises:
-            InputError: the run on disk has other settings (or other text) and `restart` is not set.
+            InputError: the run on disk has other settings, text or weights and `restart` is not
+                set.
         """
         if restart:
             self.remove()
@@ -113,7 +115,7 @@ class RunFolder:
                 tables = _tables(spec, n_heads)
                 write_plan(self.warehouse, self.run_id, fingerprint, tables, about)
             else:
-                self.refuse_other(spec, fingerprint)
+                self.refuse_other(spec, fingerprint, model["weights_sha256"])
                 if not self._has_text:
                     self._write_text(text)  # that of the fingerprint
             self._forget()
@@ -148,12 +150,12 @@ class RunFolder:
 
     @property
     def fingerprint(self) -> str:
-        """The spec's fingerprint as it was when the run was started (text files may be gone)."""
+        """`steps.fingerprint_of` as it was when the run was started (text files may be gone)."""
         return self.plan.fingerprint
 
     @property
     def model(self) -> dict[str, Any]:
-        """What the model is: architecture, sizes, engine, device, versions."""
+        """What the model is: architecture, sizes, weights, engine, device, versions."""
         return dict(self.plan.about["model"])
 
     @property
@@ -220,14 +222,6 @@ class RunFolder:
         total = sum(np.load(path) for path in sums)
         return np.asarray(total / self.tokens.size)
 
-    def precision(self, choose: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-        """The stored choice of precision, chosen once and then the same for every shard."""
-        stored = self.noted("precision")
-        if stored is None:
-            stored = choose()
-            self.note("precision", stored)
-        return stored
-
     def note(self, name: str, value: dict[str, Any]) -> None:
         """Keep a small fact of the run, such as when it was finished."""
         write_json(self.path / f"{name}.json", value)
@@ -242,12 +236,17 @@ class RunFolder:
             set_aside(path)
             return None
 
-    def refuse_other(self, spec: RunSpec, fingerprint: str | None = None) -> None:
-        """Raises InputError where the run on disk has other settings or another text.
+    def refuse_other(
+        self, spec: RunSpec, fingerprint: str | None = None, weights_sha256: str | None = None
+    ) -> None:
+        """Raises InputError where the run on disk has other settings, text or weights.
 
-        fingerprint: of the settings and the text as they are now; None looks at the settings alone.
+        fingerprint: of settings, text and weights as they are now; None looks at settings alone.
+        weights_sha256: the model's as it is now; None does not look.
         """
         differences = self.spec.differences(spec)
+        if not differences and weights_sha256 is not None:
+            differences = self._other_weights(weights_sha256)
         if not differences and fingerprint not in (None, self.fingerprint):
             differences = ["the corpus has another text now, or an older version measured it"]
         if differences:
@@ -256,6 +255,12 @@ class RunFolder:
                 f"({'; '.join(differences)}). Add --restart to measure it anew, "
                 "or use another --warehouse."
             )
+
+    def _other_weights(self, weights_sha256: str) -> list[str]:
+        begun_with = self.model.get("weights_sha256")
+        if begun_with is None:
+            return ["it was begun without a note of the model's weights"]
+        return [] if begun_with == weights_sha256 else ["the model has other weights now"]
 
     def _plan_or_aside(self) -> Plan | None:
         """The plan; one that is damaged is set aside, and the run begun anew over its shards."""
@@ -272,8 +277,8 @@ class RunFolder:
         if others:
             raise InputError(
                 f"The warehouse holds shards of '{self.run_id}' that were measured with other "
-                "settings or another text, and its run.json, which says which, is lost. Repeat the "
-                "command that began it, or add --restart to measure it anew."
+                "settings or another text or weights, and its run.json, which says which, is lost. "
+                "Repeat the command that began it, or add --restart to measure it anew."
             )
 
     @property

@@ -22,6 +22,8 @@ from typing import Any
 
 import numpy as np
 
+from selfrepair_assets.measurement import bf16_error
+from selfrepair_assets.measurement.bf16_error import LayerPrecision, Squares
 from selfrepair_assets.measurement.corpus import (
     Text,
     look_at_corpus,
@@ -50,8 +52,11 @@ BYTES_PER_ROW = 60
 """Of `head_ablations`: its shard, its row in the serving file, and that file's next generation."""
 BYTES_AT_LEAST = 50_000_000
 """Of any run: two generations of the serving file, Dagster's history, the text."""
-PRECISION_SAMPLE = 2
-"""Sequences on which engine and precision are checked before a run is measured."""
+ENGINE_SAMPLE = 2
+"""Sequences on which the engine is checked before a run is measured."""
+SAMPLE = "bf16-sample"
+"""The note of what bf16 costs on a sample: a hundredth of the run's sequences, so many of them."""
+SAMPLE_LEAST, SAMPLE_MOST = 2, 8
 
 
 @dataclass(frozen=True)
@@ -65,6 +70,17 @@ class PreparedRun:
 
 def load(spec: RunSpec) -> LoadedModel:
     return load_model(spec.model, spec.revision, spec.device, spec.center_unembed)
+
+
+def load_for(folder: RunFolder) -> LoadedModel:
+    """The model of a run that was started, with the weights that it was started with.
+
+    Raises:
+        InputError: the weights were changed meanwhile.
+    """
+    loaded = load(folder.spec)
+    folder.refuse_other(folder.spec, weights_sha256=loaded.weights_sha256)
+    return loaded
 
 
 @lru_cache(maxsize=1)  # the command line looks first, then the asset run_spec does
@@ -114,7 +130,7 @@ def start(folder: RunFolder, prepared: PreparedRun, *, restart: bool = False) ->
     """Fix the run in the warehouse, after a look at the engine's own logits and the disk."""
     spec, loaded = prepared.spec, prepared.loaded
     measurer = Measurer(loaded, spec)
-    measurer.check_engine(prepared.text.tokens[:PRECISION_SAMPLE])
+    measurer.check_engine(prepared.text.tokens[:ENGINE_SAMPLE])
     refuse_full_disk(folder, prepared)
     folder.warehouse.prepare()
     model = {
@@ -127,6 +143,7 @@ def start(folder: RunFolder, prepared: PreparedRun, *, restart: bool = False) ->
         "d_model": loaded.d_model,
         "d_mlp": loaded.d_mlp if measurer.has_neurons else 0,
         "d_vocab": loaded.d_vocab,
+        "weights_sha256": loaded.weights_sha256,
         "engine": measurer.engine,
         "device": _device_name(loaded),
         "versions": {"python": platform.python_version()}
@@ -157,7 +174,7 @@ def measure_clean_shard(folder: RunFolder, shard: Shard, progress: Progress | No
     """Measure the clean run of a shard's sequences; False where it was there already."""
     if folder.has_z_sum(shard) and all(shard_is_done(folder, t, shard) for t in CLEAN_TABLES):
         return False
-    loaded = load(folder.spec)
+    loaded = load_for(folder)
     tokens = np.asarray(folder.tokens[shard.start : shard.stop])
     facts = Measurer(loaded, folder.spec).clean(tokens, progress)
     sequence = np.arange(shard.start, shard.stop)[:, None]
@@ -210,29 +227,66 @@ def measure_clean_shard(folder: RunFolder, shard: Shard, progress: Progress | No
 
 def precision_work(folder: RunFolder) -> int:
     """Head-tokens that choosing the precision may measure."""
-    measurer = Measurer(load(folder.spec), folder.spec)
-    return measurer.precision_work(folder.tokens[:PRECISION_SAMPLE])
+    return Measurer(load_for(folder), folder.spec).sample_work(_precision_sample(folder)[0])
 
 
-def layer_precision(folder: RunFolder, progress: Progress | None = None) -> dict[str, Any]:
-    """Per layer the precision and the error that decided it; measured once, then read.
+def layer_precision(folder: RunFolder, progress: Progress | None = None) -> LayerPrecision:
+    """Per layer the precision that it has now, by what has been seen of bf16's error so far.
 
-    progress: is told of the head-tokens that were measured for it.
+    It is not stored: it follows from the error on a sample, which is measured here once, and from
+    that of the shards' watched rows (`precision_steps.watch`), both of which are.
+
+    progress: is told of the head-tokens of the sample.
     """
-
-    def choose() -> dict[str, Any]:
-        sample = np.asarray(folder.tokens[:PRECISION_SAMPLE])
-        mean_z = folder.mean_z() if "mean" in folder.spec.ablations else None
-        measurer = Measurer(load(folder.spec), folder.spec)
-        precision, errors = measurer.choose_precision(sample, mean_z, progress)
-        return {"layer_precision": precision, "precision_error": errors}
-
-    return folder.precision(choose)
+    sample = _sampled_squares(folder, progress)
+    if sample is None:
+        return LayerPrecision.fp32(folder.model["n_layers"])
+    notes = (folder.noted(watched_note(shard)) for shard in folder.shards)
+    watched = (None if note is None else np.array(note["squares"]) for note in notes)
+    return bf16_error.kept(sample, watched)
 
 
-def collect(folder: RunFolder, table: str) -> int:
+def sampled_choice(folder: RunFolder) -> LayerPrecision:
+    """The precision of each layer before anything of the run was watched."""
+    sample = _sampled_squares(folder)
+    if sample is None:
+        return LayerPrecision.fp32(folder.model["n_layers"])
+    return bf16_error.chosen(sample)
+
+
+def _sampled_squares(folder: RunFolder, progress: Progress | None = None) -> Squares | None:
+    """What a sample of the run shows of bf16, measured once; None where bf16 is not for it."""
+    spec = folder.spec
+    if spec.precision == "fp32" or folder.model["engine"] != "perturbation":
+        return None
+    noted = folder.noted(SAMPLE)
+    if noted is None:
+        tokens, partners = _precision_sample(folder)
+        mean_z = folder.mean_z() if "mean" in spec.ablations else None
+        measurer = Measurer(load_for(folder), spec)
+        squares = measurer.sampled_error(tokens, partners, mean_z, progress)
+        noted = {"squares": squares.tolist()}
+        folder.note(SAMPLE, noted)
+    return np.array(noted["squares"])
+
+
+def watched_note(shard: Shard) -> str:
+    """The name of the note of what a shard's watched rows showed."""
+    return f"bf16-{shard}"
+
+
+def _precision_sample(folder: RunFolder) -> tuple[np.ndarray, np.ndarray]:
+    """Some sequences from all over the run, and their partners."""
+    of_run = folder.spec.n_sequences
+    n = min(SAMPLE_MOST, max(SAMPLE_LEAST, of_run // 100))
+    sequences = np.linspace(0, of_run - 1, n).astype(int)
+    partners = np.array(folder.spec.resample_partners())[sequences]
+    return np.asarray(folder.tokens[sequences]), np.asarray(folder.tokens[partners])
+
+
+def collect(folder: RunFolder, table: str, precision: LayerPrecision | None = None) -> int:
     """Name a table's shards, all of the plan, in its manifest; returns its rows."""
-    paths = [stored_shard(folder, table, shard) for shard in folder.shards_of(table)]
+    paths = [stored_shard(folder, table, shard, precision) for shard in folder.shards_of(table)]
     manifest = write_manifest(folder.warehouse, table, folder.run_id, folder.fingerprint, paths)
     return sum(entry["rows"] for entry in manifest["shards"])
 
@@ -260,6 +314,7 @@ def run_row(folder: RunFolder) -> dict[str, Any]:
         **run_facts(folder),
         "model": spec.model,
         "revision": spec.revision or model["commit"],
+        "weights_sha256": model.get("weights_sha256"),  # runs of older versions have none
         **{
             name: model[name]
             for name in (
@@ -275,7 +330,8 @@ def run_row(folder: RunFolder) -> dict[str, Any]:
         "drawn_from": folder.drawn_from,
         "ablations": list(spec.ablations),
         "precision": spec.precision,
-        **precision,
+        "layer_precision": precision.layers,
+        "precision_error": precision.errors if precision.tag else None,
         "seed": spec.seed,
         "center_unembed": spec.center_unembed,
         "started_at": datetime.fromisoformat(model["started_at"]),
@@ -283,14 +339,21 @@ def run_row(folder: RunFolder) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def shard_is_done(folder: RunFolder, table: str, shard: Shard) -> bool:
-    """Whether the shard is there, as it was written, measured for this run's settings and text."""
-    return _intact(folder, table, shard) is not None
+def shard_is_done(
+    folder: RunFolder, table: str, shard: Shard, precision: LayerPrecision | None = None
+) -> bool:
+    """Whether the shard is there, as it was written, measured for this run's settings and text.
+
+    precision: that it must have been measured in, for the tables that depend on it.
+    """
+    return _intact(folder, table, shard, precision) is not None
 
 
-def stored_shard(folder: RunFolder, table: str, shard: Shard) -> Path:
+def stored_shard(
+    folder: RunFolder, table: str, shard: Shard, precision: LayerPrecision | None = None
+) -> Path:
     """The file of a shard that was measured; DamagedError where it is not there any more."""
-    path = _intact(folder, table, shard)
+    path = _intact(folder, table, shard, precision)
     if path is None:
         raise DamagedError(
             f"a shard of {table} for {folder.run_id}, {shard}, is gone or damaged: {MEASURE_AGAIN}"
@@ -299,22 +362,28 @@ def stored_shard(folder: RunFolder, table: str, shard: Shard) -> Path:
 
 
 def store_shard(
-    folder: RunFolder, table: str, shard: Shard, rows: Columns | Iterable[Columns]
+    folder: RunFolder,
+    table: str,
+    shard: Shard,
+    rows: Columns | Iterable[Columns],
+    precision: LayerPrecision | None = None,
 ) -> None:
     """Write one shard; `rows` in one part or in several, as `warehouse.facts.write_shard` says.
 
     One that is there stays as it is: a run killed between two tables of a shard measures both
     again, and writes the one that is missing.
     """
-    if shard_is_done(folder, table, shard):
+    if shard_is_done(folder, table, shard, precision):
         return
     key = (folder.warehouse, table, folder.run_id, shard.start, shard.stop)
-    write_shard(*key, rows, folder.fingerprint)
+    write_shard(*key, rows, folder.fingerprint, precision.tag if precision else None)
 
 
-def _intact(folder: RunFolder, table: str, shard: Shard) -> Path | None:
+def _intact(
+    folder: RunFolder, table: str, shard: Shard, precision: LayerPrecision | None
+) -> Path | None:
     key = (folder.warehouse, table, folder.run_id, shard.start, shard.stop)
-    return intact_shard(*key, folder.fingerprint)
+    return intact_shard(*key, folder.fingerprint, precision.tag if precision else None)
 
 
 def refuse_full_disk(folder: RunFolder, prepared: PreparedRun) -> None:
@@ -342,8 +411,9 @@ def _size(n: float) -> str:
 
 
 def fingerprint_of(prepared: PreparedRun) -> str:
-    """One hash of the settings and of the text as it was read: what a shard was measured for."""
+    """One hash of the settings, the weights and the text as it was read: what shards are for."""
     digest = hashlib.sha256(prepared.spec.fingerprint.encode())
+    digest.update(prepared.loaded.weights_sha256.encode())
     for numbers in (prepared.text.tokens, prepared.text.documents):
         digest.update(np.ascontiguousarray(numbers).tobytes())
     return digest.hexdigest()

@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from selfrepair_assets.measurement.kept_details import curve_counts
 from tests.small_run import FINGERPRINT, planned
 from warehouse.facts import write_shard
 from warehouse.manifest import shard_files
@@ -122,7 +123,7 @@ def neuron_repairs(
     order = np.argsort(-changes * np.sign(effect), axis=1, kind="stable")
     sizes = np.take_along_axis(np.abs(changes), order, axis=1)
     reached = np.concatenate([np.zeros((len(sizes), 1)), sizes.cumsum(axis=1)], axis=1)
-    first = np.round(np.arange(101) / 100 * row["d_mlp"]).astype(int)
+    first = curve_counts(row["d_mlp"])
     most = order[:, :N_MOST]
     columns: Columns = {
         "neurons": most,

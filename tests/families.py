@@ -27,6 +27,7 @@ from transformers import (
     LlamaConfig,
     MistralConfig,
     MixtralConfig,
+    NemotronConfig,
     OPTConfig,
     PhiConfig,
     PretrainedConfig,
@@ -121,6 +122,8 @@ FALLBACK_ONLY: dict[str, ConfigOf] = {
     "gptj": lambda: GPTJConfig(rotary_dim=4, **_GPT2),
     "phi": lambda: PhiConfig(**{**_GROUPED, "num_key_value_heads": 4}),
     "bloom": lambda: BloomConfig(n_layer=3, n_head=4, hidden_size=32, **_TOKENS),
+    "nemotron": lambda: NemotronConfig(**_GROUPED),
+    "nemotron_biases": lambda: NemotronConfig(attention_bias=True, mlp_bias=True, **_GROUPED),
 }
 
 EXPERTS: dict[str, ConfigOf] = {
@@ -134,7 +137,7 @@ def random_model(name: str, seed: int = 0) -> PreTrainedModel:
     """The model ``name`` of ``ALL`` with every parameter drawn anew; fp32, eager attention."""
     config = (ALL | EXPERTS)[name]()
     model = AutoModelForCausalLM.from_config(
-        config, dtype=torch.float32, attn_implementation="eager"
+        config, dtype=torch.float32, attn_implementation="eager", experts_implementation="eager"
     )
     generator = torch.Generator().manual_seed(seed)
 
@@ -148,7 +151,7 @@ def random_model(name: str, seed: int = 0) -> PreTrainedModel:
         for parameter_name, parameter in module.named_parameters(recurse=False):
             is_matrix = parameter_name == "weight" and not isinstance(module, nn.Embedding)
             if "Norm" in type(module).__name__:
-                normal(parameter, 1.0 if parameter_name == "weight" else 0.0, 0.3)
+                normal(parameter, unit_weight(module) if parameter_name == "weight" else 0.0, 0.3)
             elif not is_matrix or module_name == "lm_head":  # which may be the embedding
                 normal(parameter, 0.0, 0.3)
             elif module_name.endswith(("q_proj", "k_proj")):
@@ -156,6 +159,11 @@ def random_model(name: str, seed: int = 0) -> PreTrainedModel:
             else:
                 normal(parameter, 0.0, 0.2)
     return model.eval()
+
+
+def unit_weight(norm: nn.Module) -> float:
+    """The weight with which a norm scales nothing: 0 where it stores what is added to 1."""
+    return 0.0 if type(norm).__name__.endswith("1P") else 1.0
 
 
 def random_tokens(n_sequences: int, length: int, *, seed: int = 0, bos: bool = False) -> Tensor:

@@ -16,6 +16,7 @@ RUN = {
     "run_id": "run",
     "model": "model",
     "revision": None,
+    "weights_sha256": None,
     "architecture": "GPTNeoXForCausalLM",
     "normalization": "LN",
     "parallel_attention": True,

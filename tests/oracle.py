@@ -70,7 +70,10 @@ class Oracle:
     def unembedding_direction(self, tokens: Tensor) -> Tensor:
         """[batch pos-1 d_model]: ``gamma * W_U[:, t]``, for LayerNorm also centred over d_model
         (the norm subtracts its input's mean, which is the same as centring the direction)."""
-        direction = self._unembedding[0][tokens[:, 1:]] * self.final_norm.weight.detach()
+        gamma = self.final_norm.weight.detach()
+        if type(self.final_norm).__name__ == "NemotronLayerNorm1P":  # stores gamma - 1
+            gamma = gamma + 1
+        direction = self._unembedding[0][tokens[:, 1:]] * gamma
         if isinstance(self.final_norm, nn.LayerNorm):
             direction = direction - direction.mean(-1, keepdim=True)
         return direction

@@ -17,7 +17,7 @@ Two things are said here once:
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from types import SimpleNamespace
 
@@ -105,6 +105,8 @@ ANATOMY: dict[str, Anatomy] = {
     "mistral": _LLAMA,
     "qwen2": _LLAMA,
     "qwen3": _LLAMA,
+    "nemotron": _LLAMA,
+    "mixtral": replace(_LLAMA, mlp_out="mlp"),  # experts: what they add up to
     "gptj": Anatomy(
         blocks="transformer.h",
         attention_norm="ln_1",

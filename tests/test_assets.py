@@ -7,11 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import numpy as np
 import pytest
 
 from dagster_project.cli.summary import print_summary
 from selfrepair_assets import ablation_steps, publish_steps, steps
+from selfrepair_assets.measurement.bf16_error import LayerPrecision
 from selfrepair_assets.measurement.errors import InputError
+from selfrepair_assets.measurement.kept_details import KeptRows
 from selfrepair_assets.run_folder import RunFolder
 from tests.asset_runs import (
     FACTS,
@@ -303,7 +306,7 @@ def test_a_lost_plan_is_written_anew_over_its_shards(twice: Twice, tmp_path: Pat
     spec, plan = run.spec, run.plan
     there = {p: p.stat().st_ino for p in (root / "facts").rglob("sequences-*.parquet")}
     (run.path / "run.json").unlink()
-    with pytest.raises(InputError, match="were measured with other settings or another text"):
+    with pytest.raises(InputError, match="were measured with other settings or another"):
         steps.start(RunFolder(run.warehouse, run.run_id), steps.prepare(replace(spec, seed=1)))
     assert not (run.path / "run.json").exists()
     again = RunFolder(run.warehouse, run.run_id)
@@ -312,6 +315,23 @@ def test_a_lost_plan_is_written_anew_over_its_shards(twice: Twice, tmp_path: Pat
     assert again.plan.fingerprint == plan.fingerprint
     assert {p: p.stat().st_ino for p in (root / "facts").rglob("sequences-*.parquet")} == there
     assert all(ablation_steps.ablation_shard_done(again, shard) for shard in again.shards)
+
+
+def test_weights_that_change_meanwhile_end_the_run(
+    twice: Twice, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = tmp_path / "warehouse"
+    shutil.copytree(twice.root, root, symlinks=True)
+    run = RunFolder(Warehouse(root), str(twice.model))
+    steps.stored_shard(run, "direct_effects", run.shards[0]).unlink()
+    loaded = replace(steps.load(run.spec), weights_sha256="0" * 64)
+    monkeypatch.setattr(steps, "load_model", lambda *_: loaded)
+    with pytest.raises(InputError, match="the model has other weights now"):
+        steps.measure_clean_shard(run, run.shards[0])
+    with pytest.raises(InputError, match="the model has other weights now"):
+        ablation_steps._ablate(
+            run, np.arange(2), [], ("zero",), KeptRows.none(), False, LayerPrecision.fp32(2), None
+        )
 
 
 def test_a_restart_leaves_nothing_of_before(twice: Twice, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+from selfrepair_assets.measurement.weights import weights_sha256
 from tests.asset_runs import LENGTH
 from tests.cli_runs import Said, refused
 from warehouse.paths import Warehouse
@@ -89,7 +90,9 @@ def test_doctor(gpt2_folder: Path, tmp_path: Path, selfrepair: Callable[..., Sai
 
 def test_settings_are_kept_as_asked(gpt2_warehouse: Path, gpt2_folder: Path) -> None:
     [plan] = (gpt2_warehouse / "runs").glob("*/run.json")
-    stored = json.loads(plan.read_text())["about"]["spec"]
+    about = json.loads(plan.read_text())["about"]
+    assert about["model"]["weights_sha256"] == weights_sha256(gpt2_folder / "gpt2")
+    stored = about["spec"]
     assert stored["model"] == str(gpt2_folder / "gpt2")
     assert stored["tokens"] == 8 * LENGTH
     assert stored["top_fraction"] == 0.1

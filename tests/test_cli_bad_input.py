@@ -144,6 +144,23 @@ def test_other_settings_need_restart(
     assert snapshot(gpt2_warehouse) == before
 
 
+def test_other_weights_need_restart(
+    gpt2_warehouse: Path, gpt2_folder: Path, tmp_path: Path, selfrepair: Callable[..., Said]
+) -> None:
+    before = snapshot(gpt2_warehouse)
+    base = ["--corpus", gpt2_folder / "text.txt", *small(), "--warehouse", gpt2_warehouse]
+    weights = gpt2_folder / "gpt2" / "model.safetensors"
+    kept = weights.read_bytes()
+    try:
+        weights.write_bytes((save("gpt2", tmp_path, seed=1) / weights.name).read_bytes())
+        line = refused(selfrepair("run", gpt2_folder / "gpt2", *base))
+    finally:
+        weights.write_bytes(kept)
+    assert "the model has other weights now" in line
+    assert "--restart" in line
+    assert snapshot(gpt2_warehouse) == before
+
+
 def test_a_warehouse_that_is_a_file(
     gpt2_folder: Path, tmp_path: Path, selfrepair: Callable[..., Said]
 ) -> None:

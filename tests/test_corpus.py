@@ -87,9 +87,7 @@ def test_the_rows_are_those_of_the_library(
     length: int, byte_level: PreTrainedTokenizerFast
 ) -> None:
     expected = library_rows(PYTHON_DOCS, byte_level, length, bos=True)
-    rows = first_rows(
-        "python-docs", byte_level, n_sequences=len(expected), sequence_length=length
-    )
+    rows = first_rows("python-docs", byte_level, n_sequences=len(expected), sequence_length=length)
     assert rows.dtype == np.int32
     np.testing.assert_array_equal(rows, expected)
     fewer = first_rows("python-docs", byte_level, n_sequences=3, sequence_length=length)
@@ -200,12 +198,15 @@ def sampled(corpus: str, n: int, **choices: object) -> Text:
     return token_sequences(corpus, tokenizer, **chosen)  # type: ignore[arg-type]
 
 
+def in_order(text: Text) -> list[list[list[int]]]:
+    return sorted(np.stack([text.tokens, text.documents], axis=1).tolist())
+
+
 def test_a_sample_is_of_the_corpus_own_rows_each_once(letters: str) -> None:
     every = sampled(letters, 91, sample="head")
     drawn = sampled(letters, 91)
     assert drawn.tokens.tolist() != every.tokens.tolist()
-    key = lambda text: sorted(map(str, zip(text.tokens.tolist(), text.documents.tolist())))  # noqa: E731
-    assert key(drawn) == key(every)
+    assert in_order(drawn) == in_order(every)
     assert drawn.drawn_from == "all 91 sequences of 9 documents"
     assert every.drawn_from == "the first 91 sequences, of 9 documents"
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from selfrepair_assets.measurement.kept_details import KeptRows
+from selfrepair_assets.measurement.kept_details import KeptRows, curve_counts
 from selfrepair_assets.measurement.measure import Measurer
 from selfrepair_assets.measurement.run_spec import ABLATIONS, Head
 from tests.engine_truth import FP32_BOUND, HOOKED_VARIANTS, PERTURBATION, loaded, spec_of, truth
@@ -71,6 +71,40 @@ def test_component_and_neuron_changes_equal_the_oracle(name: str, batch_size: in
                 assert error.numel() == 0 or error.max() < bound, f"{column} of {head}"
             seen += 1
     assert seen == len(ROWS) * len(ABLATIONS)
+
+
+@pytest.mark.parametrize("name", [MEASURED[0], HOOKED_VARIANTS[0]])
+def test_the_summary_of_the_neurons_equals_the_oracle(name: str) -> None:
+    """The most repairing neurons, and the cumulative share at each number that is measured."""
+    expected, oracle = truth(name), Oracle(random_model(name))
+    tokens, partners = (torch.from_numpy(t).long() for t in (expected.tokens, expected.partners))
+    clean = oracle.run(tokens)
+    (found,) = Measurer(loaded(name), spec_of(batch_size=3)).ablate_with_details(
+        expected.tokens,
+        expected.partners,
+        expected.mean_z.float().numpy(),
+        HEADS[:2],
+        ("resample",),
+        kept=ROWS.of_heads([(0, 1)]),
+    )
+    assert found.kept is not None
+    assert found.details is not None
+    assert len(found.kept) == 2
+    ablated = oracle.ablated_run(
+        tokens, "resample", 0, 1, partner_tokens=partners, mean_z=expected.mean_z
+    )
+    before, after = (oracle.neuron_effects(run, clean, tokens) for run in (clean, ablated))
+    for i in range(len(found.kept)):
+        at = int(found.kept.sequence[i]), int(found.kept.position[i])
+        change = after[at] - before[at]
+        side = 1 if found.columns["direct_effect"][0][at] >= 0 else -1
+        falling = (side * change).sort(descending=True).values.abs()
+        share = torch.cat([torch.zeros(1), falling.cumsum(0) / falling.sum()])
+        counts = curve_counts(len(change))
+        assert (found.details["cumulative_share"][i] - share[counts]).abs().max() < 1e-4
+        first = found.details["direct_effects_ablated"][i] - found.details["direct_effects"][i]
+        shares = (first.abs() / found.details["absolute_change"][i]).cumsum(0)
+        assert (shares - share[1 : len(first) + 1]).abs().max() < 1e-4
 
 
 @pytest.mark.parametrize("name", MEASURED)

@@ -1,14 +1,20 @@
 """Both engines against the oracle, for every family, ablation and column."""
 
 from dataclasses import replace
+from functools import partialmethod
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from transformer_lens.model_bridge import TransformerBridge
 
 from selfrepair_assets.measurement import engine
+from selfrepair_assets.measurement.errors import InputError
 from selfrepair_assets.measurement.folded_model import UnknownArchitectureError
+from selfrepair_assets.measurement.hooked import HookedEngine
 from selfrepair_assets.measurement.measure import EngineMismatchError, Measurer
+from selfrepair_assets.measurement.models import load_model
 from selfrepair_assets.measurement.run_spec import ABLATIONS, Head
 from tests.engine_truth import (
     HOOKED_VARIANTS,
@@ -20,7 +26,7 @@ from tests.engine_truth import (
     spec_of,
     truth,
 )
-from tests.families import ALL, FALLBACK_ONLY, FAMILIES, random_tokens
+from tests.families import ALL, EXPERTS, FALLBACK_ONLY, FAMILIES, random_tokens, save
 
 
 @pytest.fixture
@@ -41,7 +47,7 @@ def test_perturbation_engine_equals_the_oracle(name: str) -> None:
     assert_equal(ablate(measurer, truth(name)), truth(name).columns)
 
 
-@pytest.mark.parametrize("name", [*FALLBACK_ONLY, *HOOKED_VARIANTS])
+@pytest.mark.parametrize("name", [*FALLBACK_ONLY, *HOOKED_VARIANTS, *EXPERTS])
 def test_what_the_perturbation_engine_does_not_know_is_measured_with_hooks(name: str) -> None:
     measurer = Measurer(loaded(name), spec_of())
     assert measurer.engine == "hooked"
@@ -168,3 +174,35 @@ def test_engine_is_checked_against_the_bridge(name: str) -> None:
     measurer._engine.logits = lambda tokens: logits(tokens) * 1.01  # type: ignore[method-assign]
     with pytest.raises(EngineMismatchError, match="Nothing was measured"):
         measurer.check_engine(truth(name).tokens)
+
+
+@pytest.mark.parametrize("left", ["fold_ln", "fold_value_biases"])
+@pytest.mark.parametrize("name", ["gpt2", "opt", "qwen2", "gpt_neox"])
+def test_what_folding_leaves_is_left_to_the_hooks(
+    name: str, left: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As if TransformerLens did not fold the norms or value biases of a family that is known."""
+    fold = TransformerBridge.enable_compatibility_mode
+    monkeypatch.setattr(
+        TransformerBridge, "enable_compatibility_mode", partialmethod(fold, **{left: False})
+    )
+    model = load_model(str(save(name, tmp_path)), device="cpu")
+    assert model.folded
+    measurer = Measurer(model, spec_of())
+    assert measurer.engine == "hooked"
+    assert_clean_facts(measurer, truth(name))
+    assert_equal(ablate(measurer, truth(name)), truth(name).columns)
+
+
+def test_a_value_bias_that_tokens_change_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a model whose attention patterns do not sum to 1."""
+    z_of = HookedEngine._z_of
+
+    def with_a_sink(engine: HookedEngine, inputs: list[torch.Tensor]) -> list[torch.Tensor]:
+        share = torch.linspace(0.5, 1, 6)[:, None, None]
+        return [z * share for z in z_of(engine, inputs)]
+
+    monkeypatch.setattr(HookedEngine, "_z_of", with_a_sink)
+    with pytest.raises(InputError, match=r"Layer 0 of .* value biases that cannot be told apart"):
+        HookedEngine(loaded("nemotron"))
+    HookedEngine(loaded("mixtral"))  # which has none

@@ -24,8 +24,10 @@ SEQUENCES, LENGTH = 2, 32
 @pytest.fixture(scope="module")
 def tokens() -> np.ndarray:
     tokenizer = load_model(NAME, device="cpu").tokenizer
-    size = {"n_sequences": SEQUENCES, "sequence_length": LENGTH}
-    return token_sequences("python-docs", tokenizer, sample="head", **size).tokens
+    text = token_sequences(
+        "python-docs", tokenizer, n_sequences=SEQUENCES, sequence_length=LENGTH, sample="head"
+    )
+    return text.tokens
 
 
 @pytest.fixture(scope="module")

@@ -3,8 +3,9 @@
 import pytest
 import torch
 
-from selfrepair_assets.measurement import measure
+from selfrepair_assets.measurement import bf16_error
 from selfrepair_assets.measurement.measure import Measurer
+from selfrepair_assets.measurement.precision import FIRST_POSITIONS
 from selfrepair_assets.measurement.run_spec import ABLATIONS
 from tests.engine_truth import PERTURBATION, ablate, assert_equal, loaded, spec_of, truth
 
@@ -36,10 +37,23 @@ def test_bf16_keeps_its_bound_on_every_layer(name: str) -> None:
 def test_a_layer_that_bf16_cannot_measure_is_measured_in_fp32(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(measure, "BF16_ERROR_BOUND", 1e-6)
+    monkeypatch.setattr(bf16_error, "BF16_ERROR_BOUND", 1e-6)
     expected = truth("llama")
     spec = spec_of(precision="bf16")
     precision, errors = Measurer(loaded("llama"), spec).choose_precision(expected.tokens)
     assert precision == ["fp32"] * 3
     assert all(error is not None and error > 1e-6 for error in errors)
     assert_equal(ablate(Measurer(loaded("llama"), spec, precision), expected), expected.columns)
+
+
+def test_the_first_positions_are_never_in_bf16() -> None:
+    expected = truth("llama")
+    exact, fast = (
+        ablate(Measurer(loaded("llama"), spec_of(), [precision] * 3), expected)
+        for precision in ("fp32", "bf16")
+    )
+    for key, columns in exact.items():
+        for name, values in columns.items():
+            difference = (fast[key][name] - values).abs()
+            assert difference[..., :FIRST_POSITIONS].max() <= 1e-6, f"{name} of {key}"
+    assert any((fast[key]["logit_change"] != exact[key]["logit_change"]).any() for key in exact)

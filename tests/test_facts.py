@@ -95,7 +95,12 @@ def test_parts_out_of_order_are_refused_and_nothing_is_written(warehouse: Wareho
 def test_schemas_come_from_the_tables_without_run_id() -> None:
     assert set(NEEDED) <= set(fact_tables())
     assert {"runs", "generation"}.isdisjoint(fact_tables())
-    assert schema("sequences").names == ["sequence", "resample_partner", "document_numbers", "document_names"]
+    assert schema("sequences").names == [
+        "sequence",
+        "resample_partner",
+        "document_numbers",
+        "document_names",
+    ]
     with pytest.raises(WarehouseError, match="no table 'neurons'"):
         schema("neurons")
 

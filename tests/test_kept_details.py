@@ -1,11 +1,13 @@
 """Kept rows and their details by hand: three neurons, two rows."""
 
 import numpy as np
+import pytest
 import torch
 
-from selfrepair_assets.measurement.kept_details import KeptRows, summarize_neurons
+from selfrepair_assets.measurement.kept_details import KeptRows, curve_counts, summarize_neurons
 from selfrepair_assets.measurement.perturbation import AblatedHeads, join
 from selfrepair_assets.measurement.run_spec import Head
+from tests.literal_facts import warehouse_of
 
 
 def part(rows: KeptRows, values: torch.Tensor) -> AblatedHeads:
@@ -44,7 +46,30 @@ def test_neurons_are_ranked_by_what_makes_up_for_the_head() -> None:
     np.testing.assert_allclose(found["positive_change"], [2.001] * 2, rtol=1e-6)
     np.testing.assert_allclose(found["absolute_change"], [3.001] * 2, rtol=1e-6)
     share = found["cumulative_share"]
-    assert share.shape == (2, 101)
+    assert share.shape == (2, 4)  # of none to all three neurons
     assert share[:, 0].tolist() == [0, 0]
-    np.testing.assert_allclose(share[0, 33], 2 / 3.001, rtol=1e-5)  # one neuron of three
-    np.testing.assert_allclose(share[:, 100], [1, 1], rtol=1e-6)
+    np.testing.assert_allclose(share[0, 1:3], [2 / 3.001, 2.001 / 3.001], rtol=1e-5)
+    np.testing.assert_allclose(share[1, 1:3], [1 / 3.001, 1.001 / 3.001], rtol=1e-5)
+    np.testing.assert_allclose(share[:, 3], [1, 1], rtol=1e-6)
+
+
+@pytest.mark.parametrize("n", [0, 1, 4, 50, 51, 99, 100, 101, 102, 103, 150, 199, 200, 250, 3072])
+def test_the_curve_is_measured_at_hundredths_and_at_each_of_the_last_neurons(n: int) -> None:
+    counts = curve_counts(n)
+    assert counts == sorted(set(counts))
+    assert set(range(max(0, n - 50), n + 1)) <= set(counts)
+    assert {round(i * n / 100) for i in range(101)} <= set(counts)
+    assert len(counts) <= 101 + 50
+    # A list of 101 shares is one of an earlier version, which had the hundredths alone.
+    assert len(counts) != 101 or counts == list(range(101))
+
+
+def test_sql_knows_the_numbers_of_neurons_that_are_measured() -> None:
+    connection = warehouse_of([])
+    for n in [1, 4, 50, 99, 100, 101, 150, 3072, 11008]:
+        counts = curve_counts(n)
+        asked = "select cumulative_share_counts($n, $points)"
+        row = connection.execute(asked, {"n": n, "points": len(counts)}).fetchone()
+        assert row == (counts,)
+        row = connection.execute(asked, {"n": n, "points": 101}).fetchone()
+        assert row == ([round(i * n / 100) for i in range(101)],)

@@ -6,7 +6,7 @@
 A shard is done when a file of its name has the bytes that the name says (`sealed.py`), and is never
 changed after that: this is what resumes after a crash. Its columns are those of
 `sql/tables/<table>.sql` without `run_id`, which is in the folder's name; its footer carries the
-fingerprint of the spec that it was measured for.
+fingerprint of the spec that it was measured for, and the precision where that is chosen on the run.
 """
 
 import re
@@ -83,15 +83,24 @@ def shard_stem(start: int, stop: int) -> str:
 
 
 def intact_shard(
-    warehouse: Warehouse, table: str, run_id: str, start: int, stop: int, fingerprint: str
+    warehouse: Warehouse,
+    table: str,
+    run_id: str,
+    start: int,
+    stop: int,
+    fingerprint: str,
+    precision: str | None = None,
 ) -> Path | None:
     """The shard, if it is there, has the bytes that were written, and was measured for this spec.
 
     The bytes are read once in a process, and again when the file changes.
+
+    precision: what it must have been measured in; None takes any.
     """
     folder = warehouse.facts(table, run_id)
     for path in sealed_files(folder, shard_stem(start, stop), ".parquet"):
-        if is_intact(path) and shard_fingerprint(path) == fingerprint:
+        of_spec = is_intact(path) and shard_fingerprint(path) == fingerprint
+        if of_spec and precision in (None, shard_precision(path)):
             return path
     return None
 
@@ -105,11 +114,20 @@ def shards_there(warehouse: Warehouse, table: str, run_id: str) -> set[tuple[int
 
 def shard_fingerprint(path: Path) -> str | None:
     """The spec's fingerprint in a shard's footer; None where the file is not a shard."""
+    return _in_footer(path, b"spec_fingerprint")
+
+
+def shard_precision(path: Path) -> str | None:
+    """The precision that a shard was measured in; None where its run knows one only."""
+    return _in_footer(path, b"layer_precision")
+
+
+def _in_footer(path: Path, key: bytes) -> str | None:
     try:
         metadata = pq.read_metadata(path).metadata or {}
     except (OSError, pa.ArrowException):
         return None
-    found = metadata.get(b"spec_fingerprint")
+    found = metadata.get(key)
     return found.decode() if found else None
 
 
@@ -131,6 +149,7 @@ def write_shard(
     stop: int,
     rows: Mapping[str, Any] | Iterable[Mapping[str, Any]],
     fingerprint: str,
+    precision: str | None = None,
 ) -> Path:
     """Writes one shard whole or not at all, and returns its path.
 
@@ -139,12 +158,15 @@ def write_shard(
         a column of lists as an array [row item], a sequence of arrays or an Arrow list array, one
         for each row, the others being flat then. They need not be sorted. Or several such parts,
         one after the other in the order of `SORTED_BY`: one of them is in memory at a time.
+    precision: what they were measured in, where a run may change it on its way.
     Raises WarehouseError for a missing or unknown column, a sequence outside [start, stop), parts
     out of order, a value that the column cannot hold, and where the disk does not take the file.
     """
     want = schema(table)
     parts = [rows] if isinstance(rows, Mapping) else rows
     footer = {"spec_fingerprint": fingerprint, "table": table, "run_id": run_id}
+    if precision is not None:
+        footer["layer_precision"] = precision
 
     def write(file: Any) -> None:
         last: tuple[Any, ...] | None = None

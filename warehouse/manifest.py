@@ -202,6 +202,16 @@ def drop_shards(warehouse: Warehouse, table: str, run_id: str) -> None:
         _remove_shards(warehouse.facts(table, run_id), set())
 
 
+def withdraw_shards(warehouse: Warehouse, table: str, run_id: str, shards: Iterable[Path]) -> None:
+    """Removes shards that are to be measured anew, the manifest that may name them first."""
+    shards = list(shards)
+    with one_clear_line(f"withdraw shards of {run_id}"):
+        if shards:
+            _path(warehouse, table, run_id).unlink(missing_ok=True)
+        for path in shards:
+            path.unlink(missing_ok=True)
+
+
 def remove_facts(warehouse: Warehouse, table: str, run_id: str) -> None:
     """Removes a run's folder of one table, its manifest first."""
     with one_clear_line(f"remove the facts of {run_id}"):

@@ -80,7 +80,7 @@ def cli() -> None:
     "--precision",
     default="fp32",
     show_default=True,
-    help="fp32, or bf16: faster, with each layer's error measured and kept below 1 %.",
+    help="fp32, or bf16: faster, with each layer's error watched and kept below 1 %.",
 )
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1 or mps.")
 @click.option("--batch-size", default="auto", show_default=True, help="Sequences measured at once.")

@@ -52,7 +52,8 @@ def _look_at(warehouse: Warehouse, folder: RunFolder, spec: RunSpec, restart: bo
         folder.refuse_other(spec)
     prepared = steps.prepare(spec)
     if goes_on:
-        folder.refuse_other(spec, steps.fingerprint_of(prepared))
+        weights = prepared.loaded.weights_sha256
+        folder.refuse_other(spec, steps.fingerprint_of(prepared), weights)
     steps.refuse_full_disk(folder, prepared)
     warehouse.prepare()
     loaded = prepared.loaded

@@ -1,14 +1,15 @@
 """`head_ablations` and the details of its top rows: plan the shards, measure each, collect them.
 
 The same graph runs in one process on one machine, shard after shard with the model loaded once,
-and under a cluster's executor with a shard a worker. A shard that is on disk is not planned again.
+and under a cluster's executor with a shard a worker. A shard that is on disk is not planned again,
+unless a layer has left bf16 since (`precision_steps`): such shards are measured anew at the end.
 """
 
 from collections.abc import Iterator
 
 import dagster as dg
 
-from selfrepair_assets import ablation_steps, steps
+from selfrepair_assets import ablation_steps, precision_steps, steps
 from selfrepair_assets.assets.metadata import (
     describe,
     heat_map,
@@ -23,7 +24,7 @@ from selfrepair_assets.assets.resources import (
     models,
 )
 from selfrepair_assets.assets.run_spec import preview_of
-from selfrepair_assets.run_folder import Shard
+from selfrepair_assets.run_folder import RunFolder, Shard
 from warehouse.manifest import shard_files
 
 TITLE = "head ablations"
@@ -39,17 +40,18 @@ def plan_shards(
     with mistakes_are_not_retried():
         kept = ablation_steps.keep_top_rows(folder)
     context.log.info(f"{kept:,} top rows, of which the details are kept")
-    missing = [s for s in folder.shards if not ablation_steps.ablation_shard_done(folder, s)]
-    context.log.info(
-        f"{len(folder.shards) - len(missing)} of {len(folder.shards)} shards are there"
-    )
     if folder.spec.precision != "fp32":
         total = steps.precision_work(folder)
         work = store.work(context, "choose precision", "head-tokens", total)
         with mistakes_are_not_retried():
-            chosen = steps.layer_precision(folder, work.add)["layer_precision"]
+            layers = steps.layer_precision(folder, work.add).layers
+            precision_steps.withdraw_superseded(folder)
         work.close()
-        context.log.info(f"{chosen.count('bf16')} of {len(chosen)} layers are measured in bf16")
+        context.log.info(f"{layers.count('bf16')} of {len(layers)} layers are measured in bf16")
+    missing = ablation_steps.missing_shards(folder)
+    context.log.info(
+        f"{len(folder.shards) - len(missing)} of {len(folder.shards)} shards are there"
+    )
     for shard in missing:
         yield dg.DynamicOutput([shard.start, shard.stop], mapping_key=str(shard).replace("-", "_"))
 
@@ -60,38 +62,68 @@ def measure_shard(
 ) -> int:
     """Ablate every chosen head over one shard's sequences; returns its head-tokens."""
     folder, this = store.folder(context), Shard(*shard)
-    done = [s for s in folder.shards if ablation_steps.ablation_shard_done(folder, s)]
+    _measure(context, store, folder, this)
+    return ablation_steps.head_tokens(folder, [this])
+
+
+@dg.op(pool="gpu")
+def measure_anew(
+    context: dg.OpExecutionContext, store: WarehouseResource, measured: list[int]
+) -> int:
+    """Measure the shards anew in which a layer was in bf16 that has left it since.
+
+    All shards have been watched by now, so that no layer will leave it any more. Returns the
+    head-tokens that were measured in all.
+    """
+    folder = store.folder(context)
+    with mistakes_are_not_retried():
+        precision_steps.withdraw_superseded(folder)
+    anew = ablation_steps.missing_shards(folder)  # also what a retry of this step finds left
+    for shard in anew:
+        _measure(context, store, folder, shard)
+    return sum(measured) + ablation_steps.head_tokens(folder, anew)
+
+
+def _measure(
+    context: dg.OpExecutionContext, store: WarehouseResource, folder: RunFolder, shard: Shard
+) -> None:
+    """Measure one shard, and show how far the run is then."""
+    left = ablation_steps.head_tokens(folder, ablation_steps.missing_shards(folder))
     total = ablation_steps.head_tokens(folder, folder.shards)
-    already = ablation_steps.head_tokens(folder, done)
-    work = store.work(context, TITLE, "head-tokens", total, already)
+    work = store.work(context, TITLE, "head-tokens", total, total - left)
+    work.expect(left)
     with hiccups_are_retried():
-        ablation_steps.measure_ablation_shard(folder, this, work.add)
+        ablation_steps.measure_ablation_shard(folder, shard, work.add)
     context.log_event(
         dg.AssetObservation(
             "head_ablations",
             partition=context.partition_key,
-            metadata={"shard": str(this), "progress": work.line(), "share": work.done / work.total},
+            metadata={
+                "shard": str(shard),
+                "progress": work.line(),
+                "share": work.done / work.total,
+            },
         )
     )
-    return ablation_steps.head_tokens(folder, [this])
 
 
 @dg.op(out={table: dg.Out(dg.Nothing) for table in ablation_steps.ABLATION_TABLES})
 def collect_shards(
-    context: dg.OpExecutionContext, store: WarehouseResource, measured: list[int]
+    context: dg.OpExecutionContext, store: WarehouseResource, measured: int
 ) -> Iterator[dg.Output[None]]:
     """Name all shards in the manifests, which makes them the tables."""
     folder = store.folder(context)
     store.close_work(context)
+    precision = steps.layer_precision(folder)
     for table in ablation_steps.ABLATION_TABLES:
         with mistakes_are_not_retried():
-            rows = steps.collect(folder, table)
+            rows = steps.collect(folder, table, precision)
         files = shard_files(folder.warehouse, table, folder.run_id)
         metadata = row_count(rows) | {"first_rows": preview_of(files)}
         if table == "head_ablations":
             means = mean_by_head(files, SELF_REPAIR)
             caption = "Mean self-repair over all tokens (logits)"
-            metadata |= {"measured_now": sum(measured), "picture": heat_map(means, caption)}
+            metadata |= {"measured_now": measured, "picture": heat_map(means, caption)}
         yield dg.Output(None, table, metadata=metadata)
 
 
@@ -111,5 +143,6 @@ def collect_shards(
     },
 )
 def head_ablations(direct_effects):  # type: ignore[no-untyped-def]
-    outputs = collect_shards(plan_shards(direct_effects).map(measure_shard).collect())
+    measured = plan_shards(direct_effects).map(measure_shard).collect()
+    outputs = collect_shards(measure_anew(measured))
     return {table: getattr(outputs, table) for table in ablation_steps.ABLATION_TABLES}

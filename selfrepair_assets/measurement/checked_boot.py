@@ -13,6 +13,7 @@ import torch
 
 from selfrepair_assets.measurement.errors import InputError
 from selfrepair_assets.measurement.quiet import quiet
+from selfrepair_assets.measurement.weights import refuse_foreign_weights
 
 MOST = {
     "num_hidden_layers": 10_000,
@@ -113,10 +114,11 @@ def load_tokenizer(model: str, folder: Path) -> Any:
 
 
 class _CheckedLoader:
-    """Stands for the model class in `boot_transformers`, and refuses incomplete weights."""
+    """Stands for the model class in `boot_transformers`; refuses incomplete and foreign weights."""
 
-    def __init__(self, model: str) -> None:
-        self.model = model
+    def __init__(self, model: str, folder: Path) -> None:
+        self.model, self.folder = model, folder
+        self.loaded: Any = None
         self.logits = torch.empty(0)
         """What transformers itself answers to a few tokens, before anything is wrapped."""
 
@@ -151,7 +153,9 @@ class _CheckedLoader:
                     f"The weights of '{self.model}' have NaN or infinite numbers, first in {name}. "
                     "Copy or download them again, or choose another checkpoint."
                 )
+        refuse_foreign_weights(self.model, self.folder, loaded)
         self.logits = sample_logits(loaded.eval(), loaded.config)
+        self.loaded = loaded
         return loaded
 
 
@@ -170,11 +174,12 @@ def boot(model: str, architecture: str, folder: Path, tokenizer: Any, device: to
     """The TransformerBridge, fp32, with raw weights that are all there and finite.
 
     Raises:
-        InputError: weights that are missing, broken or too large, or a layer without heads.
+        InputError: weights that are missing, broken, too large or not the folder's, or a layer
+            without heads.
     """
     from transformer_lens.model_bridge import TransformerBridge
 
-    loader = _CheckedLoader(model)
+    loader = _CheckedLoader(model, folder)
     try:
         with quiet():
             bridge = TransformerBridge.boot_transformers(
@@ -196,6 +201,11 @@ def boot(model: str, architecture: str, folder: Path, tokenizer: Any, device: to
             f"TransformerLens cannot load '{model}' ({architecture}): {_first_line(error)} "
             "Choose another model."
         ) from error
+    if loader.loaded is None or bridge.original_model is not loader.loaded:
+        raise InputError(
+            f"TransformerLens gives another model for '{model}' than the one in '{folder}'. "
+            "Give the folder another name, or choose another model."
+        )
     if not hasattr(bridge, "ln_final") or not hasattr(bridge, "unembed"):
         raise InputError(
             f"'{model}' ({architecture}) has no final norm before its unembedding, by whose scale "

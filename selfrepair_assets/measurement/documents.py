@@ -208,12 +208,11 @@ def _parquet_rows(path: Path, text_column: str | None) -> Iterator[Document]:
             kinds = {field.name: str(field.type) for field in schema}
             strings = [field.name for field in schema if is_text(field.type)]
             column = _text_column(f"'{path}'", text_column, schema.names, strings, kinds)
-            number = 0
-            for batch in file.iter_batches(batch_size=256, columns=[column]):
-                for number, text in enumerate(batch.column(0).to_pylist(), start=number):
-                    if text is not None:
-                        yield Document(f"row {number}", (text,))
-                number += 1
+            batches = file.iter_batches(batch_size=256, columns=[column])
+            texts = (text for batch in batches for text in batch.column(0).to_pylist())
+            for number, text in enumerate(texts):
+                if text is not None:
+                    yield Document(f"row {number}", (text,))
     except (pa.ArrowException, OSError) as error:
         reason = str(error).splitlines()[0]
         raise InputError(

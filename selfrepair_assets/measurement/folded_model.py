@@ -103,13 +103,15 @@ def fold(bridge: Any, *, parallel_attention: bool) -> FoldedModel:
     """Read a compatibility-mode `TransformerBridge` into a `FoldedModel`.
 
     Raises:
-        UnknownArchitectureError: an architecture, or a variant of one, that is not handled.
+        UnknownArchitectureError: an architecture, or a variant of one, that is not handled, or
+            weights that are not folded after all.
     """
     config = bridge.original_model.config
     architecture = type(bridge.original_model).__name__
     if architecture not in KNOWN_ARCHITECTURES:
         raise UnknownArchitectureError(architecture)
     _refuse_variants(architecture, config)
+    _refuse_leftovers(architecture, bridge)
     attn = bridge.blocks[0].attn
     n_heads, d_head = attn.W_Q.shape[0], attn.W_Q.shape[2]
     windows = _windows(architecture, config, len(bridge.blocks))
@@ -172,6 +174,21 @@ def _refuse_variants(architecture: str, config: Any) -> None:
     }
     if refused.get(architecture):
         raise UnknownArchitectureError(f"a variant of {architecture}")
+
+
+def _refuse_leftovers(architecture: str, bridge: Any) -> None:
+    """Raises for a value bias, or a norm that does more than divide: neither is read here.
+
+    The hooked engine finds what they add to `z`, which no token can change.
+    """
+    if any(b.attn.b_V is not None and b.attn.b_V.any() for b in bridge.blocks):
+        raise UnknownArchitectureError(f"{architecture} with value biases that are not folded")
+    x = torch.linspace(-1, 1, bridge.W_E.shape[1], device=bridge.W_E.device)[None, None]
+    divided = x * (x.square().mean() + bridge.cfg.eps).rsqrt()
+    norms = [getattr(b, name) for b in bridge.blocks for name in ("ln1", "ln2") if hasattr(b, name)]
+    with torch.no_grad():
+        if not all(torch.allclose(n(x), divided, atol=1e-5) for n in [*norms, bridge.ln_final]):
+            raise UnknownArchitectureError(f"{architecture} with norms that are not folded")
 
 
 def _windows(architecture: str, config: Any, n_layers: int) -> list[int | None]:

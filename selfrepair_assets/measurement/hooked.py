@@ -124,7 +124,7 @@ class HookedEngine(HookedModel):
                     resid[:, p] += add
                     return resid
 
-                run = self.run(tokens, feed=(f"blocks.{head.layer}.hook_resid_pre", feed))
+                run = self.run(tokens, feed=[(f"blocks.{head.layer}.hook_resid_pre", feed)])
                 after[i, :, p] = dot(run.z[head.layer][:, p, head.head], own[:, p]) / scale[:, p]
                 ln_scale[i, :, p] = self.normalize(run.resid[:, p])[1].squeeze(-1)
         return dot(z[:, :-1], own) / scale, after, ln_scale

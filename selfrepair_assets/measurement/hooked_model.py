@@ -4,10 +4,14 @@ No more than that the residual stream is the sum of the components' outputs, tha
 is its slice of `z` through its slice of `W_O`, and that the logits are one norm and one linear map
 away from the last residual stream. That is measured on a sample (`check_structure`); a model of
 another structure is refused.
+
+`z` is what tokens can change of it. Where folding leaves a value bias or a norm's bias in place,
+their part of `z`, the same at every token, is found (`_constant_z`), taken off and put back.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -20,6 +24,8 @@ from selfrepair_assets.measurement.models import LoadedModel
 
 STRUCTURE_TOLERANCE = 1e-3
 """Largest deviation, as a share of the largest value, that is rounding."""
+NO_CONSTANT = 1e-6
+"""Largest constant part of `z`, as a share of the largest `z`, that rounding makes."""
 
 
 @dataclass
@@ -56,15 +62,12 @@ class HookedModel:
                     f"Layer {layer} of '{loaded.name}' ({loaded.architecture}) shows no W_O: the "
                     "output of a single head cannot be told apart. Choose another model."
                 )
-            b_V = getattr(block.attn, "b_V", None)
-            if isinstance(b_V, Tensor) and not loaded.folded and b_V.abs().max() > 0:
-                raise InputError(
-                    f"'{loaded.name}' ({loaded.architecture}) has value biases that "
-                    "TransformerLens cannot fold: a head's direct effect would count them. "
-                    "Choose another model."
-                )
             self.W_O.append(W_O.detach().float().reshape(loaded.n_heads, -1, loaded.d_model))
-        self.W_out: Tensor | None = self._last_w_out()  # d_mlp d_model
+        self.W_out: Tensor | None = None  # d_mlp d_model
+        nothing = torch.zeros(loaded.n_heads, 1, device=loaded.device)
+        self.constant_z = [nothing] * loaded.n_layers
+        self.constant_z = self._constant_z()  # per layer: head d_head
+        self.W_out = self._last_w_out()
         self.check_structure()
 
     def center_unembed(self) -> None:
@@ -78,13 +81,13 @@ class HookedModel:
         Raises:
             InputError: it is not.
         """
-        sample = torch.arange(min(6, self.loaded.n_ctx), device=self.loaded.device)[None]
+        sample = self._sample()
         with torch.inference_mode():
-            run = self.run(sample % self.loaded.d_vocab)
+            run = self.run(sample)
             resid = run.resid
             layers = range(self.loaded.n_layers)
             parts = sum(run.attn_out[i] + run.mlp_out[i] for i in layers)
-            embedding = self._first_resid(sample % self.loaded.d_vocab)
+            embedding = self._first_resid(sample)
             biases = [run.attn_out[i] - self._attn_out(i, run.z[i]) for i in layers]
             x, scale = self.normalize(resid)
             ours, theirs = x / scale @ self.directions.T + self.bias, run.logits
@@ -113,13 +116,13 @@ class HookedModel:
         self,
         tokens: Tensor,
         replace: tuple[int, int, Tensor] | None = None,
-        feed: tuple[str, Any] | None = None,
+        feed: Sequence[tuple[str, Any]] = (),
     ) -> Activations:
         """One forward pass.
 
         Args:
             replace: a layer, a head and its new `z` (batch, pos, d_head).
-            feed: a hook's name and a function that changes what it sees.
+            feed: names of hooks, each with a function that changes what it sees.
         """
         kept: dict[str, dict[int, Tensor]] = {"z": {}, "attn_out": {}, "mlp_out": {}}
         resid: list[Tensor] = []
@@ -129,11 +132,11 @@ class HookedModel:
 
         def z_hook(tensor: Tensor, hook: Any, *, layer: int) -> Tensor | None:
             z = tensor if tensor.ndim == 4 else tensor.unflatten(-1, (self.loaded.n_heads, -1))
-            kept["z"][layer] = z.detach()
+            kept["z"][layer] = z.detach() - self.constant_z[layer]
             if replace is None or replace[0] != layer:
                 return None
             z = z.clone()
-            z[:, :, replace[1]] = replace[2]
+            z[:, :, replace[1]] = replace[2] + self.constant_z[layer][replace[1]]
             return z.view(tensor.shape)
 
         post: list[Tensor] = [tokens.new_zeros(0)]
@@ -141,7 +144,7 @@ class HookedModel:
         if self.W_out is not None:
             name = f"blocks.{self.loaded.n_layers - 1}.mlp.hook_post"
             hooks.append((name, lambda x, hook: post.append(x)))
-        hooks += [feed] if feed is not None else []
+        hooks += feed
         for i in range(self.loaded.n_layers):
             hooks.append((f"blocks.{i}.attn.hook_z", partial(z_hook, layer=i)))
             for name in ("attn_out", "mlp_out"):
@@ -155,6 +158,66 @@ class HookedModel:
             ) from error
         return Activations(**kept, mlp_post=post[-1], resid=resid[0], logits=logits)
 
+    def _constant_z(self) -> list[Tensor]:
+        """Per layer the part of `z` that no token can change: (head, d_head).
+
+        It is the value bias, and the bias `b` of the norm before the attention through `W_V`. Where
+        every position brings `b` alone, `z` is this part, as a row of a pattern sums to 1; what
+        `b + d` adds to it, `b - d` takes away. `b` is half of what enters the attention when the
+        residual stream is x and when it is -x, whatever a family calls its norm.
+
+        Raises:
+            InputError: there is such a part, and tokens change it all the same.
+        """
+        x = _alternating(self.loaded)
+        plus, minus = self._attention_inputs(x), self._attention_inputs(-x)
+        biases = [(p + m) / 2 for p, m in zip(plus, minus, strict=True)]
+        constant = self._z_of(biases)
+        more = self._z_of(plus)
+        less = self._z_of(minus)
+        for layer, z in enumerate(constant):
+            size = more[layer]
+            if _deviation(z, torch.zeros_like(z), size) <= NO_CONSTANT:
+                continue
+            unlike = _deviation(z, z[:, :1].expand_as(z), size)
+            if not max(unlike, _deviation((more[layer] + less[layer]) / 2, z, size)) <= (
+                STRUCTURE_TOLERANCE
+            ):
+                raise InputError(
+                    f"Layer {layer} of '{self.loaded.name}' ({self.loaded.architecture}) has value "
+                    "biases that cannot be told apart from what tokens bring: a head's direct "
+                    "effect would count them. Choose another model."
+                )
+        return [z[0, 0] for z in constant]
+
+    def _attention_inputs(self, resid: Tensor) -> list[Tensor]:
+        """Per layer what enters the attention, if `resid` (d_model) enters the layer everywhere."""
+        seen: dict[int, Tensor] = {}
+
+        def see(tensor: Tensor, hook: Any, *, layer: int) -> None:
+            seen[layer] = tensor.detach().float()
+
+        layers = range(self.loaded.n_layers)
+        self.run(
+            self._sample(),
+            feed=[
+                *((f"blocks.{i}.hook_resid_pre", _give(resid)) for i in layers),
+                *((f"blocks.{i}.attn.hook_in", partial(see, layer=i)) for i in layers),
+            ],
+        )
+        return [seen[layer][0, 0] for layer in layers]
+
+    def _z_of(self, inputs: list[Tensor]) -> list[Tensor]:
+        """Per layer `z` (1, pos, head, d_head), if `inputs` (d_model) enter the attention."""
+        feed = [(f"blocks.{i}.attn.hook_in", _give(value)) for i, value in enumerate(inputs)]
+        z = self.run(self._sample(), feed=feed).z
+        return [z[layer].float() for layer in range(self.loaded.n_layers)]
+
+    def _sample(self) -> Tensor:
+        """A few tokens: (1, pos)."""
+        sample = torch.arange(min(6, self.loaded.n_ctx), device=self.loaded.device)[None]
+        return sample % self.loaded.d_vocab
+
     def _first_resid(self, tokens: Tensor) -> Tensor:
         kept: list[Tensor] = []
         hook = ("blocks.0.hook_resid_pre", lambda x, hook: kept.append(x.detach()))
@@ -167,9 +230,8 @@ class HookedModel:
         if not isinstance(self.W_out, Tensor) or self.W_out.ndim != 2:
             return None
         W_out = self.W_out.detach().float()
-        sample = torch.arange(min(6, self.loaded.n_ctx), device=self.loaded.device)[None]
         with torch.inference_mode():
-            run = self.run(sample % self.loaded.d_vocab)
+            run = self.run(self._sample())
             if run.mlp_post.shape[-1] != len(W_out):
                 return None
             bias = run.mlp_out[self.loaded.n_layers - 1] - run.mlp_post @ W_out
@@ -196,12 +258,23 @@ class HookedModel:
 
         That holds whatever a family calls its weights or adds to them, folded or not.
         """
-        x = torch.ones(1, 1, self.loaded.d_model, device=self.loaded.device)
-        x[..., 1::2] = -1
+        x = _alternating(self.loaded)[None, None]
         with torch.inference_mode():
             plus, minus = self.bridge.ln_final(x)[0, 0], self.bridge.ln_final(-x)[0, 0]
         x, scale = self.normalize(x)
         return (plus - minus) / 2 * scale[0, 0] / x[0, 0], (plus + minus) / 2
+
+
+def _alternating(loaded: LoadedModel) -> Tensor:
+    """+1 -1 +1 ...: (d_model)."""
+    x = torch.ones(loaded.d_model, device=loaded.device)
+    x[1::2] = -1
+    return x
+
+
+def _give(value: Tensor) -> Any:
+    """A hook that puts `value` (d_model) at every position."""
+    return lambda tensor, hook: value.to(tensor.dtype).expand_as(tensor)
 
 
 def _deviation(ours: Tensor, theirs: Tensor, size: Tensor | None = None) -> float:

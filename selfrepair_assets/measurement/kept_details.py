@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from fractions import Fraction
 
 import numpy as np
 import torch
@@ -25,8 +26,17 @@ TOP_NEURONS = 50
 """Neurons kept of a row, the most repairing first (Fig. 8 shows as many)."""
 NEGLIGIBLE = (1e-4, 1e-3, 1e-2, 1e-1)
 """Shares of the head's direct effect below which a neuron's change is counted as negligible."""
-CURVE_POINTS = 101
-"""Points of the cumulative curve, from no neuron to all (Fig. 12-15)."""
+
+
+def curve_counts(n: int) -> list[int]:
+    """Numbers of neurons, of n in order of repair, at which the cumulative share is kept.
+
+    Every hundredth of the neurons, and each of the last `TOP_NEURONS` (the curve is steep at both
+    ends, Fig. 12-15). What the first ones have follows from the neurons that are kept. The macro
+    cumulative_share_counts has the same numbers; n = 0 has but 0.
+    """
+    hundredths = {round(Fraction(i * n, 100)) for i in range(101)}
+    return sorted(hundredths | set(range(max(0, n - TOP_NEURONS), n + 1)))
 
 
 @dataclass(frozen=True)
@@ -175,7 +185,7 @@ def summarize_neurons(clean: Tensor, change: Tensor, effect: Tensor) -> dict[str
     size = change.abs()
     total = size.sum(1, keepdim=True)
     reached = torch.cat([torch.zeros_like(total), size.gather(1, order).cumsum(1)], 1)
-    points = torch.linspace(0, n, CURVE_POINTS, device=change.device).round().long()
+    points = torch.tensor(curve_counts(n), device=change.device)
     bounds = torch.tensor(NEGLIGIBLE, device=change.device) * effect.abs()[:, None]
     return {
         "neurons": top,

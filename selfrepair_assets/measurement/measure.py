@@ -6,12 +6,15 @@ The one door to the numerical core for everything outside of it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from copy import copy
 
 import numpy as np
 import psutil
 import torch
 from torch import Tensor
 
+from selfrepair_assets.measurement import bf16_error
+from selfrepair_assets.measurement.bf16_error import LayerPrecision, Squares
 from selfrepair_assets.measurement.clean_run import CleanFacts
 from selfrepair_assets.measurement.engine import choose_engine
 from selfrepair_assets.measurement.errors import InputError
@@ -21,10 +24,6 @@ from selfrepair_assets.measurement.perturbation import AblatedHeads, join
 from selfrepair_assets.measurement.run_spec import Head, RunSpec, by_layer
 from selfrepair_assets.measurement.self_reinforcement import SCALES, ReinforcedHeads
 
-BF16_ERROR_BOUND = 1e-2
-"""Largest relative error of `logit_change` on the sample at which a layer is measured in bf16."""
-HEADS_IN_SAMPLE = 3
-"""Heads of each layer whose bf16 error is measured."""
 CPU_TOKENS_AT_ONCE = 2048
 """Rows x positions of one propagation on a CPU: activations that stay in its caches."""
 LOGIT_TOLERANCE = 1e-3
@@ -210,63 +209,55 @@ class Measurer:
             )
 
     def choose_precision(
+        self, tokens: np.ndarray, mean_z: np.ndarray | None = None
+    ) -> LayerPrecision:
+        """The precision of each layer's heads, from bf16's error on `tokens` [sequence pos]."""
+        if not self.may_take_bf16:
+            return LayerPrecision.fp32(self.loaded.n_layers)
+        return bf16_error.chosen(self.sampled_error(tokens, np.roll(tokens, 1, axis=0), mean_z))
+
+    @property
+    def may_take_bf16(self) -> bool:
+        return self.spec.precision == "bf16" and self.engine == "perturbation"
+
+    def sampled_error(
         self,
         tokens: np.ndarray,
+        partner_tokens: np.ndarray,
         mean_z: np.ndarray | None = None,
         progress: Progress | None = None,
-    ) -> tuple[list[str], list[float | None]]:
-        """The precision of each layer's heads, from an error measured on `tokens` [sequence pos].
+    ) -> Squares:
+        """`error_of_bf16` of some heads of each layer."""
+        return self.error_of_bf16(tokens, partner_tokens, mean_z, self._sample, progress)
 
-        With `precision="bf16"`, some heads of each layer are ablated in fp32 and in bf16 (each
-        sequence's partner is the next one); where `||error|| / ||logit_change||`, the worst over
-        the run's ablations, is above `BF16_ERROR_BOUND`, the layer is measured in fp32.
+    def sample_work(self, tokens: np.ndarray) -> int:
+        """The head-tokens that `sampled_error` measures."""
+        return 2 * len(self._sample) * len(self.spec.ablations) * tokens[:, 1:].size
 
-        Returns:
-            Per layer: `fp32` or `bf16`, and the bf16 error that was measured (None: not asked).
-        """
-        n_layers = self.loaded.n_layers
-        precision: list[str] = ["fp32"] * n_layers
-        errors: list[float | None] = [None] * n_layers
-        if self.spec.precision == "fp32" or self.engine != "perturbation":
-            return precision, errors
-        chosen = by_layer(self.spec.chosen_heads(n_layers, self.loaded.n_heads))
-        sample = [
-            h for heads in chosen.values() for h in heads[:: -(-len(heads) // HEADS_IN_SAMPLE)]
-        ]
-        exact, fast = (
-            self._with_precision([p] * n_layers)._changes(tokens, mean_z, sample, progress)
-            for p in ("fp32", "bf16")
-        )
-        for (ablation, layer), change in exact.items():
-            error = _relative_error(fast[ablation, layer], change)
-            errors[layer] = max(errors[layer] or 0.0, error)
-        for layer, worst in enumerate(errors):
-            if worst is not None and worst <= BF16_ERROR_BOUND:
-                precision[layer] = "bf16"
-        return precision, errors
+    @property
+    def _sample(self) -> list[Head]:
+        heads = self.spec.chosen_heads(self.loaded.n_layers, self.loaded.n_heads)
+        return bf16_error.sampled_heads(heads)
 
-    def precision_work(self, tokens: np.ndarray) -> int:
-        """The most head-tokens that `choose_precision` may measure."""
-        heads = min(HEADS_IN_SAMPLE, self.loaded.n_heads) * self.loaded.n_layers
-        return 2 * heads * len(self.spec.ablations) * tokens[:, 1:].size
-
-    def _with_precision(self, layer_precision: list[str]) -> Measurer:
-        copy = object.__new__(Measurer)
-        copy.__dict__.update(self.__dict__, layer_precision=layer_precision)
-        return copy
-
-    def _changes(
+    def error_of_bf16(
         self,
         tokens: np.ndarray,
+        partner_tokens: np.ndarray,
         mean_z: np.ndarray | None,
-        heads: list[Head],
-        progress: Progress | None,
-    ) -> dict[tuple[str, int], np.ndarray]:
-        """`logit_change` by ablation and layer; each sequence's partner is the one before it."""
+        heads: Sequence[Head],
+        progress: Progress | None = None,
+    ) -> Squares:
+        """Ablate `heads` in fp32 and in bf16 over `tokens` [sequence pos]: what bf16 costs."""
         ablations = [a for a in self.spec.ablations if a != "mean" or mean_z is not None]
-        partners = np.roll(tokens, 1, axis=0)
-        results = self.ablate(tokens, partners, mean_z, heads, ablations or ["resample"], progress)
-        return {(ablation, layer): c["logit_change"] for ablation, layer, _, c in results}
+
+        def changes(precision: str) -> dict[tuple[str, int], np.ndarray]:
+            measurer = copy(self)
+            measurer.layer_precision = [precision] * self.loaded.n_layers
+            results = measurer.ablate(tokens, partner_tokens, mean_z, heads, ablations, progress)
+            return {(a, layer): columns["logit_change"] for a, layer, _, columns in results}
+
+        exact, fast = changes("fp32"), changes("bf16")
+        return bf16_error.squares(exact, fast, self.spec.ablations, self.loaded.n_layers)
 
     def _tensor(self, tokens: np.ndarray) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(tokens, dtype=np.int64)).to(self.loaded.device)
@@ -275,7 +266,3 @@ class Measurer:
         if self.loaded.device.type == "cuda":
             return torch.cuda.mem_get_info(self.loaded.device)[0]
         return psutil.virtual_memory().available
-
-
-def _relative_error(fast: np.ndarray, exact: np.ndarray) -> float:
-    return float(np.linalg.norm(fast - exact)) / max(float(np.linalg.norm(exact)), 1e-30)

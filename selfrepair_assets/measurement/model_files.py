@@ -58,6 +58,8 @@ def find_model(
     """
     if model in bundled.NAMES:
         _refuse_revision(model, revision)
+        if Path(model).is_dir():
+            notify(f"{model} is the bundled model: write ./{model} for the folder here")
         converted = bundled.bundled_model(notify)
         check_model_folder(converted)
         return ModelFolder(converted)
@@ -70,7 +72,7 @@ def find_model(
 
 
 def local_folder(model: str) -> Path | None:
-    """The folder that a model's name is the path of; None where it can only be a hub name.
+    """The folder, absolute, that a model's name is the path of; None: it can only be a hub name.
 
     Raises:
         InputError: a path where no folder is.
@@ -81,7 +83,7 @@ def local_folder(model: str) -> Path | None:
     except OSError as error:  # a name that is too long, a folder that may not be looked into
         raise InputError(f"'{model:.200}' cannot be looked for ({error.strerror}).") from None
     if is_folder:
-        return path
+        return path.resolve()  # absolute: a relative one may read as another model's hub name
     if is_there:
         raise InputError(
             f"'{model}' is a file. A model is given as its folder, as save_pretrained writes it."
@@ -104,7 +106,7 @@ def check_model_folder(path: Path) -> None:
             "writes it. Give the folder that has it."
         )
     _read_json(config)
-    weights = _weight_files(path)
+    weights = weight_files(path)
     for file in weights:
         if file.suffix == ".safetensors":
             safetensors_header(file)
@@ -117,7 +119,7 @@ def check_model_folder(path: Path) -> None:
 
 def n_parameters(path: Path) -> int | None:
     """The number of weights in a checked model folder; None where pickled files hide it."""
-    files = _weight_files(path)
+    files = weight_files(path)
     if any(file.suffix != ".safetensors" for file in files):
         return None
     return sum(
@@ -166,7 +168,7 @@ def safetensors_header(path: Path) -> dict[str, dict[str, Any]]:
     return tensors
 
 
-def _weight_files(path: Path) -> list[Path]:
+def weight_files(path: Path) -> list[Path]:
     """The files of all weights, in the order in which transformers looks for them."""
     for single, index in (
         ("model.safetensors", "model.safetensors.index.json"),

@@ -3,8 +3,9 @@
 1. The name becomes a folder with complete files (`model_files`).
 2. The configuration alone tells whether it predicts the next token and whether TransformerBridge
    knows its architecture.
-3. The weights are loaded in fp32, and each must be there and finite: transformers fills weights
-   that are missing with random numbers and says so in a warning only.
+3. The weights are loaded in fp32, and each must be there, finite and the folder's own (`weights`):
+   transformers fills weights that are missing with random numbers and says so in a warning only,
+   and TransformerLens takes some names for those of the hub's models.
 4. TransformerLens folds the norms into the weights (`enable_compatibility_mode`). The logits of a
    few tokens must stay what they were; where they do not, or where it refuses, the model is
    loaded again unfolded, and `folded` says so.
@@ -31,6 +32,7 @@ from selfrepair_assets.measurement.checked_boot import (
 from selfrepair_assets.measurement.errors import InputError
 from selfrepair_assets.measurement.model_files import ModelFolder, Notify, find_model
 from selfrepair_assets.measurement.quiet import quiet
+from selfrepair_assets.measurement.weights import weights_sha256
 
 logger = logging.getLogger(__name__)
 
@@ -50,7 +52,9 @@ class LoadedModel:
         d_mlp: neurons of an MLP layer, from the weights' shape.
         n_ctx: the longest sequence in tokens.
         folded: the norms' weights are folded into the next layer's, and the writing weights and
-            the unembedding are centred. Where False the weights are the raw ones.
+            the unembedding are centred, as far as TransformerLens does that for the architecture;
+            the engines look at what is left. Where False the weights are the raw ones.
+        weights_sha256: of the weights as they are stored (`weights.weights_sha256`).
     """
 
     bridge: Any
@@ -69,6 +73,7 @@ class LoadedModel:
     n_ctx: int
     device: torch.device
     folded: bool
+    weights_sha256: str
 
 
 _loaded: dict[tuple[object, ...], LoadedModel] = {}
@@ -206,6 +211,7 @@ def _load(
         n_ctx=cfg.n_ctx,
         device=device,
         folded=folded,
+        weights_sha256=weights_sha256(folder.path),
     )
 
 

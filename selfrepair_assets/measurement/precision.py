@@ -2,6 +2,10 @@
 
 A bf16 product of a change has an error relative to the change, not to the activation: that is
 what makes the matrix units of bf16 usable where plain half precision is noise.
+
+A sequence's first positions are in fp32 always. There a model makes its massive activations
+(attention sinks), on which a change can tip what is thousands of times its size: in one run a
+single token of 9,000, the first after BOS, made half of a layer's error, which no sample shows.
 """
 
 from __future__ import annotations
@@ -10,6 +14,9 @@ from functools import cached_property
 
 from torch import Tensor
 from torch.nn.functional import linear
+
+FIRST_POSITIONS = 4
+"""The positions of a sequence whose changes are never in bf16; 9 % of bf16's time on a CPU."""
 
 
 class LinearMap:
@@ -30,7 +37,13 @@ class LinearMap:
         return linear(x, self.weight, self.bias)
 
     def of_change(self, delta: Tensor, precision: str) -> Tensor:
-        """`delta W'` in fp32; with `precision="bf16"` the product's operands are bfloat16."""
-        if precision == "bf16":
-            return linear(delta.bfloat16(), self._weight_bf16).float()
-        return linear(delta, self.weight)
+        """`delta W'` of `delta` (..., pos, in), in fp32 or with bfloat16 operands.
+
+        The first positions are in fp32 with `precision="bf16"` too.
+        """
+        if precision == "fp32":
+            return linear(delta, self.weight)
+        product = linear(delta.bfloat16(), self._weight_bf16).float()
+        first = slice(FIRST_POSITIONS)
+        product[..., first, :] = linear(delta[..., first, :], self.weight)
+        return product

@@ -90,7 +90,7 @@ class RunSpec:
         ablations: subset of `resample`, `mean`, `zero` (section 3.2 of the paper).
         layers: the layers whose heads are ablated, as the user wrote it (`8:12`); None is all.
         heads: the heads that are ablated (`L10H11,L9H3`), within `layers`; None is all.
-        precision: `fp32`, or `bf16` (products of changes in bfloat16 where that keeps 2e-2).
+        precision: `fp32`, or `bf16` (products of changes in bfloat16 where that keeps 1e-2).
         device: `auto`, `cpu`, `cuda`, `cuda:1`, `mps`.
         batch_size: sequences measured at once; None takes what the memory holds.
         shard_sequences: sequences in one shard; None chooses.

@@ -27,7 +27,10 @@ sums as (
         len(neurons) = if(has_neurons, least(50, d_mlp), 0)
         and len(direct_effects) = len(neurons)
         and len(direct_effects_ablated) = len(neurons)
-        and (len(cumulative_share) = 101 or not has_neurons)
+        and (
+            len(cumulative_share) = len(cumulative_share_counts(d_mlp, len(cumulative_share)))
+            or not has_neurons
+        )
         and (len(negligible_counts) = 4 or not has_neurons) as complete
     from neuron_repairs
     join models using (run_id)

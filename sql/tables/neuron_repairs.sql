@@ -3,6 +3,8 @@
 -- act_n * (W_out[n] . u_t) / S with the clean scale S; its change is ablated minus clean, and it
 -- repairs where its change has the sign of the head's direct effect. The lists begin with the most
 -- repairing neuron. Where the last MLP layer is not downstream they are empty, and the numbers 0.
+-- cumulative_share has the share of absolute_change of the first n neurons in that order, for the
+-- numbers n of cumulative_share_counts: every hundredth of the layer and each of the last 50.
 -- Sections 4.2 and 4.2.1, Fig. 8 and 12-15.
 create table neuron_repairs (
     run_id varchar not null,

@@ -1,9 +1,15 @@
 -- One row per run: one model measured on one text with one set of options.
 -- Everything that decides a run's numbers is here; section 3 of the paper is its protocol.
+-- weights_sha256 is of all stored tensors, names and values; null in runs of older versions.
+-- precision_error is what was seen of bf16: on a sample before the run and on some rows of every
+-- shard, all together, of the worst ablation. A layer is in bf16 in the end if that stayed below
+-- 0.95 % after every shard, so that over all rows it is below 1 %; of a layer in fp32, it is the
+-- error for which it is, and not one that its rows have. Null where bf16 was not asked for.
 create table runs (
     run_id varchar not null,
     model varchar not null,
     revision varchar,
+    weights_sha256 varchar,
     architecture varchar not null,
     normalization varchar not null,
     parallel_attention boolean not null,
