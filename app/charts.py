@@ -31,6 +31,7 @@ BOTH_LIGHT = [
 ]
 BOTH_DARK = [[0, "#a9c1ff"], [0.25, "#4569c8"], [0.5, "#24242a"], [0.75, "#b8573d"], [1, "#ffb79f"]]
 BOTH_MARKS = [[0, "#3a6ee8"], [0.5, "#9a9da6"], [1, "#d9552f"]]  # seen on black and on white
+POSITIVE, NEGATIVE = "#e07a3c", "#4c7bf3"  # of signed values, wherever a token is shown
 QUIET = "rgba(128,128,128,0.6)"
 ZONE = "rgba(128,128,128,0.13)"
 
@@ -228,32 +229,6 @@ def parts(frame: pd.DataFrame, *, suffix: str = "") -> go.Figure:
     figure.add_hline(y=0, line={"color": QUIET, "width": 1})
     figure.update_layout(barmode="group", bargap=0.25)
     return plain(figure, 360, y="self-repair (logits)")
-
-
-def matrix(
-    frame: pd.DataFrame, *, rows: str, columns: str, value: str, dark: bool, x: str, y: str
-) -> go.Figure:
-    """A matrix of signed values, such as who repairs whom. Missing pairs stay empty."""
-    cells = frame.pivot_table(index=rows, columns=columns, values=value, sort=False)
-    largest = largest_of(cells.to_numpy(dtype=float))
-    figure = go.Figure(
-        go.Heatmap(
-            z=cells.to_numpy(dtype=float),
-            x=[str(name) for name in cells.columns],
-            y=[str(name) for name in cells.index],
-            colorscale=BOTH_DARK if dark else BOTH_LIGHT,
-            zmin=-largest,
-            zmax=largest,
-            xgap=1,
-            ygap=1,
-            colorbar={"title": {"text": "logits"}, "thickness": 12, "outlinewidth": 0},
-            hovertemplate="<b>%{x}</b> repairs <b>%{y}</b><br>%{z:.3f}<extra></extra>",
-        )
-    )
-    plain(figure, max(320, 18 * len(cells.index) + 110), x=x, y=y)
-    figure.update_xaxes(type="category", showgrid=False)
-    figure.update_yaxes(type="category", showgrid=False)
-    return figure
 
 
 def zone(figure: go.Figure, x: "pd.Series[float]", y: "pd.Series[float]") -> None:

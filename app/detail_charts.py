@@ -3,9 +3,21 @@
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
+from plotly.subplots import make_subplots
 
 from app import words
-from app.charts import BOTH_MARKS, COLORS, DEPTH_SCALE, QUIET, largest_of, plain
+from app.charts import (
+    BOTH_MARKS,
+    COLORS,
+    DEPTH_SCALE,
+    NEGATIVE,
+    POSITIVE,
+    QUIET,
+    largest_of,
+    plain,
+)
+
+END = 50  # neurons at an end of the cumulative curve that is drawn one by one
 
 
 def bars(frame: pd.DataFrame, *, label: str, value: str, x: str) -> go.Figure:
@@ -16,7 +28,7 @@ def bars(frame: pd.DataFrame, *, label: str, value: str, x: str) -> go.Figure:
             x=rows[value],
             y=rows[label].astype(str),
             orientation="h",
-            marker={"color": [COLORS[2] if v > 0 else COLORS[6] for v in rows[value]]},
+            marker={"color": [POSITIVE if v > 0 else NEGATIVE for v in rows[value]]},
             text=[words.signed(float(v)) for v in rows[value]],
             textposition="outside",
             cliponaxis=False,
@@ -84,28 +96,84 @@ def frequency(frame: pd.DataFrame) -> go.Figure:
 
 
 def cumulative(frame: pd.DataFrame) -> go.Figure:
-    """Fig. 12-15: cumulative share of the absolute change, coloured by the median direct effect."""
+    """Fig. 12-15: cumulative share of the absolute change, coloured by the median direct effect.
+
+    Beside the whole curve its steep ends, neuron by neuron, where the layer is larger than they
+    are and they were measured so.
+    """
     rows = frame.sort_values("n_neurons")
-    figure = go.Figure()
-    figure.add_scatter(
-        x=rows["n_neurons"],
-        y=rows["cumulative_share"],
-        mode="lines+markers",
-        line={"color": QUIET, "width": 1.5},
-        marker={
-            "size": 7,
-            "color": rows["direct_effect_median"],
-            "colorscale": DEPTH_SCALE,
+    panels = _ends_and_middle(rows)
+    figure = make_subplots(
+        1,
+        len(panels),
+        shared_yaxes=True,
+        column_widths=[1.3 if name.startswith("all") else 1 for name in panels],
+        horizontal_spacing=0.03,
+        subplot_titles=list(panels) if len(panels) > 1 else None,
+    )
+    for column, part in enumerate(panels.values(), start=1):
+        figure.add_scatter(
+            row=1,
+            col=column,
+            x=part["n_neurons"],
+            y=part["cumulative_share"],
+            mode="lines",
+            showlegend=False,
+            line={"color": QUIET, "width": 1.5},
+            hoverinfo="skip",
+        )
+        known = part["direct_effect_median"].notna()
+        for own, marker in (
+            (part[~known], {"color": QUIET, "symbol": "circle-open"}),
+            (part[known], {"color": part[known]["direct_effect_median"], "coloraxis": "coloraxis"}),
+        ):
+            figure.add_scatter(
+                row=1,
+                col=column,
+                x=own["n_neurons"],
+                y=own["cumulative_share"],
+                mode="markers",
+                showlegend=False,
+                marker={"size": 6, **marker},
+                customdata=own["direct_effect_median"].map(words.signed),
+                hovertemplate=(
+                    "first %{x} neurons: %{y:.1%} of the change<br>median direct effect of number "
+                    "%{x}: %{customdata}<extra></extra>"
+                ),
+            )
+    plain(figure, 420, y="")
+    figure.update_layout(
+        coloraxis={
+            "colorscale": BOTH_MARKS,
+            "cmid": 0,
             "colorbar": {
                 "title": {"text": "median<br>direct effect"},
                 "thickness": 12,
                 "outlinewidth": 0,
             },
-        },
-        hovertemplate="first %{x} neurons: %{y:.1%} of the change<extra></extra>",
+        }
     )
-    plain(figure, 420, x="neurons, in order of repair", y="share of the absolute change")
-    return figure.update_yaxes(tickformat=".0%")
+    figure.update_annotations(font={"size": 12})
+    figure.update_yaxes(tickformat=".0%")
+    middle = list(panels).index(next(name for name in panels if name.startswith("all"))) + 1
+    figure.update_xaxes(title="neurons, in order of repair", row=1, col=middle)
+    return figure.update_yaxes(title="share of the absolute change", row=1, col=1)
+
+
+def _ends_and_middle(rows: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """What each panel of the cumulative curve is called, and its points, from left to right."""
+    whole = {"all neurons": rows}
+    last = int(rows["n_neurons"].max()) if len(rows) else 0
+    if last <= 2 * END:
+        return whole
+    ends = {
+        f"the first {END}": rows[rows["n_neurons"] <= END],
+        f"the last {END}": rows[rows["n_neurons"] >= last - END],
+    }
+    first, final = ((name, part) for name, part in ends.items())
+    return dict(
+        [first] * (len(first[1]) > END) + list(whole.items()) + [final] * (len(final[1]) > END)
+    )
 
 
 def among_ten(frame: pd.DataFrame) -> go.Figure:

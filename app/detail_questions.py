@@ -2,21 +2,43 @@
 
 from app.queries import MOST_MARKS, Answer, Serving, ask
 
-MOST_COMPONENTS = 60  # rows and columns of the matrix of who repairs whom
+MOST_HEADS, MOST_COMPONENTS = 30, 60  # rows and columns of the matrix of who repairs whom
+LEFT_OUT = {"none": 0, "the first": 1, "the first 4": 4}  # of a sequence's positions
+N_ERRORS = 2  # a change is beyond noise where it is more standard errors than this away from 0
 
 
-def who_repairs_whom(serving: Serving, run: str, ablation: str) -> Answer:
-    """The heads that are repaired most, and the components that repair them most."""
+def who_repairs_whom(serving: Serving, run: str, ablation: str, left_out: int = 0) -> Answer:
+    """The most self-repaired heads, and the components whose part in it is largest beyond noise.
+
+    left_out: how many first positions of every sequence do not count.
+    """
     return ask(
         serving,
         f"""
         with
+
+        repaired as (
+            select
+                layer,
+                head,
+                self_repair
+            from head_summary
+            semi join component_repair_means using (run_id, ablation, layer, head)
+            where run_id = $run
+                and ablation = $ablation
+            order by
+                self_repair desc nulls last,
+                layer,
+                head
+            limit {MOST_HEADS}
+        ),
 
         pairs as (
             select
                 layer,
                 head,
                 format('L{{}}H{{}}', layer, head) as ablated,
+                self_repair,
                 case
                     when component = 'mlp' then format('MLP {{}}', component_layer)
                     else format('L{{}}H{{}}', component_layer, component_head)
@@ -24,41 +46,44 @@ def who_repairs_whom(serving: Serving, run: str, ablation: str) -> Answer:
                 component_layer,
                 component_head,
                 direct_effect_change,
-                direct_effect_change_se
-            from component_repairs
+                direct_effect_change_se,
+                direct_effect_change_trimmed,
+                coalesce(
+                    abs(direct_effect_change) > {N_ERRORS} * direct_effect_change_se,
+                    false
+                ) as beyond_noise,
+                n_rows,
+                n_clusters
+            from component_repair_means
+            join repaired using (layer, head)
             where run_id = $run
                 and ablation = $ablation
-        ),
-
-        repaired as (
-            select ablated
-            from pairs
-            group by ablated
-            order by sum(abs(direct_effect_change)) desc
-            limit {MOST_COMPONENTS // 2}
+                and positions_left_out = $left_out
         ),
 
         repairers as (
             select repairer
             from pairs
-            semi join repaired using (ablated)
             group by repairer
-            order by sum(abs(direct_effect_change)) desc
+            order by
+                sum(abs(direct_effect_change)) filter (where beyond_noise) desc nulls last,
+                repairer
             limit {MOST_COMPONENTS}
         )
 
         select *
         from pairs
-        semi join repaired using (ablated)
         semi join repairers using (repairer)
         order by
-            component_layer,
-            component_head nulls last,
+            self_repair desc nulls last,
             layer,
-            head
+            head,
+            component_layer,
+            component_head nulls last
         """,
         run=run,
         ablation=ablation,
+        left_out=left_out,
     )
 
 

@@ -15,7 +15,9 @@ from app import (
     detail_questions,
     head_questions,
     neuron_questions,
+    position_charts,
     questions,
+    repair_charts,
     token_charts,
     trust_questions,
     words,
@@ -202,17 +204,23 @@ def who_repairs_whom(serving: Serving, figure: str, look: Look) -> Drawn:
     """Beyond the paper."""
     answer = detail_questions.who_repairs_whom(serving, look.run, look.ablation)
     return Drawn(
-        charts.matrix(
-            answer.frame,
-            rows="ablated",
-            columns="repairer",
-            value="direct_effect_change",
-            dark=look.dark,
-            x="repairing component, by layer",
-            y="ablated head",
-        ),
+        repair_charts.who_repairs_whom(answer.frame, dark=look.dark),
         answer,
-        "The most repaired heads and the components that change most.",
+        f"Mean change in direct effect on the ablated head's top rows: the "
+        f"{detail_questions.MOST_HEADS} most self-repaired heads, and the components whose part "
+        f"beyond noise is largest. {repair_charts.CAPTION}",
+    )
+
+
+def by_position(serving: Serving, figure: str, look: Look) -> Drawn:
+    """Beyond the paper."""
+    answer = head_questions.by_position(serving, look.run, look.ablation, look.layer, look.head)
+    return Drawn(
+        position_charts.by_position(answer.frame),
+        answer,
+        f"{words.head(look.layer, look.head)}, {look.ablation} ablation: means over all tokens at "
+        "a position with their standard errors, clustered by sequence; bins beyond position 7. "
+        "Below: how many of all rows and of the top rows by direct effect are there.",
     )
 
 
@@ -240,12 +248,13 @@ DRAWN_BY: dict[str, Callable[[Serving, str, Look], Drawn]] = {
     "section 5.1": ranks,
     "section 5.3": reinforcing_heads,
     "who repairs whom": who_repairs_whom,
+    "positions": by_position,
 }
 OF_CHOSEN_HEADS = {"7", "7, histogram", "section 4.2.2"}  # those whose every neuron was kept
 OF_MEASURED_HEADS = {"9", "19"}  # those whose self-reinforcement was measured
 OF_ONE_HEAD = (
     {"3", "4", "5", "8", "12", "13", "14", "15", "16", "17", "18"}
-    | {"section 2.3", "section 2.3, per prompt"}
+    | {"section 2.3", "section 2.3, per prompt", "positions"}
     | OF_CHOSEN_HEADS
     | OF_MEASURED_HEADS
 )

@@ -5,7 +5,7 @@ from typing import Any
 
 import streamlit as st
 
-from app import queries, questions, state, words
+from app import glossary, queries, questions, state, words
 from app.queries import Serving
 
 HeadsOf = Callable[[str, str], list[str]]
@@ -38,18 +38,33 @@ def sidebar(serving: Serving | None) -> None:
             )
 
 
+def words_used(page: str) -> None:
+    """A line of links at a page's end: the words that it uses, to what they mean."""
+    terms = glossary.OF_PAGE.get(page, ())
+    if not terms:
+        return
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.caption("What is meant by:", width="content")
+        for name in terms:
+            state.link("glossary", glossary.TERMS[name].title, term=name)
+
+
+def published() -> Serving | None:
+    """The generation that this script run looks at; None where there is none, or no run in it."""
+    serving: Serving | None = st.session_state.get("serving")
+    if serving is None or queries.ask(serving, "select 1 from runs limit 1").frame.empty:
+        return None
+    return serving
+
+
 def serving_or_stop(title: str) -> Serving:
     """The generation that this script run looks at; without any, says how to fill it and stops."""
-    serving = st.session_state.get("serving")
+    serving = published()
     if serving is None:
         st.title(title)
         how_to_fill()
         st.stop()
-    if queries.ask(serving, "select 1 from runs limit 1").frame.empty:
-        st.title(title)
-        how_to_fill()
-        st.stop()
-    return serving  # type: ignore[no-any-return]
+    return serving
 
 
 def how_to_fill() -> None:

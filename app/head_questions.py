@@ -150,6 +150,42 @@ def _binned(serving: Serving, values: str, **parameters: Any) -> Answer:
     )
 
 
+def by_position(serving: Serving, run: str, ablation: str, layer: int, head: int) -> Answer:
+    """The head's means over all its rows, position by position, then bin by bin."""
+    return ask(
+        serving,
+        f"""
+        select * exclude (run_id, ablation, layer, head)
+        from effects_by_position
+        {WHERE_HEAD}
+            and ablation = $ablation
+        order by position_from
+        """,
+        run=run,
+        ablation=ablation,
+        layer=layer,
+        head=head,
+    )
+
+
+def with_and_without(serving: Serving, run: str, ablation: str, layer: int, head: int) -> Answer:
+    """The head's means over all positions, without BOS, and without the attention sinks."""
+    return ask(
+        serving,
+        f"""
+        select * exclude (run_id, ablation, layer, head)
+        from head_means_by_positions
+        {WHERE_HEAD}
+            and ablation = $ablation
+        order by row_set desc, positions_left_out
+        """,
+        run=run,
+        ablation=ablation,
+        layer=layer,
+        head=head,
+    )
+
+
 def layernorm_ratios(serving: Serving, run: str, layer: int, head: int) -> Answer:
     """Fig. 4, 17 and 18."""
     return _histogram(serving, "layernorm_ratio_histogram", ", share_above_one", run, layer, head)

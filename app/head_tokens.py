@@ -19,11 +19,22 @@ from app import (
 )
 from app.head_questions import ROWS_OF
 from app.queries import Serving
-from app.token_questions import KINDS, ORDERS
+from app.token_questions import FULL_COLOR, KINDS, ORDERS
+from app.token_view import Scale
 
 PER_PAGE = 8
 BEFORE, AFTER = 28, 10  # tokens around a target
 COLORED_BY = ["self_repair", "direct_effect", "logit_change"]
+BEYOND = f"{words.share(1 - FULL_COLOR)} of the head's tokens"
+
+
+def color_scale(
+    serving: Serving, run: str, ablation: str, layer: int, head: int, quantity: str
+) -> Scale:
+    """The scale of a head's quantity, the same in the list and in an opened token."""
+    found = token_questions.color_scale(serving, run, ablation, layer, head, quantity).frame
+    largest = float(found["largest"].iloc[0])
+    return Scale(quantity, largest if largest > 0 else 1e-6)
 
 
 def tokens(serving: Serving, run: str, ablation: str, layer: int, head: int) -> None:
@@ -90,20 +101,20 @@ def listed(serving: Serving, run: str, ablation: str, layer: int, head: int) -> 
         before=BEFORE,
         after=AFTER,
     ).frame
-    largest = token_view.largest_of(around[quantity])
+    scale = color_scale(serving, run, ablation, layer, head, quantity)
     with st.container(border=True):
         show.heading(
             f"{n_found:,} tokens: {rows}, {order} first",
             show.defined(serving, ["direct_effect", "self_repair", "logit_change"]),
         )
-        st.html(token_view.legend(quantity, largest))
+        st.html(token_view.legend(scale, BEYOND))
         for row in found.itertuples(index=False):
             text = around[(around["sequence"] == row.sequence) & (around["place"] == row.position)]
-            _instance(row, text, quantity, largest)
+            _instance(row, text, scale)
         show.behind(answer, "tokens")
 
 
-def _instance(row: Any, text: pd.DataFrame, quantity: str, largest: float) -> None:
+def _instance(row: Any, text: pd.DataFrame, scale: Scale) -> None:
     """One instance: its numbers, its text, and the button that opens it."""
     with st.container(border=True):
         left, right = st.columns([6, 1], vertical_alignment="center")
@@ -125,7 +136,7 @@ def _instance(row: Any, text: pd.DataFrame, quantity: str, largest: float) -> No
             args=("instance", f"{row.sequence}:{row.position}"),
             width="stretch",
         )
-        st.html(token_view.colored(text, quantity, largest, mark=int(row.position)))
+        st.html(token_view.colored(text, scale, mark=int(row.position)))
 
 
 def opened(
@@ -161,14 +172,14 @@ def opened(
         return
     here = text[text["position"] == position].iloc[0]
     target = words.token(here["target_text"])
-    largest = token_view.largest_of(text[quantity])
+    scale = color_scale(serving, run, ablation, layer, head, quantity)
     with st.container(border=True):
         show.heading(
             f"Sequence {sequence}, position {position}: predicting “{target}”",
             show.defined(serving, [quantity]),
         )
-        st.html(token_view.legend(quantity, largest))
-        st.html(token_view.colored(text, quantity, largest, mark=position, lines=True))
+        st.html(token_view.legend(scale, BEYOND))
+        st.html(token_view.colored(text, scale, mark=position, lines=True))
         show.behind(answer, "sequence")
     all_ablations = token_questions.instance(serving, run, layer, head, sequence, position)
     own = all_ablations.frame[all_ablations.frame["ablation"] == ablation]

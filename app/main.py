@@ -24,6 +24,7 @@ PAGES = {
     "Ask": [
         ("paper", "Paper", ":material/article:"),
         ("sql", "SQL", ":material/terminal:"),
+        ("glossary", "Glossary", ":material/menu_book:"),
     ],
 }
 
@@ -55,6 +56,7 @@ def main() -> None:
         st.session_state["serving"] = serving
         frame.sidebar(serving)
         page.run()
+        frame.words_used(page.url_path or "overview")
         state.finish()
     except WarehouseError as error:
         st.error(str(error), icon=":material/folder_off:")

@@ -79,7 +79,8 @@ def _document(now: Serving, run: str, ablations: list[str]) -> str:
             shown = _table_html(answer.frame.drop(columns="run_id"))
         if len(answer.frame):
             title = f"{words.figure(number)}: {row['title']}"
-            about = (PAPER.get(number), relations(now)[view], answer.sql)
+            note = str(row["note"]) if pd.notna(row["note"]) else None
+            about = (PAPER.get(number), note, relations(now)[view], answer.sql)
             parts.append(_section(title, caption, shown, *about))
     when = datetime.datetime.now(datetime.UTC)
     return (
@@ -110,13 +111,20 @@ def _look(now: Serving, number: str, run: str, ablation: str) -> Look:
 
 
 def _section(
-    title: str, caption: str, shown: str, claim: str | None, documentation: str, sql: str
+    title: str,
+    caption: str,
+    shown: str,
+    claim: str | None,
+    note: str | None,
+    documentation: str,
+    sql: str,
 ) -> str:
     return (
         f"<section><h2>{escape(title)}</h2>"
         + f'<p class="says">{escape(caption)}</p>'
         + shown
         + (f'<p class="says"><b>The paper:</b> {escape(claim)}</p>' if claim else "")
+        + (f'<p class="says"><b>Differs here:</b> {escape(note)}</p>' if note else "")
         + f"<details><summary>What it is, and the SQL</summary><p>{escape(documentation)}</p>"
         + f"<pre>{escape(sql)}</pre></details></section>"
     )

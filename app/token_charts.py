@@ -5,7 +5,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from app import words
-from app.charts import QUIET, ablation_color, plain, zone
+from app.charts import NEGATIVE, POSITIVE, QUIET, ablation_color, plain, zone
 
 FACTORS = (1, 2, 4, 5, 10, 20, 40)  # of bins put together: 1 stays an edge where it was one
 
@@ -147,8 +147,8 @@ def one_token(frame: pd.DataFrame) -> go.Figure:
             textposition="outside",
             cliponaxis=False,
             connector={"line": {"color": QUIET, "width": 1}},
-            increasing={"marker": {"color": "#22a58b"}},
-            decreasing={"marker": {"color": "#d2555a"}},
+            increasing={"marker": {"color": POSITIVE}},
+            decreasing={"marker": {"color": NEGATIVE}},
             totals={"marker": {"color": "#8a8f98"}},
             hovertemplate="%{x}: %{text}<extra>" + row["ablation"] + "</extra>",
         )

@@ -13,6 +13,32 @@ ORDERS = {
 KINDS = {"all": "true", "overcorrected": "overcorrected", "broken": "broken"}
 
 
+FULL_COLOR = 0.995
+"""The quantile of a head's absolute values that gets the full colour.
+
+Seldom one token's number, and above the threshold of the top 2 %, so that these differ in colour.
+"""
+
+
+def color_scale(
+    serving: Serving, run: str, ablation: str, layer: int, head: int, quantity: str
+) -> Answer:
+    """Over all of the head's tokens, the absolute value that gets the full colour."""
+    return ask(
+        serving,
+        f"""
+        select quantile_cont(abs({quantity}), {FULL_COLOR}) as largest
+        from self_repair
+        {WHERE_HEAD}
+            and ablation = $ablation
+        """,
+        run=run,
+        ablation=ablation,
+        layer=layer,
+        head=head,
+    )
+
+
 def instances(
     serving: Serving,
     *,

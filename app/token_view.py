@@ -1,29 +1,54 @@
-"""Text as it was read by the model, each token coloured by what the head did to it: HTML."""
+"""Text as it was read by the model, each token coloured by what the head did to it: HTML.
 
-from collections.abc import Iterable
+A head's quantity has one scale under an ablation, `Scale`, wherever its tokens are shown: a colour
+means the same in the list as in an opened token, on every page of the list.
+"""
+
+from dataclasses import dataclass
 from html import escape
 
 import pandas as pd
 
 from app import words
+from app.charts import NEGATIVE, POSITIVE
 
-POSITIVE = "224, 122, 60"
-NEGATIVE = "76, 123, 243"
+
+@dataclass(frozen=True)
+class Scale:
+    """From no colour at 0 to the full one at `largest` and beyond, which is marked (logits)."""
+
+    quantity: str
+    largest: float
+
+    def style(self, value: float) -> str:
+        """The CSS of a value: its colour, and a bar above or below it where it is beyond."""
+        if value != value:
+            return ""
+        strength = min(1.0, abs(value) / self.largest)
+        red, green, blue = (
+            int((POSITIVE if value > 0 else NEGATIVE)[i : i + 2], 16) for i in (1, 3, 5)
+        )
+        bar = f" box-shadow: inset 0 {'' if value > 0 else '-'}2px currentColor;"
+        return f"background: rgba({red}, {green}, {blue}, {0.75 * strength:.2f});" + (
+            bar if self.is_beyond(value) else ""
+        )
+
+    def is_beyond(self, value: float) -> bool:
+        return abs(value) > self.largest
 
 
 def colored(
     frame: pd.DataFrame,
-    quantity: str,
-    largest: float,
+    scale: Scale,
     *,
     mark: int | None = None,
     lines: bool = False,
 ) -> str:
     """A stretch of one sequence as HTML.
 
-    frame: rows of consecutive positions with token_text, target_text and `quantity`. The number at
-    a position is about predicting the next token, so that it is the next token that it colours.
-    mark: the position whose target is framed. largest: the value that gets the full colour.
+    frame: rows of consecutive positions with token_text, target_text and the scale's quantity. The
+    number at a position is about predicting the next token, which is the one that it colours.
+    mark: the position whose target is framed.
     lines: whether a new line of the text begins a new line here too.
     """
     rows = frame.sort_values("position")
@@ -33,13 +58,14 @@ def colored(
         _piece(
             target,
             float(value),
-            largest,
-            title=f"position {position}: {words.name(quantity)} {words.signed(float(value))}",
+            scale,
+            title=f"position {position}: {words.name(scale.quantity)} {words.signed(float(value))}"
+            + (", beyond the scale" if scale.is_beyond(float(value)) else ""),
             marked=position == mark,
             lines=lines,
         )
         for position, target, value in zip(
-            rows["position"], rows["target_text"], rows[quantity], strict=True
+            rows["position"], rows["target_text"], rows[scale.quantity], strict=True
         )
     ]
     return (
@@ -50,32 +76,30 @@ def colored(
     )
 
 
-def legend(quantity: str, largest: float) -> str:
-    """What the colours mean."""
+def legend(scale: Scale, beyond: str) -> str:
+    """What the colours mean. beyond: how much of the text is beyond the scale, in words."""
     steps = [-1.0, -0.5, 0.0, 0.5, 1.0]
     shown = "".join(
-        f'<span style="padding: 0.1rem 0.5rem; {_background(step, 1.0)}">'
-        f"{words.signed(step * largest, 2)}</span>"
+        f'<span style="padding: 0.1rem 0.5rem; {scale.style(step * scale.largest)}">'
+        f"{words.signed(step * scale.largest, 2)}</span>"
         for step in steps
+    )
+    more, less = (
+        f'<span style="padding: 0.1rem 0.4rem; {scale.style(sign * 2 * scale.largest)}">'
+        f"{word}</span>"
+        for sign, word in ((1, "above"), (-1, "below"))
     )
     return (
         '<div style="font-size: 0.85rem;">each token is coloured by the head\'s '
-        f"<b>{escape(words.name(quantity))}</b> when it is predicted (logits): {shown} "
+        f"<b>{escape(words.name(scale.quantity))}</b> when it is predicted (logits): {shown} "
+        f"&nbsp; beyond the scale, {escape(beyond)}: {more} {less} "
         '&nbsp; <span style="outline: 2px solid currentColor; padding: 0 0.25rem;">'
         "the target</span>"
         "</div>"
     )
 
 
-def largest_of(values: Iterable[float]) -> float:
-    """The value that gets the full colour: the 98th percentile of the absolute values."""
-    absolute = pd.Series(list(values), dtype=float).abs().dropna()
-    return max(float(absolute.quantile(0.98)), 1e-6) if len(absolute) else 1.0
-
-
-def _piece(
-    text: str, value: float, largest: float, *, title: str, marked: bool, lines: bool
-) -> str:
+def _piece(text: str, value: float, scale: Scale, *, title: str, marked: bool, lines: bool) -> str:
     frame = (
         " outline: 2px solid currentColor; outline-offset: -1px; font-weight: 700;"
         if marked
@@ -83,16 +107,8 @@ def _piece(
     )
     return (
         f'<span title="{escape(title)}" style="border-radius: 3px; '
-        f'{_background(value, largest)}{frame}">{_text(text, lines)}</span>'
+        f'{scale.style(value)}{frame}">{_text(text, lines)}</span>'
     )
-
-
-def _background(value: float, largest: float) -> str:
-    if value != value:
-        return ""
-    strength = min(1.0, abs(value) / largest)
-    color = POSITIVE if value > 0 else NEGATIVE
-    return f"background: rgba({color}, {0.75 * strength:.2f});"
 
 
 def _text(text: str, lines: bool) -> str:

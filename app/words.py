@@ -23,6 +23,7 @@ NAMES = {
     "n_heads": "heads",
     "n_tokens": "tokens",
     "n_sequences": "sequences",
+    "n_clusters": "clusters",
     "d_mlp": "neurons per MLP layer",
     "run_id": "run",
     "self_repair_sd": "self-repair, standard deviation",
@@ -66,6 +67,11 @@ def layer_and_head(text: str) -> tuple[int, int] | None:
 def figure(named: str) -> str:
     """A figure's name in `figures` as a title has it: `4` -> "Figure 4", `appendix E`."""
     return f"Figure {named}" if named[0].isdigit() else named[0].upper() + named[1:]
+
+
+def bullets(lines: str) -> str:
+    """Lines of text as a list in Markdown."""
+    return "".join(f"\n- {line}" for line in lines.splitlines())
 
 
 def number(value: float | int | None, digits: int = 3) -> str:

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from selfrepair_assets.measurement.kept_details import curve_counts
 from tests.small_run import FINGERPRINT, planned, tables
 from warehouse.facts import write_shard
 from warehouse.paths import Warehouse
@@ -74,7 +75,7 @@ def _neuron_repairs(
     ablated = clean + np.sort(rng.normal(0.02, 0.1, clean.shape), axis=1)[:, ::-1].astype("f4")
     change = ablated - clean
     total = np.abs(change).sum(axis=1)
-    steps = np.round(np.arange(101) / 100 * d_mlp).astype(int)
+    steps = curve_counts(d_mlp)
     summed = np.concatenate([np.zeros((len(places), 1)), np.abs(change).cumsum(axis=1)], axis=1)
     return _where(places) | {
         "neurons": np.argsort(rng.random(clean.shape), axis=1).astype("i4"),

@@ -21,6 +21,7 @@ PAGES = [
     "self_reinforcement",
     "paper",
     "sql",
+    "glossary",
 ]
 ABLATIONS = ["resample", "mean", "zero"]
 

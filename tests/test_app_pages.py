@@ -49,7 +49,9 @@ def test_every_page_over_two_models(name: str, two: Path, monkeypatch: pytest.Mo
     sound(page(two, name, monkeypatch))
 
 
-@pytest.mark.parametrize("view", ["Tokens", "Scatter", "Parts", "Spread", "LayerNorm", "Ablations"])
+@pytest.mark.parametrize(
+    "view", ["Tokens", "Scatter", "Parts", "Spread", "Positions", "LayerNorm", "Ablations"]
+)
 def test_every_view_of_a_head(view: str, two: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     test = sound(page(two, "head", monkeypatch, run="large", head="L2H1", view=view))
     assert test.title[0].value == "Head L2H1"

@@ -181,7 +181,11 @@ def test_noise_of_a_head_that_repairs_half_of_everything() -> None:
     assert row["self_repair"] == 0.5
     assert row["self_repair_p50"] == 0.5
     assert row["self_repair_sd"] == pytest.approx((5 / 3) ** 0.5)
-    assert row["self_repair_sequence_sd"] == pytest.approx(2**0.5)
+    # Within sequences the squares add to 1, of 2 degrees of freedom; between them to 4, of which
+    # (4 - 1 / 2) / 2 is the sequences' own. Documents are not known.
+    assert row["self_repair_token_sd"] == pytest.approx(0.5**0.5)
+    assert row["self_repair_sequence_sd"] == pytest.approx(1.75**0.5)
+    assert row["self_repair_document_sd"] is None
     assert (row["share_overcorrected"], row["share_broken"]) == (0, 0)
 
 

@@ -6,6 +6,7 @@ from typing import Any
 import duckdb
 import pytest
 
+from selfrepair_assets.measurement.kept_details import curve_counts
 from tests.literal_facts import answer, warehouse_of
 
 # One head with four rows in two sequences, all of them kept; a last MLP layer of four neurons.
@@ -38,8 +39,12 @@ def neurons(
     clean: list[list[float]],
     ablated: list[list[float]],
     effects: tuple[float, ...] = (1.0, 1.0, 1.0, 1.0),
+    points: list[int] | None = None,
 ) -> duckdb.DuckDBPyConnection:
-    """A warehouse with all neurons under both rankings, and the summary of three of them."""
+    """A warehouse with all neurons under both rankings, and the summary of three of them.
+
+    points: the numbers of neurons of the cumulative share; by default those that are measured.
+    """
     details = {"direct_effects": clean, "direct_effects_ablated": ablated}
     changes = [
         [a - c for c, a in zip(*row, strict=True)] for row in zip(clean, ablated, strict=True)
@@ -49,11 +54,9 @@ def neurons(
         for row, effect in zip(changes, effects, strict=True)
     ]
     sizes = [sum(abs(x) for x in row) for row in changes]
+    counts = range(5) if points is None else points
     reached = [
-        [
-            sum(abs(row[n]) for n in order[: round(i / 100 * 4)]) / max(size, 1e-9)
-            for i in range(101)
-        ]
+        [sum(abs(row[n]) for n in order[:count]) / max(size, 1e-9) for count in counts]
         for row, order, size in zip(changes, orders, sizes, strict=True)
     ]
     summary = kept(
@@ -92,7 +95,7 @@ def test_component_repairs_names_each_change_and_clusters_its_error() -> None:
     )
     connection = warehouse_of(rows_of(), runs=RUNS, others={"component_changes": details})
     found = connection.execute(
-        "select component, component_layer, component_head, n_rows, n_sequences,"
+        "select component, component_layer, component_head, n_rows, n_clusters,"
         " direct_effect_change, direct_effect_change_se from component_repairs order by all"
     ).fetchall()
     assert found == [
@@ -101,6 +104,35 @@ def test_component_repairs_names_each_change_and_clusters_its_error() -> None:
         ("mlp", 0, None, 4, 2, -1.0, 0.0),
         ("mlp", 1, None, 4, 2, 3.0, 0.0),
     ]
+
+
+def test_component_repairs_leave_out_first_positions_and_have_a_trimmed_mean() -> None:
+    # MLP 1 at positions 0, 1 | 0, 1: 100, 1 | 3, 5. One row is trimmed at either side: 3, 5 stay.
+    # Without position 0: 1 | 5, mean 3, error |5 - 1| / 2; nothing is left when two are trimmed.
+    details = kept(head_changes=[[]] * 4, mlp_changes=[[100.0], [1.0], [3.0], [5.0]])
+    connection = warehouse_of(
+        [row | {"layer": 1} for row in rows_of()],
+        runs=RUNS,
+        others={"component_changes": [row | {"layer": 1} for row in details]},
+    )
+    found = connection.execute(
+        "select positions_left_out, component, component_layer, n_rows, n_clusters,"
+        " direct_effect_change, direct_effect_change_se, direct_effect_change_trimmed"
+        " from component_repair_means order by all"
+    ).fetchall()
+    # 101 | 8: mean 109 / 4, residuals 101 - 109 / 2 = 46.5 and -46.5: sqrt(2 * 2 * 46.5^2) / 4.
+    assert found == [
+        (0, "mlp", 1, 4, 2, 27.25, pytest.approx(46.5 / 2), 4.0),
+        (1, "mlp", 1, 2, 2, 3.0, pytest.approx(2.0), None),
+    ]
+    assert connection.execute(
+        "select direct_effect_change, direct_effect_change_trimmed from component_repairs"
+    ).fetchall() == [(27.25, 4.0)]
+
+
+@pytest.mark.parametrize(("n", "trimmed"), [(0, 1), (1, 1), (100, 1), (101, 2), (2000, 20)])
+def test_a_hundredth_is_trimmed_and_one_row_at_least(n: int, trimmed: int) -> None:
+    assert warehouse_of([]).execute(f"select n_trimmed_of({n})").fetchone() == (trimmed,)
 
 
 def test_component_repairs_of_a_parallel_model_begin_a_layer_later() -> None:
@@ -150,7 +182,7 @@ def test_the_nth_neuron_repairs_more_than_a_threshold() -> None:
     ]
     # 1, 1 | 0, 1 above 0.1: mean 3/4, residuals 1/2 and -1/2: sqrt(2 * 1/2) / 4.
     assert first[1]["share_se"] == pytest.approx(0.25)
-    assert (first[1]["n_rows"], first[1]["n_sequences"]) == (4, 2)
+    assert (first[1]["n_rows"], first[1]["n_clusters"]) == (4, 2)
     at = answer(connection, "from repairing_neuron_frequency_at(0.1) where neuron_rank = 1")
     assert at[0] == {**first[1], "share_se": pytest.approx(0.25)}
     assert answer(connection, "from repairing_neuron_frequency_at(0.25) where neuron_rank = 2")[0][
@@ -169,30 +201,74 @@ def test_repair_has_the_sign_of_the_direct_effect_and_anti_erasure_opposes_it() 
     assert first["direct_effect_change"] == -0.5
     assert first["share_anti_erasure"] == 1
     assert (first["repaired_above_50"], first["repaired_above_10"]) == (0, 1)
-    last = answer(connection, "from neuron_order_medians where hundredth = 100")
+    last = answer(connection, "from neuron_order_medians where n_neurons = 4")
     assert last[0]["direct_effect_median"] == 0  # neuron 0, which changes against the repair
 
 
-def test_cumulative_share_of_the_absolute_change() -> None:
+@pytest.mark.parametrize("points", [None, [round(i / 100 * 4) for i in range(101)]])
+def test_cumulative_share_of_the_absolute_change(points: list[int] | None) -> None:
+    """As it is measured, and as an earlier version did, at the hundredths alone."""
     # Changes 2, 1, 0, -1: of 4 in all, the first neuron has 1/2, two have 3/4, three have 3/4.
-    connection = neurons([[-5.0, 0, 0, 7]] * 4, [[-3.0, 1, 0, 6]] * 4)
-    curve = answer(
-        connection,
-        "from neuron_cumulative_change where share_of_neurons in (0, 0.25, 0.5, 0.75, 1)"
-        " order by share_of_neurons",
-    )
-    assert [(row["n_neurons"], row["cumulative_share"]) for row in curve] == [
-        (0, 0.0),
-        (1, 0.5),
-        (2, 0.75),
-        (3, 0.75),
-        (4, 1.0),
+    connection = neurons([[-5.0, 0, 0, 7]] * 4, [[-3.0, 1, 0, 6]] * 4, points=points)
+    curve = answer(connection, "from neuron_cumulative_change order by n_neurons")
+    assert [
+        (row["n_neurons"], row["share_of_neurons"], row["cumulative_share"]) for row in curve
+    ] == [
+        (0, 0, 0.0),
+        (1, 0.25, 0.5),
+        (2, 0.5, 0.75),
+        (3, 0.75, 0.75),
+        (4, 1, 1.0),
     ]
     assert [row["direct_effect_median"] for row in curve] == [None, -5.0, 0.0, 0.0, 7.0]
-    assert {(row["n_rows"], row["n_sequences"]) for row in curve} == {(4, 2)}
+    assert {(row["n_rows"], row["n_clusters"]) for row in curve} == {(4, 2)}
     # The flattest 60 hundredths of the curve begin at one neuron (0.5) and end at three (0.75).
     (head,) = answer(connection, "from neuron_change_by_head")
     assert head["quietest_60_percent"] == pytest.approx(0.25)
+
+
+def test_the_cumulative_share_is_neuron_by_neuron_at_both_ends() -> None:
+    """200 neurons, one row in each of two sequences; those of the middle do not change.
+
+    Neuron 0 changes by 3 and 1, neurons 1 to 9 by 1, neurons 190 to 199 by -1: 22 and 20 in all.
+    """
+    changes = [[first] + [1.0] * 9 + [0.0] * 180 + [-1.0] * 10 for first in (3.0, 1.0)]
+    rows = [
+        {"ablation": "resample", "layer": 0, "head": 0, "sequence": s, "position": 0}
+        for s in range(2)
+    ]
+    kept_neurons = [
+        row
+        | {
+            "neurons": list(range(50)),
+            "direct_effects": [0.5] * 50,
+            "direct_effects_ablated": [0.5 + change for change in of_row[:50]],
+            "net_change": sum(of_row),
+            "positive_change": sum(x for x in of_row if x > 0),
+            "absolute_change": (size := sum(abs(x) for x in of_row)),
+            "negligible_counts": [180] * 4,
+            "cumulative_share": [sum(map(abs, of_row[:n])) / size for n in curve_counts(200)],
+        }
+        for row, of_row in zip(rows, changes, strict=True)
+    ]
+    connection = warehouse_of(
+        [row | {"direct_effect": 1.0} for row in rows],
+        runs=[RUNS[0] | {"d_mlp": 200}],
+        others={"neuron_repairs": kept_neurons},
+    )
+    curve = {row["n_neurons"]: row for row in answer(connection, "from neuron_cumulative_change")}
+    assert sorted(curve) == [*range(51), *range(52, 150, 2), *range(150, 201)]
+    assert curve[1]["cumulative_share"] == pytest.approx((3 / 22 + 1 / 20) / 2)
+    assert curve[10]["cumulative_share"] == pytest.approx((12 / 22 + 10 / 20) / 2)
+    assert curve[50]["cumulative_share"] == pytest.approx((12 / 22 + 10 / 20) / 2)
+    assert curve[190]["cumulative_share"] == pytest.approx((12 / 22 + 10 / 20) / 2)
+    assert curve[191]["cumulative_share"] == pytest.approx((13 / 22 + 11 / 20) / 2)
+    assert curve[200]["cumulative_share"] == pytest.approx(1)
+    # Two clusters of one row: half the difference.
+    assert curve[1]["cumulative_share_se"] == pytest.approx((3 / 22 - 1 / 20) / 2)
+    assert curve[1]["share_of_neurons"] == pytest.approx(0.005)
+    assert (curve[1]["direct_effect_median"], curve[191]["direct_effect_median"]) == (0.5, None)
+    assert {(row["n_rows"], row["n_clusters"]) for row in curve.values()} == {(2, 2)}
 
 
 def test_net_positive_and_negligible_changes() -> None:

@@ -1,4 +1,7 @@
-"""The clustered standard errors against plain numpy, and against a bootstrap over sequences."""
+"""The clustered standard errors against plain numpy, and against a bootstrap over sequences.
+
+That of the top rows selects them anew in every draw: with other text the cut is another.
+"""
 
 import duckdb
 import numpy as np
@@ -70,44 +73,104 @@ def clustered(sequence: np.ndarray, value: np.ndarray) -> float:
     return float(np.sqrt(len(clusters) / (len(clusters) - 1) * total) / len(value))
 
 
-def bootstrap(per_head: list[tuple[np.ndarray, np.ndarray]], draws: int = 2000) -> float:
-    """Standard deviation of the mean of the heads' means over samples of sequences."""
+def draws_of(n: int) -> np.ndarray:
+    """How often each sequence is drawn: [draw sequence]."""
     random = np.random.default_rng(1)
-    weight = random.multinomial(N_SEQUENCES, np.full(N_SEQUENCES, 1 / N_SEQUENCES), size=draws)
+    return random.multinomial(N_SEQUENCES, np.full(N_SEQUENCES, 1 / N_SEQUENCES), size=n)
+
+
+def drawn_means(
+    connection: duckdb.DuckDBPyConnection, head: int, quantity: str, top: bool, draws: int
+) -> np.ndarray:
+    """The mean over all rows, or over the top rows selected anew, of every draw of sequences."""
+    sequence, value = values_of(connection, "self_repair", head, quantity)
+    order = np.argsort(-values_of(connection, "self_repair", head, "direct_effect")[1])
+    sequence, value = sequence[order], value[order]
     means = []
-    for sequence, value in per_head:
-        totals = np.bincount(sequence, value, N_SEQUENCES)
-        counts = np.bincount(sequence, minlength=N_SEQUENCES)
-        means.append((weight @ totals) / (weight @ counts))
-    return float(np.mean(means, axis=0).std(ddof=1))
+    for drawn in draws_of(draws):
+        weight = drawn[sequence]
+        if top:  # the first rows, drawn as often as they are, until the fraction is full
+            before = np.cumsum(weight) - weight
+            weight = np.clip(TOP_FRACTION * weight.sum() - before, 0, weight)
+        means.append(weight @ value / weight.sum())
+    return np.array(means)
 
 
 @pytest.mark.parametrize("quantity", QUANTITIES)
-@pytest.mark.parametrize(
-    ("relation", "suffix"), [("self_repair", "_all"), ("top_by_direct_effect", "")]
-)
-def test_head_errors(
-    connection: duckdb.DuckDBPyConnection, quantity: str, relation: str, suffix: str
-) -> None:
-    column = quantity + suffix
+@pytest.mark.parametrize("suffix", ["_all", ""])
+def test_head_errors(connection: duckdb.DuckDBPyConnection, quantity: str, suffix: str) -> None:
+    column, top = quantity + suffix, not suffix
     for row in answer(connection, "from head_summary"):
+        relation = "top_by_direct_effect" if top else "self_repair"
         sequence, value = values_of(connection, relation, row["head"], quantity)
         assert row[column] == pytest.approx(value.mean(), rel=1e-9)
-        assert row[f"{column}_se"] == pytest.approx(clustered(sequence, value), rel=1e-6)
-        drawn = bootstrap([(sequence, value)])
+        if not top:
+            assert row[f"{column}_se"] == pytest.approx(clustered(sequence, value), rel=1e-6)
+        drawn = drawn_means(connection, row["head"], quantity, top, 1000).std(ddof=1)
         assert row[f"{column}_se"] == pytest.approx(drawn, rel=0.15)
 
 
+def test_rows_as_given_would_have_too_small_an_error(connection: duckdb.DuckDBPyConnection) -> None:
+    for row in answer(connection, "from head_summary"):
+        as_given = clustered(
+            *values_of(connection, "top_by_direct_effect", row["head"], "direct_effect")
+        )
+        assert row["direct_effect_se"] > 1.4 * as_given
+
+
 @pytest.mark.parametrize("quantity", QUANTITIES)
-@pytest.mark.parametrize(
-    ("relation", "suffix"), [("self_repair", "_all"), ("top_by_direct_effect", "")]
-)
-def test_layer_errors(
-    connection: duckdb.DuckDBPyConnection, quantity: str, relation: str, suffix: str
-) -> None:
+@pytest.mark.parametrize("suffix", ["_all", ""])
+def test_layer_errors(connection: duckdb.DuckDBPyConnection, quantity: str, suffix: str) -> None:
     (row,) = answer(connection, "from layer_summary")
-    drawn = bootstrap([values_of(connection, relation, head, quantity) for head in range(2)])
+    heads = [drawn_means(connection, head, quantity, not suffix, 1000) for head in range(2)]
+    drawn = np.mean(heads, axis=0).std(ddof=1)
     assert row[f"{quantity}{suffix}_se"] == pytest.approx(drawn, rel=0.15)
+
+
+NOISE = ("correlation", "slope", "self_repair_p25", "self_repair_p50", "self_repair_p95")
+
+
+@pytest.mark.parametrize("quantity", NOISE)
+def test_errors_of_what_is_no_mean(connection: duckdb.DuckDBPyConnection, quantity: str) -> None:
+    for row in answer(connection, "from self_repair_noise where row_set = 'all'"):
+        sequence, y = values_of(connection, "self_repair", row["head"], "logit_change")
+        _, x = values_of(connection, "self_repair", row["head"], "direct_effect")
+        found = []
+        for drawn in draws_of(400):
+            places = np.repeat(np.arange(len(x)), drawn[sequence])
+            found.append(_statistic(quantity, x[places], y[places]))
+        assert row[quantity] == pytest.approx(_statistic(quantity, x, y), rel=1e-4)
+        assert row[f"{quantity}_se"] == pytest.approx(np.std(found, ddof=1), rel=0.2)
+
+
+def _statistic(quantity: str, x: np.ndarray, y: np.ndarray) -> float:
+    if quantity == "correlation":
+        return float(np.corrcoef(x, y)[0, 1])
+    if quantity == "slope":
+        return float(np.polyfit(x, y, 1)[0])
+    return float(np.quantile(x + y, int(quantity[-2:]) / 100))
+
+
+def test_variance_components() -> None:
+    """Documents, sequences in them and tokens in these, each with a spread that is known."""
+    random = np.random.default_rng(3)
+    document = np.repeat(np.arange(60), random.integers(2, 6, 60))
+    n = len(document)
+    of_document = 2.0 * random.normal(size=60)[document]
+    of_sequence = 1.0 * random.normal(size=n)
+    rows, tokens = [], []
+    for sequence in range(n):
+        for position in range(10):
+            change = of_document[sequence] + of_sequence[sequence] + 3.0 * random.normal()
+            place = {"sequence": sequence, "position": position}
+            rows.append({**place, "logit_change": float(change)})
+            tokens.append({**place, "document": int(document[sequence])})
+    found = answer(warehouse_of(rows, tokens=tokens), "from self_repair_noise")
+    row = next(row for row in found if row["row_set"] == "all")
+    assert row["n_clusters"] == 60
+    assert row["self_repair_document_sd"] == pytest.approx(2, rel=0.2)
+    assert row["self_repair_sequence_sd"] == pytest.approx(1, rel=0.3)
+    assert row["self_repair_token_sd"] == pytest.approx(3, rel=0.05)
 
 
 def test_the_data_would_show_an_error_that_ignores_sequences(

@@ -25,20 +25,22 @@ def test_mean_and_its_error_clustered_by_sequence() -> None:
     (row,) = answer(connection, "from head_summary")
     assert row["logit_change_all"] == 4
     assert row["logit_change_all_se"] == pytest.approx(2)
-    assert (row["n_rows_all"], row["n_sequences_all"]) == (4, 2)
+    assert (row["n_rows_all"], row["n_clusters_all"]) == (4, 2)
 
 
 def test_error_of_sequences_with_unequal_numbers_of_rows() -> None:
-    # The three largest direct effects keep 1, 3 | 5: mean 3, residuals -2 and 2.
-    # sqrt(2/1 * (4 + 4)) / 3 = 4/3.
+    # The three largest direct effects keep 1, 3 | 5, whose mean is 3. The mean about the cut, here
+    # over all four rows, is q = 4: the residuals from it are -4 | 1. Of four rows three are kept,
+    # 3/4 of 2 in either sequence: - 3/4 * 2 * (3 - 4) = 1.5 each. e = -2.5 and 2.5:
+    # sqrt(2/1 * 2 * 2.5^2) / 3 = 5/3. (Rows as given: 4/3.)
     rows = rows_of([1, 3, 5, 7])
     for row, direct_effect in zip(rows, [2.0, 2.0, 2.0, 1.0], strict=True):
         row["direct_effect"] = direct_effect
     connection = warehouse_of(rows, runs=[{"top_fraction": 0.75}])
     (row,) = answer(connection, "from head_summary")
-    assert (row["n_rows"], row["n_sequences"]) == (3, 2)
+    assert (row["n_rows"], row["n_clusters"]) == (3, 2)
     assert row["logit_change"] == 3
-    assert row["logit_change_se"] == pytest.approx(4 / 3)
+    assert row["logit_change_se"] == pytest.approx(5 / 3)
 
 
 def test_one_sequence_has_no_error() -> None:
@@ -62,7 +64,7 @@ def test_layer_mean_is_that_of_head_means_and_its_error_knows_that_heads_share_s
     connection = warehouse_of(rows_of([1, 3, 5, 7]) + rows_of(second_head, head=1))
     (row,) = answer(connection, "from layer_summary")
     assert row["n_heads"] == 2
-    assert (row["n_rows_all"], row["n_sequences_all"]) == (8, 2)
+    assert (row["n_rows_all"], row["n_clusters_all"]) == (8, 2)
     assert row["logit_change_all"] == mean
     assert row["logit_change_all_se"] == pytest.approx(error, abs=1e-12)
 

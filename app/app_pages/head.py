@@ -3,11 +3,24 @@
 import pandas as pd
 import streamlit as st
 
-from app import charts, frame, head_questions, queries, questions, show, state, token_charts, words
+from app import (
+    charts,
+    figures,
+    frame,
+    head_questions,
+    position_charts,
+    queries,
+    questions,
+    show,
+    state,
+    token_charts,
+    words,
+)
+from app.figures import Look
 from app.head_tokens import tokens
 from app.queries import Serving
 
-VIEWS = ["Tokens", "Scatter", "Parts", "Spread", "LayerNorm", "Ablations"]
+VIEWS = ["Tokens", "Scatter", "Parts", "Spread", "Positions", "LayerNorm", "Ablations"]
 ROW_SETS = {"top by direct effect": "top_by_direct_effect", "all tokens": "all"}
 
 
@@ -109,6 +122,45 @@ def spread(serving: Serving, run: str, layer: int, head: int) -> None:
     )
 
 
+def positions(serving: Serving, run: str, ablation: str, layer: int, head: int) -> None:
+    """The same quantities by position, and the means with and without the first ones."""
+    if missing := queries.lacking(serving, "effects_by_position"):
+        show.not_there("Positions", missing, "Publish the run again.")
+        return
+    figure = figures.by_position(serving, "positions", Look(run, ablation, layer, head))
+    show.chart(
+        "By position in the sequence, all tokens",
+        figure.figure,
+        figure.answer,
+        key="by_position",
+        caption=figure.caption,
+        definitions=show.defined(serving, position_charts.QUANTITIES, "effects_by_position"),
+    )
+    answer = head_questions.with_and_without(serving, run, ablation, layer, head)
+    # What is counted stands before the means.
+    first = ["row_set", "positions", "n_rows", "n_sequences"]
+    named = answer.frame["positions"].map(
+        {
+            "all": "all",
+            "without_bos": "without the first (BOS)",
+            "without_sinks": "without the first 4 (attention sinks)",
+        }
+    )
+    show.table(
+        "Means with and without the first positions",
+        answer,
+        serving,
+        key="with_and_without",
+        relation="head_means_by_positions",
+        frame=answer.frame.assign(positions=named, row_set=answer.frame["row_set"].map(words.name))[
+            first + [c for c in answer.frame if c not in (*first, "positions_left_out")]
+        ],
+        caption="The first positions are where attention sinks are, and BOS where sequences begin "
+        "with it; at BOS resampling changes nothing. The top rows are not chosen anew without "
+        "them. The SQL macro head_means_without_first leaves out any other number.",
+    )
+
+
 def layernorm(serving: Serving, run: str, layer: int, head: int) -> None:
     """Fig. 4, 17, 18 and 16."""
     left, right = st.columns(2)
@@ -184,6 +236,8 @@ def page() -> None:
             parts(serving, run, layer, head)
         case "Spread":
             spread(serving, run, layer, head)
+        case "Positions":
+            positions(serving, run, ablation, layer, head)
         case "LayerNorm":
             layernorm(serving, run, layer, head)
         case _:

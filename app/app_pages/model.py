@@ -2,7 +2,18 @@
 
 import streamlit as st
 
-from app import authors, charts, detail_questions, frame, queries, questions, show, state, words
+from app import (
+    authors,
+    charts,
+    detail_questions,
+    frame,
+    queries,
+    questions,
+    repair_charts,
+    show,
+    state,
+    words,
+)
 from app.queries import Serving
 from app.questions import QUANTITIES
 
@@ -103,33 +114,87 @@ def table(serving: Serving, run: str, ablation: str) -> None:
         open_head(run, ablation, row["layer"], row["head"])
 
 
+PAIR = [
+    "ablated", "repairer", "direct_effect_change", "direct_effect_change_se",
+    "direct_effect_change_trimmed", "n_rows", "n_clusters",
+]  # fmt: skip
+
+
 def who_repairs_whom(serving: Serving, run: str, ablation: str) -> None:
     """Every downstream component's part in repairing each head, beyond the paper."""
-    if missing := queries.lacking(serving, "component_repairs"):
+    if missing := queries.lacking(serving, "component_repair_means"):
         show.not_there("Who repairs whom", missing, "Runs measured by this version have it.")
         return
-    answer = detail_questions.who_repairs_whom(serving, run, ablation)
-    if answer.frame.empty:
-        show.not_there("Who repairs whom", ["component_repairs"], "Choose another run.")
-        return
-    show.chart(
-        "Who repairs whom",
-        charts.matrix(
-            answer.frame,
-            rows="ablated",
-            columns="repairer",
-            value="direct_effect_change",
-            dark=show.is_dark(),
-            x="repairing component, by layer",
-            y="ablated head",
-        ),
-        answer,
-        key="who_repairs_whom",
-        caption="Mean change in the component's direct effect on the ablated head's top rows: the "
-        f"{detail_questions.MOST_COMPONENTS // 2} most repaired heads and the "
-        f"{detail_questions.MOST_COMPONENTS} components that change most.",
-        definitions=show.defined(serving, ["direct_effect_change"], "component_repairs"),
-    )
+    with st.container(border=True):
+        choice = state.one_of(
+            "Leave out positions",
+            "left_out",
+            list(detail_questions.LEFT_OUT),
+            kind="row",
+            help="Of every sequence: the first is BOS where sequences begin with it; attention "
+            "sinks are at the first few.",
+        )
+        answer = detail_questions.who_repairs_whom(
+            serving, run, ablation, detail_questions.LEFT_OUT[choice]
+        )
+        if answer.frame.empty:
+            show.not_there(
+                "Who repairs whom", ["component_repair_means"], "Choose another run or positions."
+            )
+            return
+        clicked = show.chart(
+            "Who repairs whom",
+            repair_charts.who_repairs_whom(
+                answer.frame,
+                dark=show.is_dark(),
+                link=lambda name: _address(serving, run, ablation, name),
+            ),
+            answer,
+            key=f"who_repairs_whom_{detail_questions.LEFT_OUT[choice]}",
+            caption="Mean change in the component's direct effect on the ablated head's top rows: "
+            f"the {detail_questions.MOST_HEADS} most self-repaired heads, and the "
+            f"{detail_questions.MOST_COMPONENTS} components whose part beyond noise is largest. "
+            f"{repair_charts.CAPTION} Click a cell to open its ablated head, a name to open that "
+            "head.",
+            definitions=show.defined(
+                serving,
+                ["direct_effect_change", "direct_effect_change_trimmed"],
+                "component_repair_means",
+            ),
+            clickable=True,
+            framed=False,
+        )
+    if clicked:
+        open_head(run, ablation, int(clicked[0]), int(clicked[1]))
+    few = repair_charts.made_by_few(answer.frame)
+    if len(few):
+        show.table(
+            "Means that a few tokens make",
+            answer,
+            serving,
+            key="made_by_few",
+            relation="component_repair_means",
+            frame=few[PAIR],
+            height=min(320, 36 * (len(few) + 1)),
+            caption=f"{len(few)} of the {len(answer.frame)} pairs above: without a hundredth of "
+            "the rows at either side, and one row at least, the mean is more than one standard "
+            "error elsewhere.",
+        )
+
+
+def _address(serving: Serving, run: str, ablation: str, name: str) -> str | None:
+    """The page about a component, beside this one: a head's, or the last MLP layer's neurons."""
+    page = "head"
+    if words.layer_and_head(name) is None:
+        runs = questions.runs(serving).frame.set_index("run_id")
+        if name != f"MLP {int(runs.loc[run, 'n_layers']) - 1}":
+            return None
+        page = "neurons"
+    chosen = {"run": run, "ablation": ablation} | ({"head": name} if page == "head" else {})
+    # Plotly encodes what is encoded once more, so that these characters cannot be written at all.
+    if set("".join(chosen.values())) & set("&#%+<>\"'"):
+        return None
+    return f"{page}?" + "&".join(f"{key}={value}" for key, value in chosen.items())
 
 
 def page() -> None:

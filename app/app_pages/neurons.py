@@ -63,7 +63,8 @@ def frequency(serving: Serving, run: str, ablation: str, layer: int, head: int) 
             detail_charts.cumulative(answer.frame),
             answer,
             key="neuron_cumulative",
-            caption="A steep start or end: few neurons do it. The flat middle hardly changes.",
+            caption="A steep start or end: few neurons do it. The flat middle hardly changes. "
+            "Hollow: the median at that place is not kept for this head.",
             definitions=show.defined(
                 serving, ["n_neurons", "cumulative_share", "direct_effect_median"]
             ),
@@ -128,8 +129,8 @@ def chosen_head(serving: Serving, run: str, ablation: str, layer: int, head: int
             detail_charts.among_ten(often.frame),
             often,
             key="among_ten",
-            caption="The 200 most frequent neurons. The paper finds at most 16 %. Click one to see "
-            "its tokens.",
+            caption="The 200 most frequent neurons. The paper finds at most 16 % for Pythia-160M's "
+            "L10H11. Click one to see its tokens.",
             definitions=show.defined(serving, ["share_among_ten"], "neuron_frequency"),
             clickable=True,
         )

@@ -75,7 +75,7 @@ def _beside_the_paper(told: pd.Series) -> Iterator[None]:
         if pd.notna(told["parameters"]):
             st.markdown(f"**Can be chosen otherwise:** {told['parameters']}")
         if pd.notna(told["note"]):
-            st.markdown(f"**Differs here:** {told['note']}")
+            st.markdown("**Differs here:**\n" + words.bullets(told["note"]))
         st.markdown(f"**Ask it yourself:** `from {told['view']}`")
     with ours:
         yield

@@ -4,66 +4,34 @@
 create macro head_summary_at(fraction) as table
 with
 
-top_rows_at as (
-    select *
+row_sets_at as (
+    select
+        'top_by_direct_effect' as row_set,
+        *
     from top_by_direct_effect_at(fraction)
+    join position_clusters using (run_id, sequence, position)
 ),
 
 totals_at as (
+    select *
+    from cluster_totals_of('row_sets_at')
+),
+
+cuts_at as (
     select
-        run_id,
-        ablation,
-        layer,
-        head,
-        sequence,
-        count(*) as n_rows,
-        tally(columns([
-            'direct_effect',
-            'direct_effect_ablated',
-            'logit_change',
-            'self_repair',
-            'self_repair_from_heads',
-            'self_repair_from_mlps',
-            'self_repair_from_last_mlp',
-            'self_repair_from_layernorm',
-            'layernorm_ratio'
-        ])) as "\0",
-        tally(layernorm_ratio > 1) as share_layernorm_ratio_above_one,
-        tally(overcorrected) as share_overcorrected,
-        tally(broken) as share_broken,
-        tally(clipped(columns(['layernorm_fraction', 'heads_fraction', 'mlps_fraction'])))
-            as "\0_clipped",
-        tally(finite(columns(['layernorm_fraction', 'heads_fraction', 'mlps_fraction'])))
-            as "\0_unclipped"
-    from top_rows_at
-    group by
-        run_id,
-        ablation,
-        layer,
-        head,
-        sequence
+        'top_by_direct_effect' as row_set,
+        *
+    from cut_means_at(fraction)
+),
+
+influences_at as (
+    select *
+    from head_influences_of('totals_at', 'cluster_counts', 'cuts_at')
 ),
 
 over_top as (
-    select
-        run_id,
-        ablation,
-        layer,
-        head,
-        sum(n_rows)::bigint as n_rows,
-        count(*) as n_sequences,
-        tally_mean(columns(
-            * exclude (run_id, ablation, layer, head, sequence, n_rows)
-        )) as "\0",
-        tally_standard_error(columns(
-            * exclude (run_id, ablation, layer, head, sequence, n_rows)
-        )) as "\0_se"
-    from totals_at
-    group by
-        run_id,
-        ablation,
-        layer,
-        head
+    select *
+    from head_means_of('totals_at', 'influences_at')
 ),
 
 over_all as (
@@ -83,8 +51,8 @@ select
     head,
     fraction::double as top_fraction,
     coalesce(n_rows, 0) as n_rows,
-    coalesce(n_sequences, 0) as n_sequences,
-    over_top.* exclude (run_id, ablation, layer, head, n_rows, n_sequences),
+    coalesce(n_clusters, 0) as n_clusters,
+    over_top.* exclude (run_id, ablation, layer, head, row_set, n_rows, n_clusters),
     over_all.* exclude (run_id, ablation, layer, head)
 from over_all
 left join over_top using (run_id, ablation, layer, head)

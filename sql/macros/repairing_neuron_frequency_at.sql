@@ -10,13 +10,14 @@ neurons as (
         ablation,
         layer,
         head,
-        sequence,
+        cluster,
         sign(top_by_direct_effect.direct_effect) as side,
         abs(top_by_direct_effect.direct_effect) as size,
         unnest(range(1, len(neurons) + 1))::smallint as neuron_rank,
         unnest(direct_effects_ablated)::double - unnest(direct_effects) as direct_effect_change
     from neuron_repairs
     join top_by_direct_effect using (run_id, ablation, layer, head, sequence, position)
+    join position_clusters using (run_id, sequence, position)
 ),
 
 totals as (
@@ -26,7 +27,7 @@ totals as (
         layer,
         head,
         neuron_rank,
-        sequence,
+        cluster,
         tally((side * direct_effect_change > threshold * size)::integer) as share
     from neurons
     group by
@@ -35,7 +36,7 @@ totals as (
         layer,
         head,
         neuron_rank,
-        sequence
+        cluster
 )
 
 select
@@ -48,7 +49,7 @@ select
     tally_mean(share) as share,
     tally_standard_error(share) as share_se,
     sum(share.n)::bigint as n_rows,
-    count(*) as n_sequences
+    count(*) as n_clusters
 from totals
 group by
     run_id,

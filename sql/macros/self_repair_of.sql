@@ -1,5 +1,6 @@
 -- One row per given row of head_ablations: its self-repair, its parts, and the LayerNorm's share.
--- The definition of everything that is measured (section 1 of the paper; eq. (1) and (2)):
+-- The definition of everything that is measured (sections 2.1 and 3.2 of the paper; eq. (1), (2)):
+--     direct_effect_removed = direct_effect - direct_effect_ablated
 --     self_repair = logit_change - (direct_effect_ablated - direct_effect)
 --     self_repair_from_layernorm = self_repair - self_repair_from_heads - self_repair_from_mlps
 -- `ablations` names a table or a common table expression with the columns of head_ablations; other
@@ -18,6 +19,7 @@ repairs as (
 
 select
     * exclude (self_repair, self_repair_from_layernorm),
+    (direct_effect::double - direct_effect_ablated)::float as direct_effect_removed,
     self_repair::float as self_repair,
     self_repair_from_layernorm::float as self_repair_from_layernorm,
     (ln_scale::double / ln_scale_ablated)::float as layernorm_ratio,

@@ -3,67 +3,49 @@
 -- (1: the largest), by ablation (1: the logit falls most), and by the ablation with the final norm
 -- frozen, logit_change_frozen = logit_change - self_repair_from_layernorm; rank_difference is the
 -- rank by ablation less that by direct effect: above 0 the ablation underrates the head.
--- share_hidden is how much of what the head loses in direct effect does not reach the logit: mean
--- self_repair / mean (direct_effect - direct_effect_ablated), the frozen one without the LayerNorm
--- part; null where that loss is within two standard errors of 0, which nothing can be a share of.
--- Errors are clustered by sequence. A rank's bounds count the heads that are two standard
--- errors of the difference away, as if heads were independent; ranks_differ says that the bounds by
--- direct effect and by ablation do not meet.
+-- share_hidden is how much of what was removed does not reach the logit: mean self_repair / mean
+-- direct_effect_removed, the frozen one without the LayerNorm part; null where what was removed may
+-- be nothing. A rank's bounds count the heads that are surely above and surely below (head_pairs);
+-- ranks_differ says that the bounds by direct effect and by ablation do not meet, and misplaced why:
+--     not removed   the ablation leaves more than half of the direct effect in place
+--     repaired      it removes more, and what is downstream makes up for it
+--     indirect      the logit changes by more than the head's direct effect does
+-- Below ten clusters the labels are null.
 with
 
-sequences as (
-    select
-        run_id,
-        ablation,
-        row_set,
-        layer,
-        head,
-        sequence,
-        n_rows,
-        direct_effect.total - direct_effect_ablated.total as lost,
-        self_repair.total as hidden,
-        self_repair.total - self_repair_from_layernorm.total as hidden_frozen,
-        struct_pack(total := lost, n := n_rows) as loss,
-        struct_pack(
-            total := logit_change.total - self_repair_from_layernorm.total,
-            n := n_rows
-        ) as frozen
-    from sequence_totals
+influences as (
+    select *
+    from head_influences
     where run_id = $run_id
 ),
 
-shares as (
+means as (
+    select *
+    from head_means
+    where run_id = $run_id
+),
+
+frozen as (
     select
         run_id,
         ablation,
         row_set,
         layer,
         head,
-        tally_mean(frozen) as logit_change_frozen,
-        tally_standard_error(frozen) as logit_change_frozen_se,
-        case
-            when abs(tally_mean(loss)) <= 2 * tally_standard_error(loss) then null
-            else nullif(sum(lost), 0)
-        end as lost_in_all,
-        sum(hidden) / lost_in_all as share_hidden,
-        sqrt(
-            count(*) / nullif(count(*) - 1, 0) * count(*)
-            * greatest(
-                0,
-                var_pop(hidden) - 2 * share_hidden * covar_pop(hidden, lost)
-                + share_hidden ** 2 * var_pop(lost)
-            )
-        ) / abs(lost_in_all) as share_hidden_se,
-        sum(hidden_frozen) / lost_in_all as share_hidden_frozen,
-        sqrt(
-            count(*) / nullif(count(*) - 1, 0) * count(*)
-            * greatest(
-                0,
-                var_pop(hidden_frozen) - 2 * share_hidden_frozen * covar_pop(hidden_frozen, lost)
-                + share_hidden_frozen ** 2 * var_pop(lost)
-            )
-        ) / abs(lost_in_all) as share_hidden_frozen_se
-    from sequences
+        standard_error(one.logit_change - one.self_repair_from_layernorm)
+            as logit_change_frozen_se,
+        any_value(
+            (means.self_repair - means.self_repair_from_layernorm)
+            / nullif(means.direct_effect_removed, 0)
+        ) as share_hidden_frozen,
+        ratio_error(
+            one.self_repair - one.self_repair_from_layernorm,
+            one.direct_effect_removed,
+            means.self_repair - means.self_repair_from_layernorm,
+            means.direct_effect_removed
+        ) as share_hidden_frozen_se
+    from influences as one
+    join means using (run_id, ablation, row_set, layer, head)
     group by
         run_id,
         ablation,
@@ -72,62 +54,57 @@ shares as (
         head
 ),
 
-heads as (
+-- Each pair from both sides: whether the other head is surely larger, or surely smaller.
+sides as (
+    select
+        run_id,
+        ablation,
+        row_set,
+        quantity,
+        layer,
+        head,
+        if(adjusted_p is null, null, adjusted_p < 0.05 and difference < 0) as larger,
+        if(adjusted_p is null, null, adjusted_p < 0.05 and difference > 0) as smaller
+    from head_pairs
+    where run_id = $run_id
+    union all
+    select
+        run_id,
+        ablation,
+        row_set,
+        quantity,
+        other_layer,
+        other_head,
+        if(adjusted_p is null, null, adjusted_p < 0.05 and difference > 0),
+        if(adjusted_p is null, null, adjusted_p < 0.05 and difference < 0)
+    from head_pairs
+    where run_id = $run_id
+),
+
+counts as (
     select
         run_id,
         ablation,
         row_set,
         layer,
         head,
-        n_rows,
-        n_sequences,
-        direct_effect,
-        direct_effect_se,
-        logit_change,
-        logit_change_se,
-        shares.* exclude (run_id, ablation, row_set, layer, head)
-    from head_means
-    join shares using (run_id, ablation, row_set, layer, head)
-    where run_id = $run_id
-),
-
--- Of each head, how many heads are surely above it and how many surely below.
-bounds as (
-    select
-        here.run_id,
-        here.ablation,
-        here.row_set,
-        here.layer,
-        here.head,
-        1 + count_if(
-            other.direct_effect - here.direct_effect
-            > 2 * sqrt(other.direct_effect_se ** 2 + here.direct_effect_se ** 2)
-        ) as rank_by_direct_effect_low,
-        count(*) - count_if(
-            here.direct_effect - other.direct_effect
-            > 2 * sqrt(other.direct_effect_se ** 2 + here.direct_effect_se ** 2)
-        ) as rank_by_direct_effect_high,
-        1 + count_if(
-            here.logit_change - other.logit_change
-            > 2 * sqrt(other.logit_change_se ** 2 + here.logit_change_se ** 2)
-        ) as rank_by_ablation_low,
-        count(*) - count_if(
-            other.logit_change - here.logit_change
-            > 2 * sqrt(other.logit_change_se ** 2 + here.logit_change_se ** 2)
-        ) as rank_by_ablation_high
-    from heads as here
-    join heads as other using (run_id, ablation, row_set)
+        sum(larger::integer) filter (where quantity = 'direct_effect') as larger_effects,
+        sum(smaller::integer) filter (where quantity = 'direct_effect') as smaller_effects,
+        sum(larger::integer) filter (where quantity = 'logit_change') as larger_changes,
+        sum(smaller::integer) filter (where quantity = 'logit_change') as smaller_changes
+    from sides
     group by
-        here.run_id,
-        here.ablation,
-        here.row_set,
-        here.layer,
-        here.head
+        run_id,
+        ablation,
+        row_set,
+        layer,
+        head
 ),
 
 ranked as (
     select
         *,
+        count(*) over sets as n_heads,
         rank() over (
             partition by
                 run_id,
@@ -147,9 +124,16 @@ ranked as (
                 run_id,
                 ablation,
                 row_set
-            order by logit_change_frozen
+            order by logit_change - self_repair_from_layernorm
         ) as rank_by_ablation_frozen
-    from heads
+    from means
+    left join frozen using (run_id, ablation, row_set, layer, head)
+    window sets as (
+        partition by
+            run_id,
+            ablation,
+            row_set
+    )
 )
 
 select
@@ -159,30 +143,46 @@ select
     layer,
     head,
     n_rows,
-    n_sequences,
+    n_clusters,
     direct_effect,
     direct_effect_se,
+    direct_effect_removed,
+    direct_effect_removed_se,
+    share_removed,
+    share_removed_se,
     logit_change,
     logit_change_se,
-    logit_change_frozen,
+    logit_change - self_repair_from_layernorm as logit_change_frozen,
     logit_change_frozen_se,
     rank_by_direct_effect,
-    rank_by_direct_effect_low,
-    rank_by_direct_effect_high,
+    1 + larger_effects as rank_by_direct_effect_low,
+    n_heads - smaller_effects as rank_by_direct_effect_high,
     rank_by_ablation,
-    rank_by_ablation_low,
-    rank_by_ablation_high,
+    1 + smaller_changes as rank_by_ablation_low,
+    n_heads - larger_changes as rank_by_ablation_high,
     rank_by_ablation_frozen,
     rank_by_ablation - rank_by_direct_effect as rank_difference,
     rank_by_ablation_frozen - rank_by_direct_effect as rank_difference_frozen,
     rank_by_ablation_low > rank_by_direct_effect_high
     or rank_by_ablation_high < rank_by_direct_effect_low as ranks_differ,
+    case
+        when ranks_differ is not true then null
+        when rank_difference < 0 then 'indirect'
+        when coalesce(share_removed, 0) < 0.5 then 'not removed'
+        else 'repaired'
+    end as misplaced,
     share_hidden,
     share_hidden_se,
-    share_hidden_frozen,
-    share_hidden_frozen_se
+    case
+        when share_hidden is not null
+            then share_hidden_frozen
+    end as share_hidden_frozen,
+    case
+        when share_hidden is not null
+            then share_hidden_frozen_se
+    end as share_hidden_frozen_se
 from ranked
-join bounds using (run_id, ablation, row_set, layer, head)
+left join counts using (run_id, ablation, row_set, layer, head)
 order by
     run_id,
     ablation,

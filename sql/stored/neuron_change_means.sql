@@ -1,8 +1,8 @@
 -- One row per run, ablation and ablated head: how much the last MLP layer's neurons change.
 -- Over the head's top rows (by direct_effect), of the sums over all neurons (section 4.2.1). A
 -- share_below_x is the share of neurons whose |change| is below x times the head's |direct effect|.
--- The rows of heads that the last MLP layer is not downstream of are left out. Errors are clustered
--- by sequence.
+-- The rows of heads that the last MLP layer is not downstream of are left out. Errors are by
+-- cluster (run_clusters).
 -- per: layer
 with
 
@@ -12,7 +12,7 @@ repairs as (
         ablation,
         layer,
         head,
-        sequence,
+        cluster,
         net_change::double as net_change,
         positive_change::double as positive_change,
         absolute_change::double as absolute_change,
@@ -23,6 +23,7 @@ repairs as (
         positive_change / nullif(net_change::double, 0) as positive_to_net
     from neuron_repairs
     join runs using (run_id)
+    join position_clusters using (run_id, sequence, position)
     where run_id = $run_id
         and layer = $layer
         and len(neurons) > 0
@@ -49,7 +50,7 @@ totals as (
         ablation,
         layer,
         head,
-        sequence,
+        cluster,
         count(*) as n,
         tally(columns([
             'net_change',
@@ -66,7 +67,7 @@ totals as (
         ablation,
         layer,
         head,
-        sequence
+        cluster
 ),
 
 means as (
@@ -76,9 +77,9 @@ means as (
         layer,
         head,
         sum(n)::bigint as n_rows,
-        count(*) as n_sequences,
-        tally_mean(columns(* exclude (run_id, ablation, layer, head, sequence, n))) as "\0",
-        tally_standard_error(columns(* exclude (run_id, ablation, layer, head, sequence, n)))
+        count(*) as n_clusters,
+        tally_mean(columns(* exclude (run_id, ablation, layer, head, cluster, n))) as "\0",
+        tally_standard_error(columns(* exclude (run_id, ablation, layer, head, cluster, n)))
             as "\0_se"
     from totals
     group by

@@ -2,20 +2,21 @@
 -- The share of the head's kept rows in which the neuron of the last MLP layer is among the ten most
 -- repairing ones (section 4.2.2: at most 16 % for Pythia-160M L10H11, rows kept by mlp_repair).
 -- direct_effect and direct_effect_change are means over those rows. Neurons that are never among
--- the ten have no row. Errors are clustered by sequence; that of the share counts the sequences in
+-- the ten have no row. Errors are by cluster; that of the share counts the clusters in
 -- which the neuron is not among the ten.
 with
 
-sequences as (
+clusters as (
     select
         run_id,
         ranking,
         ablation,
         layer,
         head,
-        sequence,
+        cluster,
         count(*) as n
     from most_repairing_neurons
+    join position_clusters using (run_id, sequence, position)
     where run_id = $run_id
     group by all
 ),
@@ -28,9 +29,9 @@ heads as (
         layer,
         head,
         sum(n)::bigint as n_rows,
-        count(*) as n_sequences,
+        count(*) as n_clusters,
         sum(n * n) as n_squares
-    from sequences
+    from clusters
     group by all
 ),
 
@@ -41,11 +42,12 @@ listed as (
         ablation,
         layer,
         head,
-        sequence,
+        cluster,
         unnest(neurons) as neuron,
         unnest(direct_effects) as direct_effect,
         unnest(direct_effects_ablated)::double - unnest(direct_effects) as direct_effect_change
     from most_repairing_neurons
+    join position_clusters using (run_id, sequence, position)
     where run_id = $run_id
 ),
 
@@ -57,7 +59,7 @@ totals as (
         layer,
         head,
         neuron,
-        sequence,
+        cluster,
         count(*) as n_among,
         tally(columns(['direct_effect', 'direct_effect_change'])) as "\0"
     from listed
@@ -68,7 +70,7 @@ totals as (
         layer,
         head,
         neuron,
-        sequence
+        cluster
 ),
 
 neurons as (
@@ -85,7 +87,7 @@ neurons as (
         tally_mean(columns(['direct_effect', 'direct_effect_change'])) as "\0",
         tally_standard_error(columns(['direct_effect', 'direct_effect_change'])) as "\0_se"
     from totals
-    join sequences using (run_id, ranking, ablation, layer, head, sequence)
+    join clusters using (run_id, ranking, ablation, layer, head, cluster)
     group by
         run_id,
         ranking,
@@ -103,10 +105,10 @@ select
     head,
     neuron,
     n_rows,
-    n_sequences,
+    n_clusters,
     n_rows_among / n_rows as share_among_ten,
     sqrt(
-        n_sequences / nullif(n_sequences - 1, 0)
+        n_clusters / nullif(n_clusters - 1, 0)
         * greatest(
             0,
             among_squares - 2 * share_among_ten * products + share_among_ten ** 2 * n_squares

@@ -1,7 +1,8 @@
--- One row per run, ablation, chosen head and hundredth of the neurons: its median direct effect.
+-- One row per run, ablation, chosen head and place in order of repair: its median direct effect.
 -- The clean direct effect of the neuron that is number n_neurons in order of repair, which is
--- another one from row to row, as the authors colour Fig. 12-15. Of the head's top rows (by
--- direct_effect) some 2,000 at most, by md5('sequence:position'): sorting all neurons takes long.
+-- another one from row to row, as the authors colour Fig. 12-15. The places are every hundredth and
+-- the first and last 50. Of the head's top rows (by direct_effect) some 2,000 at most, by
+-- md5('sequence:position'): sorting all neurons takes long.
 -- per: layer
 with
 
@@ -46,28 +47,30 @@ ordered as (
         < 2000 / ($n_tokens * $top_fraction)
 ),
 
-hundredths as (
+placed as (
     select
         * exclude (effects),
-        list_transform(
-            range(1, 101),
-            lambda i: greatest(1, round_even(i / 100 * d_mlp, 0)::integer)
+        list_filter(
+            list_sort(list_distinct(
+                cumulative_share_counts(d_mlp, 0) || range(1, least(50, d_mlp) + 1)
+            )),
+            lambda n: n > 0
         ) as places,
         list_transform(places, lambda place: effects[place]) as falling,
         list_transform(places, lambda place: effects[d_mlp + 1 - place]) as rising
     from ordered
 ),
 
--- The side is looked up for the hundredths: joined before, all the neurons would be in memory.
+-- The side is looked up for the places: joined before, all the neurons would be in memory.
 listed as (
     select
         run_id,
         ablation,
         layer,
         head,
-        unnest(range(1, 101)) as hundredth,
+        unnest(places) as n_neurons,
         unnest(if(side < 0, rising, falling)) as direct_effect
-    from hundredths
+    from placed
     join sides using (run_id, ablation, layer, head, sequence, position)
 )
 
@@ -76,7 +79,7 @@ select
     ablation,
     layer,
     head,
-    hundredth::smallint as hundredth,
+    n_neurons::integer as n_neurons,
     count(*) as n_rows,
     median(direct_effect) as direct_effect_median
 from listed

@@ -2,7 +2,7 @@
 -- Over the head's top rows (by direct_effect), N = 1 to 50: which neuron it is changes from row to
 -- row. repaired_above_x is the share of rows in which its change is more than x % of the head's
 -- direct effect, with that one's sign (section 4.2, Fig. 8). Anti-erasure is a clean direct effect
--- against the head's, and a change with it. Errors are clustered by sequence.
+-- against the head's, and a change with it. Errors are by cluster.
 -- per: head
 with
 
@@ -14,9 +14,11 @@ kept as (
         head,
         sequence,
         position,
+        cluster,
         sign(direct_effect) as side,
         abs(direct_effect) as size
     from top_by_direct_effect
+    join position_clusters using (run_id, sequence, position)
     where run_id = $run_id
         and layer = $layer
         and head = $head
@@ -26,7 +28,7 @@ neurons as (
     select
         ablation,
         head,
-        sequence,
+        cluster,
         side,
         size,
         unnest(range(1, len(neurons) + 1))::smallint as neuron_rank,
@@ -66,7 +68,7 @@ totals as (
         ablation,
         head,
         neuron_rank,
-        sequence,
+        cluster,
         count(*) as n,
         sum(columns(['direct_effect', 'direct_effect_change'])) as "\0",
         count_if(anti_erasure) as share_anti_erasure,
@@ -80,7 +82,7 @@ totals as (
         ablation,
         head,
         neuron_rank,
-        sequence
+        cluster
 ),
 
 tallies as (
@@ -90,7 +92,7 @@ tallies as (
         neuron_rank,
         n,
         struct_pack(
-            total := columns(* exclude (ablation, head, neuron_rank, sequence, n)),
+            total := columns(* exclude (ablation, head, neuron_rank, cluster, n)),
             n := n
         ) as "\0"
     from totals
@@ -102,7 +104,7 @@ means as (
         head,
         neuron_rank,
         sum(n)::bigint as n_rows,
-        count(*) as n_sequences,
+        count(*) as n_clusters,
         tally_mean(columns(* exclude (ablation, head, neuron_rank, n))) as "\0",
         tally_standard_error(columns(* exclude (ablation, head, neuron_rank, n)))
             as "\0_se"

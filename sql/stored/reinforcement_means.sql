@@ -1,7 +1,7 @@
 -- One row per run, head and scale: how the head answers to its own output, scale times added.
 -- Over all positions that were measured (section 5.3, appendix E). direct_effect_change is after
 -- minus before; gain is the same with the sign of the clean direct effect: above 0 the head does
--- more of what it did. Errors are clustered by sequence.
+-- more of what it did. Errors are by cluster (reinforcement_clusters).
 -- per: layer
 with
 
@@ -11,12 +11,13 @@ changes as (
         layer,
         head,
         scale,
-        sequence,
+        cluster,
         direct_effect::double as direct_effect,
         direct_effect_after::double as direct_effect_after,
         direct_effect_after::double - direct_effect as direct_effect_change,
         sign(direct_effect) * (direct_effect_after::double - direct_effect) as gain
     from self_reinforcement
+    join reinforcement_clusters using (run_id, sequence, position)
     where run_id = $run_id
         and layer = $layer
 ),
@@ -27,7 +28,7 @@ totals as (
         layer,
         head,
         scale,
-        sequence,
+        cluster,
         count(*) as n,
         tally(columns([
             'direct_effect',
@@ -43,7 +44,7 @@ totals as (
         layer,
         head,
         scale,
-        sequence
+        cluster
 )
 
 select
@@ -52,9 +53,9 @@ select
     head,
     scale,
     sum(n)::bigint as n_rows,
-    count(*) as n_sequences,
-    tally_mean(columns(* exclude (run_id, layer, head, scale, sequence, n))) as "\0",
-    tally_standard_error(columns(* exclude (run_id, layer, head, scale, sequence, n))) as "\0_se"
+    count(*) as n_clusters,
+    tally_mean(columns(* exclude (run_id, layer, head, scale, cluster, n))) as "\0",
+    tally_standard_error(columns(* exclude (run_id, layer, head, scale, cluster, n))) as "\0_se"
 from totals
 group by
     run_id,

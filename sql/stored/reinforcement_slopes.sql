@@ -3,8 +3,8 @@
 -- (section 5.3, appendix E: "proportional"). slope: of the gain, sign(d) * (after - d), on the
 -- scale, so that every position counts alike. relative_slope: of after - d on scale * d, so that
 -- positions count as the head acts on them; -0.1 means that its own output, added once, takes a
--- tenth of its direct effect. Errors are clustered by sequence: for the residuals e of a line on x,
--- sqrt(G / (G - 1) * sum over sequences g of (sum over i in g of x_i e_i)^2) / sum of x^2.
+-- tenth of its direct effect. Errors are by cluster (reinforcement_clusters): for the residuals e of a line on x,
+-- sqrt(G / (G - 1) * sum over clusters g of (sum over i in g of x_i e_i)^2) / sum of x^2.
 -- per: layer
 with
 
@@ -15,23 +15,25 @@ changes as (
         head,
         sequence,
         position,
+        cluster,
         scale::double as scale,
         scale::double * direct_effect as scaled_effect,
         direct_effect_after::double - direct_effect as direct_effect_change,
         sign(direct_effect) * (direct_effect_after::double - direct_effect) as gain
     from self_reinforcement
+    join reinforcement_clusters using (run_id, sequence, position)
     where run_id = $run_id
         and layer = $layer
 ),
 
-sequences as (
+clusters as (
     select
         run_id,
         layer,
         head,
-        sequence,
+        cluster,
         count(*) as n,
-        count(distinct position) as n_positions,
+        count(distinct (sequence, position)) as n_positions,
         sum(scale * gain) as gain_products,
         sum(scale * scale) as scale_squares,
         sum(scaled_effect * direct_effect_change) as change_products,
@@ -41,7 +43,7 @@ sequences as (
         run_id,
         layer,
         head,
-        sequence
+        cluster
 )
 
 select
@@ -50,7 +52,7 @@ select
     head,
     sum(n)::bigint as n_rows,
     sum(n_positions)::bigint as n_tokens,
-    count(*) as n_sequences,
+    count(*) as n_clusters,
     sum(gain_products) / nullif(sum(scale_squares), 0) as slope,
     sqrt(
         count(*) / nullif(count(*) - 1, 0) * count(*)
@@ -71,7 +73,7 @@ select
             + relative_slope ** 2 * var_pop(effect_squares)
         )
     ) / nullif(sum(effect_squares), 0) as relative_slope_se
-from sequences
+from clusters
 group by
     run_id,
     layer,

@@ -1,7 +1,9 @@
 -- One row per run, ablation and set of rows: how far ablation and direct effect agree on the heads.
 -- Section 5.1: rank_correlation is Spearman's, of the heads' ranks by direct effect and by ablation
 -- (1: they agree), frozen with the final norm held; mean_rank_difference is of its absolute value.
--- share_ranks_differ is the share of heads of which text alone does not explain the difference.
+-- share_ranks_differ is the share of heads of which text alone does not explain the difference; the
+-- three counts say why (ablation_trust). The medians are over n_heads_with_share heads, those of
+-- which the ablation surely removes something.
 select
     run_id,
     ablation,
@@ -18,6 +20,11 @@ select
     avg(abs(rank_difference)) as mean_rank_difference,
     avg(abs(rank_difference_frozen)) as mean_rank_difference_frozen,
     avg(ranks_differ::integer) as share_ranks_differ,
+    count(ranks_differ) as n_heads_ranked,
+    count_if(misplaced = 'not removed') as n_not_removed,
+    count_if(misplaced = 'repaired') as n_repaired,
+    count_if(misplaced = 'indirect') as n_indirect,
+    count(share_hidden) as n_heads_with_share,
     median(share_hidden) as share_hidden_median,
     median(share_hidden_frozen) as share_hidden_frozen_median
 from ablation_trust

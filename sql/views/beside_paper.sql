@@ -1,8 +1,9 @@
 -- One row per run of a model of the paper, head and quantity: the run's mean beside the authors'.
 -- The run's resample ablation on the head's top rows, where its top_fraction is the authors', and
 -- its model's name, without an organisation, is theirs. difference_in_errors is value - paper_value
--- in standard errors of the run alone: the authors published none, theirs is about as large on as
--- many tokens, so that a spread of 1.4 is expected. Text differs: compare the corpus.
+-- in standard errors of the run alone. The authors published none: theirs is about the run's times
+-- sqrt(n_tokens / their tokens), one million (100,000 for some), so that on as many tokens a spread
+-- of sqrt(2) = 1.4 is expected, on few tokens one of 1. Text differs: compare the corpus.
 with
 
 authors as (

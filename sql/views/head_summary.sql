@@ -1,7 +1,7 @@
 -- One row per run, ablation and head: means over the head's top rows, and (_all) over all its rows.
 -- The top rows are the floor(top_fraction * N) of largest direct_effect (section 2.2); the means of
 -- the clipped fractions are those of section 3.2 and appendix A. Every `_se` is its mean's standard
--- error, clustered by sequence (stored head_means). Figures 1, 2, 6, 10 and 11 draw from here;
+-- error, by cluster (run_clusters; stored head_means). Figures 1, 2, 6, 10 and 11 draw from here;
 -- head_summary_at(fraction) is the same for another fraction.
 with
 
@@ -13,11 +13,11 @@ over_all as (
         layer,
         head,
         n_rows as n_rows_all,
-        n_sequences as n_sequences_all,
+        n_clusters as n_clusters_all,
         columns('^(.*)_se$') as "\1_all_se",
         columns(
             lambda name: name not in (
-                'run_id', 'ablation', 'layer', 'head', 'row_set', 'n_rows', 'n_sequences'
+                'run_id', 'ablation', 'layer', 'head', 'row_set', 'n_rows', 'n_clusters'
             )
             and not suffix(name, '_se')
         ) as "\0_all"
@@ -38,8 +38,8 @@ select
     head,
     top_fraction,
     coalesce(over_top.n_rows, 0) as n_rows,
-    coalesce(over_top.n_sequences, 0) as n_sequences,
-    over_top.* exclude (run_id, ablation, layer, head, n_rows, n_sequences),
+    coalesce(over_top.n_clusters, 0) as n_clusters,
+    over_top.* exclude (run_id, ablation, layer, head, n_rows, n_clusters),
     over_all.* exclude (run_id, ablation, layer, head)
 from over_all
 left join over_top using (run_id, ablation, layer, head)

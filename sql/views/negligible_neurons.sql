@@ -25,5 +25,5 @@ select
     share_negligible,
     share_negligible_se,
     n_rows,
-    n_sequences
+    n_clusters
 from long

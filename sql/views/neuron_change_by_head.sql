@@ -6,6 +6,27 @@
 -- % of the neurons have negligible changes" (less than 0.15 for Llama-7B).
 with
 
+-- Several hundredths of a small layer may be the same number of neurons.
+hundredths as (
+    select
+        run_id,
+        unnest(range(101)) as hundredth,
+        unnest(hundredths_of(d_mlp)) as n_neurons
+    from runs
+),
+
+shares as (
+    select
+        run_id,
+        ablation,
+        layer,
+        head,
+        hundredth,
+        cumulative_share
+    from neuron_cumulative_means
+    join hundredths using (run_id, n_neurons)
+),
+
 curves as (
     select
         here.run_id,
@@ -13,8 +34,8 @@ curves as (
         here.layer,
         here.head,
         min(later.cumulative_share - here.cumulative_share) as quietest_60_percent
-    from neuron_cumulative_means as here
-    join neuron_cumulative_means as later
+    from shares as here
+    join shares as later
         on later.run_id = here.run_id
         and later.ablation = here.ablation
         and later.layer = here.layer
@@ -38,6 +59,6 @@ select
     positive_to_net_median,
     quietest_60_percent,
     n_rows,
-    n_sequences
+    n_clusters
 from neuron_change_means
 left join curves using (run_id, ablation, layer, head)

@@ -28,5 +28,5 @@ select
     share,
     share_se,
     n_rows,
-    n_sequences
+    n_clusters
 from long

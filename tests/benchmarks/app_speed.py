@@ -39,6 +39,7 @@ CLICKS: dict[str, list[dict[str, str]]] = {
     "self_reinforcement": [{"reinforced": "L8H3"}],
     "paper": [{"figure": str(number)} for number in (3, 5, 7, 8, 9, 12, 16)],
     "sql": [{"relation": "tokens"}],
+    "glossary": [{"head": "L11H8"}, {"head": "L0H0"}, {"term": "hidden"}],
 }
 
 

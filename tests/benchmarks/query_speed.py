@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from selfrepair_assets.measurement.kept_details import curve_counts
 from selfrepair_assets.run_folder import ROWS_PER_SHARD
 from tests.small_run import FINGERPRINT, planned, run_row, tables
 from warehouse.connection import Connection
@@ -140,7 +141,8 @@ def neuron_repairs(row: dict[str, Any], here: Places, rng: np.random.Generator) 
     n = len(here["layer"])
     clean = rng.normal(-0.02, 0.05, (n, 50)).astype("f4")
     repair = rng.exponential(0.05, (n, 50)).astype("f4")
-    steps = rng.exponential(1, (n, 101)).astype("f4").cumsum(axis=1)
+    points = len(curve_counts(row["d_mlp"]))
+    steps = rng.exponential(1, (n, points)).astype("f4").cumsum(axis=1)
     return here | {
         "neurons": rng.integers(0, row["d_mlp"], (n, 50)),
         "direct_effects": clean,

@@ -82,6 +82,7 @@ def test_cancel_stops_a_statement(visit: Visit, address: str) -> None:
         "self_reinforcement?run=large&reinforced=L1H1",
         "paper?run=large&ablation=mean&figure=4&head=L2H1",
         "sql?relation=tokens&sql=select+42+as+answer",
+        "glossary?run=large&ablation=zero&head=L2H1&term=hidden",
     ],
 )
 def test_a_copied_link_shows_the_same_view(browser: Browser, address: str, link: str) -> None:
@@ -97,6 +98,17 @@ def test_a_copied_link_shows_the_same_view(browser: Browser, address: str, link:
     assert second.view() == first.view()
     for visit in (first, second):
         visit.context.close()
+
+
+def test_a_word_on_a_page_leads_to_what_it_means(visit: Visit, address: str) -> None:
+    visit.go(f"{address}/trust?run=large&ablation=zero")
+    visit.page.get_by_role("link", name="hidden", exact=True).click()
+    visit.page.wait_for_url("**/glossary?*")
+    visit.settled()
+    assert "term=hidden" in visit.page.url
+    assert "run=large" in visit.page.url
+    assert visit.page.locator("h3").first.inner_text() == "hidden"
+    assert "does not show in the logit" in visit.text()
 
 
 def test_the_back_button_and_new_generations(visit: Visit, address: str, root: Path) -> None:
@@ -118,7 +130,8 @@ def test_the_back_button_and_new_generations(visit: Visit, address: str, root: P
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_nothing_is_wider_than_the_window(browser: Browser, address: str, scheme: str) -> None:
     visit = Visit(browser, color_scheme=scheme)
-    for name in ("", "across_models", "model", "head", "trust", "neurons", "paper", "sql"):
+    pages = "across_models", "model", "head", "trust", "neurons", "paper", "sql", "glossary"
+    for name in ("", *pages):
         visit.go(f"{address}/{name}")
         too_wide = visit.page.evaluate(
             "document.querySelector('[data-testid=stMain]').scrollWidth"

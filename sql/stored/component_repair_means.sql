@@ -1,0 +1,151 @@
+-- One row per positions left out, run, ablation, ablated head and downstream component.
+-- Who repairs whom: the mean over the ablated head's top rows (by direct_effect) of the change in
+-- direct effect of every downstream head and MLP layer, ablated minus clean, with the clean S; once
+-- over all of them, and without those at the first positions_left_out (1: BOS, where a sequence
+-- begins with it; 4: the positions that attention sinks are at). View component_repairs has those
+-- that leave out none. The error is by cluster (tally_standard_error).
+-- A single token can make a mean: direct_effect_change_trimmed (trimmed_mean) stands beside it.
+-- per: head
+with
+
+models as (
+    select
+        run_id,
+        n_layers,
+        n_heads
+    from runs
+),
+
+kept as materialized (
+    select
+        run_id,
+        ablation,
+        cluster,
+        position,
+        len(head_changes) as n_head_changes,
+        len(mlp_changes) as n_mlp_changes,
+        head_changes || mlp_changes as changes
+    from component_changes
+    join position_clusters using (run_id, sequence, position)
+    where run_id = $run_id
+        and layer = $layer
+        and head = $head
+),
+
+settings as (
+    select unnest([0, 1, 4]) as positions_left_out
+),
+
+-- Of one row for each cluster the lists are added, which is faster than grouping their items.
+clusters as materialized (
+    select
+        run_id,
+        positions_left_out,
+        ablation,
+        cluster,
+        count(*) as n,
+        any_value(n_head_changes) as n_head_changes,
+        any_value(n_mlp_changes) as n_mlp_changes,
+        summed_lists(list(changes)) as totals
+    from kept
+    join settings on position >= positions_left_out
+    group by
+        run_id,
+        positions_left_out,
+        ablation,
+        cluster
+),
+
+listed as (
+    select
+        run_id,
+        positions_left_out,
+        ablation,
+        n_head_changes,
+        n_mlp_changes,
+        unnest(range(len(totals))) as place,
+        struct_pack(total := unnest(totals), n := n) as direct_effect_change
+    from clusters
+),
+
+means as (
+    select
+        run_id,
+        positions_left_out,
+        ablation,
+        place,
+        any_value(n_head_changes) as n_head_changes,
+        any_value(n_mlp_changes) as n_mlp_changes,
+        sum(direct_effect_change.n)::bigint as n_rows,
+        count(*) as n_clusters,
+        tally_mean(direct_effect_change) as direct_effect_change,
+        tally_standard_error(direct_effect_change) as direct_effect_change_se
+    from listed
+    group by
+        run_id,
+        positions_left_out,
+        ablation,
+        place
+),
+
+counts as (
+    select
+        ablation,
+        n_trimmed_of(count(*)) as n_trimmed_0,
+        n_trimmed_of(count_if(position >= 1)) as n_trimmed_1,
+        n_trimmed_of(count_if(position >= 4)) as n_trimmed_4
+    from kept
+    group by ablation
+),
+
+items as (
+    select
+        kept.ablation,
+        position,
+        n_trimmed_0,
+        n_trimmed_1,
+        n_trimmed_4,
+        unnest(range(len(changes))) as place,
+        unnest(changes)::double as change
+    from kept
+    join counts using (ablation)
+),
+
+trimmed as (
+    select
+        ablation,
+        place,
+        unnest([0, 1, 4]) as positions_left_out,
+        unnest([
+            trimmed_mean(change, n_trimmed_0),
+            trimmed_mean(if(position >= 1, change, null), n_trimmed_1),
+            trimmed_mean(if(position >= 4, change, null), n_trimmed_4)
+        ]) as direct_effect_change_trimmed
+    from items
+    group by
+        ablation,
+        place
+)
+
+select
+    positions_left_out::smallint as positions_left_out,
+    run_id,
+    ablation,
+    $layer::smallint as layer,
+    $head::smallint as head,
+    if(place < n_head_changes, 'head', 'mlp') as component,
+    if(
+        place < n_head_changes,
+        $layer + 1 + place // n_heads,
+        n_layers - n_mlp_changes + place - n_head_changes
+    )::smallint as component_layer,
+    if(place < n_head_changes, place % n_heads, null)::smallint as component_head,
+    n_rows,
+    n_clusters,
+    direct_effect_change,
+    direct_effect_change_se,
+    direct_effect_change_trimmed
+from means
+join trimmed using (positions_left_out, ablation, place)
+join models using (run_id)
+order by all

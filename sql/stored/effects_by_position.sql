@@ -1,0 +1,110 @@
+-- One row per run, ablation, head and bin of positions: what the head does there, and who repairs.
+-- Means over all the head's rows at positions position_from to position_to of their sequences: the
+-- first eight positions by themselves, then wider and wider bins (position_bin). Sequences that
+-- begin with BOS have it at position 0, where resampling changes nothing; attention sinks are at the
+-- first positions. n_top_rows says how many of the head's top rows (by direct_effect) are there.
+-- Errors are by cluster (tally_standard_error).
+-- per: layer
+with
+
+binned as (
+    select
+        run_id,
+        ablation,
+        layer,
+        head,
+        cluster,
+        position,
+        position_bin(position) as position_from,
+        direct_effect,
+        direct_effect_removed,
+        logit_change,
+        self_repair,
+        self_repair_from_layernorm
+    from self_repair
+    join position_clusters using (run_id, sequence, position)
+    where run_id = $run_id
+        and layer = $layer
+),
+
+clusters as (
+    select
+        run_id,
+        ablation,
+        layer,
+        head,
+        position_from,
+        cluster,
+        count(*) as n_rows,
+        max(position) as position_to,
+        tally(columns([
+            'direct_effect',
+            'direct_effect_removed',
+            'logit_change',
+            'self_repair',
+            'self_repair_from_layernorm'
+        ])) as "\0"
+    from binned
+    group by
+        run_id,
+        ablation,
+        layer,
+        head,
+        position_from,
+        cluster
+),
+
+top as (
+    select
+        ablation,
+        head,
+        position_bin(position) as position_from,
+        count(*) as n_top_rows
+    from top_by_direct_effect
+    where run_id = $run_id
+        and layer = $layer
+    group by all
+),
+
+means as (
+    select
+        run_id,
+        ablation,
+        layer,
+        head,
+        position_from,
+        max(position_to) as position_to,
+        sum(n_rows)::bigint as n_rows,
+        count(*) as n_clusters,
+        tally_mean(columns(
+            * exclude (
+                run_id, ablation, layer, head, position_from, position_to, cluster, n_rows
+            )
+        )) as "\0",
+        tally_standard_error(columns(
+            * exclude (
+                run_id, ablation, layer, head, position_from, position_to, cluster, n_rows
+            )
+        )) as "\0_se"
+    from clusters
+    group by
+        run_id,
+        ablation,
+        layer,
+        head,
+        position_from
+)
+
+select
+    means.* exclude (position_from, position_to),
+    position_from::integer as position_from,
+    position_to,
+    coalesce(n_top_rows, 0) as n_top_rows
+from means
+left join top using (ablation, head, position_from)
+order by
+    run_id,
+    ablation,
+    layer,
+    head,
+    position_from
