@@ -106,7 +106,11 @@ def later_sequences_are_hard(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def run(root: Path, model: Path, instance: dg.DagsterInstance, **choices: Any) -> bool:
-    defaults: dict[str, Any] = {"shard_sequences": SHARD, "precision": "bf16"}
+    defaults: dict[str, Any] = {
+        "shard_sequences": SHARD,
+        "precision": "bf16",
+        "neuron_heads": f"L{LEAVES}H0,L0H1",
+    }
     return materialize(root, model, instance, ablations=ABLATIONS, **(defaults | choices)).success
 
 

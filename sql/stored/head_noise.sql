@@ -57,7 +57,8 @@ texts as (
     where run_id = $run_id
 ),
 
-row_sets as (
+-- Read three times, and not kept: a layer's rows are more than memory should hold.
+row_sets as not materialized (
     select *
     from (
         from everything
