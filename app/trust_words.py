@@ -1,0 +1,32 @@
+"""What is said of heads that an ablation misplaces: why, and of how many."""
+
+import pandas as pd
+
+from app.kinds import Clusters
+
+# Why a head's place by ablation surely differs from that by direct effect, as ablation_trust has
+# it, and what each means.
+WHY = {
+    "not removed": "more than half of the direct effect is left in place",
+    "repaired": "it is removed, and what is downstream makes up for it",
+    "indirect": "the logit changes by more than the direct effect does",
+}
+
+
+def counts(numbers: pd.Series) -> str:
+    """How many heads are misplaced for which reason; numbers: of ablation_trust_by_run."""
+    return " · ".join(f"{int(numbers[f'n_{why.replace(" ", "_")}'])} {why}" for why in WHY)
+
+
+def said_of_places(rows: pd.DataFrame, among: Clusters) -> str:
+    """Below the chart of places: which side is which, how many heads are misplaced and why."""
+    sides = "Below the line the ablation overrates a head, above it underrates it."
+    n = len(rows)
+    if rows["ranks_differ"].isna().all():
+        return f"{sides} Which of the {n} heads surely are is {among.why_no_label or 'not known'}."
+    found = rows["misplaced"].value_counts()
+    said = "; ".join(f"{int(found.get(why, 0))} {why} ({meaning})" for why, meaning in WHY.items())
+    return (
+        f"{sides} Of {n} heads {int(found.sum())} surely are, at 5 % corrected for all pairs of "
+        f"heads over {among}: {said}."
+    )
