@@ -13,12 +13,12 @@ def agreement_of(row: pd.Series, quantity: str) -> str:
     if pd.isna(spread):
         return ""
     n = int(row["n_heads"])
+    expected = words.number(row["difference_in_errors_expected"], 2)
     return (
         f"{words.name(quantity).capitalize()}, over {n} head{'' if n == 1 else 's'}: the "
         f"differences spread by {words.number(spread, 2)} of the run's standard errors "
         f"(median {words.number(row['difference_in_errors_median'], 2)}). On as many tokens, "
-        f"other text alone makes a spread of {words.number(row['difference_in_errors_expected'], 2)}"
-        ". Much more than that is a difference that text alone does not explain."
+        f"other text alone makes a spread of {expected}; much more than that it does not explain."
     )
 
 
