@@ -44,7 +44,7 @@ def reinforcement_clusters(serving: Serving, run: str) -> Answer:
 def headline(serving: Serving, run: str) -> Answer:
     """Per ablation of a run, on the top rows: what is repaired of what is removed, and by what.
 
-    means_*: means over all heads; the other columns are those of run_repair.
+    mean_*: means over all heads; the other columns are those of run_repair.
     """
     return ask(
         serving,
@@ -110,4 +110,36 @@ def kinds_of_head(serving: Serving, run: str, layer: int, head: int) -> Answer:
         run=run,
         layer=layer,
         head=head,
+    )
+
+
+def kinds(serving: Serving, run: str, ablation: str) -> Answer:
+    """What becomes of what an ablation removes of each head on its top rows."""
+    return ask(
+        serving,
+        """
+        select * exclude (run_id, ablation, row_set)
+        from head_kinds
+        where run_id = $run
+            and ablation = $ablation
+            and row_set = 'top_by_direct_effect'
+        order by layer, head
+        """,
+        run=run,
+        ablation=ablation,
+    )
+
+
+def repair(serving: Serving, run: str) -> Answer:
+    """How much of what is removed of a run is repaired on the top rows, and by what."""
+    return ask(
+        serving,
+        """
+        select * exclude (run_id, row_set)
+        from run_repair
+        where run_id = $run
+            and row_set = 'top_by_direct_effect'
+        order by ablation = 'resample' desc, ablation
+        """,
+        run=run,
     )

@@ -24,10 +24,13 @@ def said_of_places(rows: pd.DataFrame, among: Clusters) -> str:
     sides = "Below the line the ablation overrates a head, above it underrates it."
     n = len(rows)
     if rows["ranks_differ"].isna().all():
-        return f"{sides} Which of the {n} heads surely are is {among.why_no_label or 'not known'}."
+        return (
+            f"{sides} Which of the {n} heads it surely misplaces is "
+            f"{among.why_no_label or 'not known'}."
+        )
     found = rows["misplaced"].value_counts()
     said = "; ".join(f"{int(found.get(why, 0))} {why} ({meaning})" for why, meaning in WHY.items())
     return (
-        f"{sides} Of {n} heads {int(found.sum())} surely are, at 5 % corrected for all pairs of "
-        f"heads over {among}: {said}."
+        f"{sides} Surely misplaced are {int(found.sum())} of {n} heads (at 5 %, corrected for all "
+        f"pairs of heads, over {among}): {said}."
     )

@@ -33,10 +33,10 @@ def tiles(serving: Serving, numbers: pd.Series, among: Clusters) -> list[Tile]:
     misplaced = sum(int(numbers[f"n_{why}"]) for why in ("not_removed", "repaired", "indirect"))
     shown = [
         ("rank correlation", "rank_correlation", words.number(numbers["rank_correlation"], 2),
-         f"over {n} heads, text's noise included"),
+         f"over {n} heads, the text's noise is in it"),
         ("mean difference of places", "mean_rank_difference",
          words.number(numbers["mean_rank_difference"], 2),
-         f"over {n} heads, text's noise included"),
+         f"over {n} heads, the text's noise is in it"),
         ("heads surely misplaced", "share_ranks_differ",
          f"{misplaced} of {ranked}" if ranked else "–",
          trust_words.counts(numbers) if ranked else among.too_few),
@@ -109,8 +109,8 @@ def page() -> None:
             relation="ablation_trust_by_ablation",
             frame=side_by_side.frame.dropna(axis="columns", how="all"),
             height=480,
-            caption="The heads on which the ablations differ most come first. Hidden is empty where "
-            "an ablation may have removed nothing."
+            caption="The heads on which the ablations differ most come first. Hidden is empty "
+            "where an ablation may have removed nothing."
             if len(measured) > 1
             else f"This run has {measured[0]} ablation alone: measure it with "
             "`--ablations resample,mean,zero` to compare.",
