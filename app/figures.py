@@ -4,7 +4,6 @@ The Paper page and the report draw the same figures from here.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import pandas as pd
 import plotly.graph_objects as go
@@ -15,8 +14,7 @@ from app import (
     detail_questions,
     effect_charts,
     head_questions,
-    kind_charts,
-    kind_questions,
+    kind_figures,
     kinds,
     neuron_questions,
     position_charts,
@@ -28,28 +26,9 @@ from app import (
     trust_words,
     words,
 )
-from app.queries import Answer, Serving, meaning
+from app.drawn import Drawn, Look
+from app.queries import Serving, meaning
 from app.questions import BY_DEPTH
-
-
-@dataclass(frozen=True)
-class Look:
-    """What is looked at. A figure takes of it what it needs."""
-
-    run: str
-    ablation: str
-    layer: int
-    head: int
-    dark: bool = False
-
-
-@dataclass(frozen=True)
-class Drawn:
-    """A figure, the rows it was drawn from, and what to say below it."""
-
-    figure: go.Figure
-    answer: Answer
-    caption: str
 
 
 def by_depth(serving: Serving, figure: str, look: Look) -> Drawn:
@@ -228,39 +207,6 @@ def who_repairs_whom(serving: Serving, figure: str, look: Look) -> Drawn:
     )
 
 
-def what_is_repaired(serving: Serving, figure: str, look: Look) -> Drawn:
-    """Beyond the paper: of each head."""
-    answer = kind_questions.kinds(serving, look.run, look.ablation)
-    among, n = kinds.clusters(serving, look.run), len(answer.frame)
-    said = among.why_no_label or f"labelled {among.level(n)}"
-    return Drawn(
-        kind_charts.by_head(answer.frame),
-        answer,
-        f"Means over each head's top rows. Heads are {said}. Not removed: the ablation removes "
-        "less than half of the direct effect.",
-    )
-
-
-def what_is_repaired_by_run(serving: Serving, figure: str, look: Look) -> Drawn:
-    """Beyond the paper: of the run."""
-    answer = kind_questions.repair(serving, look.run)
-    among = kinds.clusters(serving, look.run)
-    over = ", ".join(
-        f"{row.ablation} {row.n_heads_counted} of {row.n_heads}"
-        for row in answer.frame.itertuples()
-    )
-    said = (
-        f"Nothing is drawn: heads are {among.why_no_label}."
-        if among.why_no_label
-        else f"Over the heads that do something and are at least half removed: {over}."
-    )
-    return Drawn(
-        kind_charts.by_run(answer.frame),
-        answer,
-        f"Ratios of sums over each head's top rows, with standard errors; {among.errors}. {said}",
-    )
-
-
 def by_position(serving: Serving, figure: str, look: Look) -> Drawn:
     """Beyond the paper."""
     answer = head_questions.by_position(serving, look.run, look.ablation, look.layer, look.head)
@@ -299,8 +245,8 @@ DRAWN_BY: dict[str, Callable[[Serving, str, Look], Drawn]] = {
     "section 5.3": reinforcing_heads,
     "who repairs whom": who_repairs_whom,
     "positions": by_position,
-    "what is repaired": what_is_repaired,
-    "what is repaired, by run": what_is_repaired_by_run,
+    "what is repaired": kind_figures.what_is_repaired,
+    "what is repaired, by run": kind_figures.what_is_repaired_by_run,
 }
 OF_CHOSEN_HEADS = {"7", "7, histogram", "section 4.2.2"}  # those whose every neuron was kept
 OF_MEASURED_HEADS = {"9", "19"}  # those whose self-reinforcement was measured

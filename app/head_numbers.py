@@ -56,7 +56,7 @@ def numbers(serving: Serving, means: pd.Series, labels: pd.Series | None) -> Non
     if labels is None:
         return
     among = kinds.clusters(serving, str(means["run_id"]))
-    why = among.why_no_label
+    why = "" if isinstance(labels["kind"], str) else among.why_no_label or kinds.TOO_FEW_ROWS
     st.markdown(
         kinds.badge(labels["kind"], means["share_removed"], why),
         help=glossary.explained("not_removed", "repaired", "overcorrected", "broken"),

@@ -44,12 +44,17 @@ def headline(serving: Serving, run: str, ablation: str | None = None) -> Headlin
     return Headline(str(numbers["ablation"]), tiles(numbers, among), among, numbers, answer)
 
 
+def is_labelled(numbers: pd.Series) -> bool:
+    """Whether the run's heads are labelled: neither too few clusters nor too few top rows."""
+    return bool(pd.notna(numbers["n_repaired"]))
+
+
 def tiles(numbers: pd.Series, among: Clusters) -> list[Tile]:
     """Self-repair, LayerNorm's part in it, and the heads that are overcorrected or broken."""
     n = int(numbers["n_heads_measured"])
     where = "on each head's top rows"
-    why = among.too_few or "no top rows"
-    known = pd.notna(numbers["n_heads_counted"]) and not among.too_few
+    why = among.too_few or "too few top rows for a label"
+    known = is_labelled(numbers)
     counted = int(numbers["n_heads_counted"]) if known else 0
     over = f"over the {counted} of {n} heads that do something and are at least half removed"
     clipped = words.share(numbers["mean_layernorm_fraction_clipped"])
@@ -101,8 +106,8 @@ def tiles(numbers: pd.Series, among: Clusters) -> list[Tile]:
 
 def all_kinds(numbers: pd.Series, among: Clusters) -> str:
     """How many heads are of each kind, in one line."""
-    if among.why_no_label or pd.isna(numbers["n_heads_counted"]):
-        return f"Heads are {among.why_no_label or 'not labelled: they have no top rows'}."
+    if not is_labelled(numbers):
+        return f"Heads are {among.why_no_label or kinds.TOO_FEW_ROWS}."
     names = ("repaired", "overcorrected", "broken", "neither", "not_removed", "no_effect")
     said = " · ".join(f"{int(numbers[f'n_{name}'])} {name.replace('_', ' ')}" for name in names)
     n = int(numbers["n_heads_measured"])

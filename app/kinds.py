@@ -14,6 +14,7 @@ from app.queries import Serving
 
 FEWEST = 10  # clusters that a label needs
 HALF = 0.5  # share_removed below which a head is not removed
+TOO_FEW_ROWS = "not labelled: there are too few top rows"
 LITTLE = "less than half removed"  # of a head, wherever its self-repair is shown
 COLORS = {
     "repaired": "green",
@@ -115,11 +116,11 @@ def badge(kind: object, share_removed: float | None, why_no_label: str) -> str:
     said = ""
     if isinstance(kind, str):
         said = f":{COLORS[kind]}-badge[{kind}]"
-    elif why_no_label:
-        said = f":gray-badge[{why_no_label.partition(':')[0]}]"
+    else:
+        said = f":gray-badge[{(why_no_label or TOO_FEW_ROWS).partition(':')[0]}]"
     if is_little(share_removed):
         said += f" :orange-badge[{little_removed(share_removed)}]"
-    return said.strip()
+    return said
 
 
 def kept(rows: pd.DataFrame, choice: str, suffix: str = "") -> pd.DataFrame:
@@ -149,9 +150,13 @@ def zone(rows: pd.DataFrame, among: Clusters) -> str:
     little = int(inside["share_removed"].map(is_little).sum())
     lie = (
         f"{len(inside)} of {n} heads lie in the paper's zone: the logit falls by less than the "
-        f"direct effect. Of {little} of these the ablation removed less than half, so that the "
-        "zone does not show that they are repaired"
+        "direct effect"
     )
+    if little:
+        lie += (
+            f". Of {little} of these the ablation removed less than half, so that the zone does "
+            "not show that they are repaired"
+        )
     if rows["kind"].isna().all():
         return f"{lie}. Which surely are is {among.why_no_label or 'not known'}."
     repaired = int((rows["kind"] == "repaired").sum())

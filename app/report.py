@@ -13,7 +13,7 @@ import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 
 from app import figures, questions, words
-from app.figures import Look
+from app.drawn import Look
 from app.headline import Headline, all_kinds, headline
 from app.paper_claims import PAPER, head_of
 from app.queries import Serving, lacking, meaning, relations, serving

@@ -16,7 +16,8 @@ WHY = {
 def counts(numbers: pd.Series) -> str:
     """How many heads are misplaced for which reason; numbers: of ablation_trust_by_run."""
     columns = {why: f"n_{why.replace(' ', '_')}" for why in WHY}
-    return " · ".join(f"{int(numbers[column])} {why}" for why, column in columns.items())
+    known = numbers.fillna(0)
+    return " · ".join(f"{int(known[column])} {why}" for why, column in columns.items())
 
 
 def said_of_places(rows: pd.DataFrame, among: Clusters) -> str:

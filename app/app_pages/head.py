@@ -18,7 +18,7 @@ from app import (
     token_charts,
     words,
 )
-from app.figures import Look
+from app.drawn import Look
 from app.head_numbers import numbers
 from app.head_tokens import tokens
 from app.queries import Serving
@@ -132,7 +132,7 @@ def positions(serving: Serving, run: str, ablation: str, layer: int, head: int) 
     )
     answer = head_questions.with_and_without(serving, run, ablation, layer, head)
     # What is counted stands before the means.
-    first = ["row_set", "positions", "n_rows", "n_sequences"]
+    first = ["row_set", "positions", "n_rows", "n_clusters"]
     named = answer.frame["positions"].map(
         {
             "all": "all",

@@ -150,7 +150,8 @@ def table(serving: Serving, run: str, ablation: str, choice: str) -> None:
         return
     among = kinds.clusters(serving, run)
     n = len(answer.frame)
-    labels = f"Kinds are {among.why_no_label or 'labelled ' + among.level(n)}."
+    known = answer.frame["kind"].notna().any()
+    labels = f"labelled {among.level(n)}" if known else among.why_no_label or kinds.TOO_FEW_ROWS
     selected = show.table(
         "All heads" if choice == "all" else f"{len(rows)} of {n} heads: {choice}",
         answer,
@@ -161,7 +162,7 @@ def table(serving: Serving, run: str, ablation: str, choice: str) -> None:
         selectable=True,
         height=420,
         caption="Means over each head's top rows. Where the share removed is below 50 %, "
-        f"self-repair says little. {labels} Click a header to sort, point at it for its "
+        f"self-repair says little. Kinds are {labels}. Click a header to sort, point at it for its "
         "definition; tick a row to open the head.",
     )
     if selected is not None:

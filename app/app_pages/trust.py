@@ -30,7 +30,7 @@ def tiles(serving: Serving, numbers: pd.Series, among: Clusters) -> list[Tile]:
     """How far ablation and direct effect agree, each with the number of heads that it is over."""
     n = int(numbers["n_heads"])
     ranked = int(numbers["n_heads_ranked"])
-    misplaced = sum(int(numbers[f"n_{why}"]) for why in ("not_removed", "repaired", "indirect"))
+    misplaced = round(numbers["share_ranks_differ"] * ranked) if ranked else 0
     shown = [
         ("rank correlation", "rank_correlation", words.number(numbers["rank_correlation"], 2),
          f"over {n} heads, the text's noise is in it"),

@@ -89,11 +89,13 @@ def _print_what_is_repaired(connection: duckdb.DuckDBPyConnection, run_id: str) 
         click.echo("\nOf what is removed, on each head's top tokens, is repaired:")
     for ablation, by, n_clusters, n_heads, counted, *rest in rows:
         clusters = f"{n_clusters} {by}{'' if n_clusters == 1 else 's'}"
-        if n_clusters < FEWEST_CLUSTERS:
-            click.echo(
-                f"{ablation:9} not said: {clusters} are fewer than the {FEWEST_CLUSTERS} that a "
-                "label of a head needs"
+        if rest[8] is None:
+            why = (
+                f"{clusters} are fewer than the {FEWEST_CLUSTERS} that a label of a head needs"
+                if n_clusters < FEWEST_CLUSTERS
+                else "there are too few top tokens"
             )
+            click.echo(f"{ablation:9} not said: {why}")
             continue
         pairs = list(zip(rest[:8:2], rest[1:8:2], strict=True))
         all_of_it, heads, mlps, norm = (words.share_with_error(*pair) for pair in pairs)
