@@ -169,7 +169,7 @@ def heat_map(
         y=frame["layer"],
         mode="markers+text",
         text=marks,
-        textfont={"size": 10, "color": np.where(is_strong == dark, "#000000", "#ffffff")},
+        textfont={"size": 12, "color": np.where(is_strong == dark, "#000000", "#ffffff")},
         showlegend=False,
         marker={"size": 16, "symbol": "square", "color": "rgba(0,0,0,0)"},
         selected={"marker": {"opacity": 1}},

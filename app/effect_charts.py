@@ -39,7 +39,7 @@ def effects(
             y=own["logit_change"],
             mode="markers",
             name=name,
-            showlegend=hollow and len(own) > 0,
+            showlegend=False,
             marker={
                 "size": 9,
                 "symbol": "circle-open" if hollow else "circle",
@@ -69,6 +69,14 @@ def effects(
                 "x %{x:.3f} ± %{customdata[2]:.3f}<br>"
                 "logit change %{y:.3f} ± %{customdata[3]:.3f}<extra></extra>"
             ),
+        )
+    if little.any():  # the colours of the marks are layers; that of the legend is none
+        figure.add_scatter(
+            x=[None],
+            y=[None],
+            mode="markers",
+            name=LITTLE,
+            marker={"size": 9, "symbol": "circle-open", "color": QUIET, "line": {"width": 1.5}},
         )
     plain(figure, height, x=x, y=y)
     return figure.update_layout(

@@ -54,8 +54,7 @@ def effects(serving: Serving, figure: str, look: Look) -> Drawn:
             answer.frame, "mean direct effect (logits)", "mean logit change (logits)"
         ),
         answer,
-        f"Means over all tokens. {kinds.zone(answer.frame, among)} Hollow: the ablation removed "
-        "less than half of the head's direct effect.",
+        kinds.zone(answer.frame, among),
     )
 
 

@@ -65,8 +65,8 @@ def numbers(serving: Serving, means: pd.Series, labels: pd.Series | None) -> Non
         ""
         if not kinds.is_little(means["share_removed"])
         else (
-            " The ablation removed less than half of what the head does here: what is said of its "
-            "self-repair is about the rest."
+            " The ablation left more than half of what the head does here in place, so that a small "
+            "logit change shows no repair."
         )
     )
     st.caption(

@@ -67,7 +67,6 @@ def listed(serving: Serving, run: str, ablation: str, layer: int, head: int) -> 
         "Keep",
         "kind",
         list(KINDS),
-        kind="row",
         place=d,
         help=show.defined(serving, ["overcorrected", "broken"]),
     )

@@ -95,7 +95,7 @@ def tiles(numbers: pd.Series, among: Clusters) -> list[Tile]:
             Tile(
                 f"heads {kind}",
                 value,
-                f"{said}Single tokens {kind}: {tokens} in the mean head",
+                f"{said}Single tokens {kind}: {tokens}, averaged over heads",
                 glossary.explained(kind)
                 + f"\n\nHeads by their means {where}, tokens one by one: noise alone makes many "
                 "tokens so.",

@@ -157,10 +157,14 @@ def zone(rows: pd.DataFrame, among: Clusters) -> str:
             f". Of {little} of these the ablation removed less than half, so that the zone does "
             "not show that they are repaired"
         )
+    if rows["share_removed"].map(is_little).any():
+        lie += ". Hollow: the ablation removed less than half of the head's direct effect"
     if rows["kind"].isna().all():
-        return f"{lie}. Which surely are is {among.why_no_label or 'not known'}."
+        return f"{lie}. Which heads surely are repaired is {among.why_no_label or 'not known'}."
     repaired = int((rows["kind"] == "repaired").sum())
+    over = int((rows["kind"] == "overcorrected").sum())
+    beyond = f"; {over} more overcorrected: the logit changes the other way" if over else ""
     return (
-        f"{repaired} of {n} heads are surely repaired: less reaches the logit than was removed, "
-        f"and at least half was removed ({among.level(n)}). {lie}."
+        f"Over all tokens {repaired} of {n} heads are surely repaired: the logit loses less than "
+        f"was removed, and at least half was removed{beyond} ({among.level(n)}). {lie}."
     )

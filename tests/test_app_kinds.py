@@ -75,13 +75,15 @@ def test_a_head_that_was_not_removed_does_not_count_as_repaired() -> None:
         ]
     )
     caption = kinds.zone(rows, Clusters("document", 12, 12, 12))
-    assert caption.startswith("1 of 3 heads are surely repaired")
+    assert caption.startswith("Over all tokens 1 of 3 heads are surely repaired")
+    assert "1 more overcorrected" in caption
     assert "at 5 %, corrected for 3 heads, over 12 documents" in caption
     assert "2 of 3 heads lie in the paper's zone" in caption
     assert "Of 1 of these the ablation removed less than half" in caption
     caption = kinds.zone(rows.assign(kind=None), Clusters("sequence", 6, 6, 6))
     assert "surely repaired:" not in caption
-    assert f"Which surely are is {WHY}" in caption
+    assert f"Which heads surely are repaired is {WHY}" in caption
+    assert "Hollow: " in caption
     assert [len(kinds.kept(rows, c)) for c in ("all", "at least half removed", "repaired")] == [
         *(3, 2, 1),
     ]
@@ -96,10 +98,12 @@ def test_the_scatter_has_either_axis_and_hollow_heads() -> None:
         ]
     )
     for of, x in (("direct_effect", [1.0, 1.0]), ("direct_effect_removed", [0.9, 0.04])):
-        full, hollow = (t for t in effects(rows, "x", "y", of=of).data if t.mode == "markers")
+        drawn = effects(rows, "x", "y", of=of).data
+        full, hollow, legend = (trace for trace in drawn if trace.mode == "markers")
         assert (full.marker.symbol, hollow.marker.symbol) == ("circle", "circle-open")
         assert [*full.x, *hollow.x] == x
-        assert hollow.name == kinds.LITTLE
+        assert hollow.name == legend.name == kinds.LITTLE
+        assert [trace.showlegend for trace in (full, hollow, legend)] == [False, False, None]
 
 
 def test_a_map_marks_what_was_not_removed_and_what_is_beyond_its_colours() -> None:

@@ -39,7 +39,6 @@ TITLES = {
     "direct_effect": "Direct effect against logit change (Fig. 2)",
     "direct_effect_removed": "What was removed against logit change",
 }
-HOLLOW = "Hollow: the ablation removed less than half of the head's direct effect."
 
 
 def nothing_kept() -> None:
@@ -76,7 +75,7 @@ def scatter(serving: Serving, run: str, ablation: str, choice: str) -> None:
         ),
         answer,
         key=f"effects_{of}",
-        caption=f"{kinds.zone(answer.frame, among)} {HOLLOW} Click a head to open it.",
+        caption=f"{kinds.zone(answer.frame, among)} Click a head to open it.",
         definitions=show.defined(
             serving, ["direct_effect", "direct_effect_removed", "logit_change"]
         )

@@ -31,6 +31,8 @@ def tiles(serving: Serving, numbers: pd.Series, among: Clusters) -> list[Tile]:
     n = int(numbers["n_heads"])
     ranked = int(numbers["n_heads_ranked"])
     misplaced = round(numbers["share_ranks_differ"] * ranked) if ranked else 0
+    above = "; above 100 % the logit changes the other way"
+    above = above if numbers["share_hidden_median"] > 1 else ""
     shown = [
         ("rank correlation", "rank_correlation", words.number(numbers["rank_correlation"], 2),
          f"over {n} heads, the text's noise is in it"),
@@ -43,7 +45,7 @@ def tiles(serving: Serving, numbers: pd.Series, among: Clusters) -> list[Tile]:
         ("hidden, median head", "share_hidden_median",
          words.share(numbers["share_hidden_median"]),
          f"median over {int(numbers['n_heads_with_share'])} of {n} heads: those of which the "
-         "ablation surely removes something"),
+         "ablation surely removes something" + above),
     ]  # fmt: skip
     return [
         Tile(label, value, note, queries.meaning(serving, column))
