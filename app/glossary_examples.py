@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from app import glossary_questions, queries, words
-from app.kinds import FEWEST, is_little
+from app.kinds import is_little
 from app.queries import Answer, Serving
 
 KINDS = ("not_removed", "repaired", "overcorrected", "broken")
@@ -179,13 +179,12 @@ def _of_tokens(name: str, own: Row, tokens: dict[str, Row]) -> dict[str, str]:
 def _with_kinds(said: dict[str, str], ablation: str, counts: Row) -> dict[str, str]:
     """The examples with how many heads of the run are of a kind."""
     n, where = counts["n_heads"], f"under {ablation} ablation, on their top rows"
-    if counts["n_clusters"] < FEWEST:
-        labels = dict.fromkeys(
-            ("not_removed", "repaired"),
-            f"With {counts['n_clusters']} clusters no head of this run is labelled.",
-        )
-        return said | labels
-    found = {kind: f"{counts[f'n_{kind}']:,} of {n:,} heads" for kind in KINDS}
+    if "n_repaired" not in counts:
+        n_clusters = counts["n_clusters"]
+        clusters = f"{n_clusters} cluster{'' if n_clusters == 1 else 's'} of top rows"
+        why = f"With {clusters} no head of this run is labelled."
+        return said | dict.fromkeys(("not_removed", "repaired"), why)
+    found = {kind: f"{int(counts[f'n_{kind}']):,} of {n:,} heads" for kind in KINDS}
     own = {kind: f"{found[kind]} are, {where}." for kind in ("not_removed", "repaired")}
     also = {
         kind: f"{said[kind]} Of the run, {found[kind]} are by their means."

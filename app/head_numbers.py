@@ -62,16 +62,12 @@ def numbers(serving: Serving, means: pd.Series, labels: pd.Series | None) -> Non
         help=glossary.explained("not_removed", "repaired", "overcorrected", "broken"),
     )
     little = (
-        ""
-        if not kinds.is_little(means["share_removed"])
-        else (
-            " The ablation left more than half of what the head does here in place, so that a small "
-            "logit change shows no repair."
-        )
+        " The ablation left more than half of what the head does here in place, so that a small "
+        "logit change shows no repair."
     )
     st.caption(
         f"Means over the head's top {words.share(means['top_fraction'])}, {means['n_rows']:,} "
         f"tokens; {among.errors}."
         + (f" The head is {why}." if why else " The label is at 5 %, corrected for all heads.")
-        + little
+        + (little if kinds.is_little(means["share_removed"]) else "")
     )

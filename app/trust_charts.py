@@ -9,6 +9,7 @@ from app.charts import COLORS, QUIET, plain
 from app.trust_words import WHY
 
 COLORS_OF = dict(zip(WHY, (COLORS[1], COLORS[0], COLORS[3]), strict=True))
+UNSURE = "#8a8f98"
 
 
 def ranks(frame: pd.DataFrame) -> go.Figure:
@@ -28,9 +29,9 @@ def ranks(frame: pd.DataFrame) -> go.Figure:
     )
     known = bool(frame["ranks_differ"].notna().any())
     unsure = "text alone may explain it" if known else "not labelled: too few clusters"
-    for why, color in {None: "#8a8f98", **COLORS_OF}.items():
-        own = frame[frame["misplaced"].isna() if why is None else frame["misplaced"] == why]
-        name = f"{why or unsure} ({len(own)})"
+    for why, color in [(unsure, UNSURE), *COLORS_OF.items()]:
+        own = frame[frame["misplaced"].fillna(unsure) == why]
+        name = f"{why} ({len(own)})"
         if own.empty:
             continue
         figure.add_scatter(
