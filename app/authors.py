@@ -1,9 +1,25 @@
 """This run beside the authors' published means, head by head."""
 
+import pandas as pd
 import streamlit as st
 
 from app import detail_charts, show, state, trust_questions, words
 from app.queries import Serving
+
+
+def agreement_of(row: pd.Series, quantity: str) -> str:
+    """How far a run is from the authors in one quantity, and how far text alone makes it."""
+    spread = row["difference_in_errors_rms"]
+    if pd.isna(spread):
+        return ""
+    n = int(row["n_heads"])
+    expected = words.number(row["difference_in_errors_expected"], 2)
+    return (
+        f"{words.name(quantity).capitalize()}, over {n} head{'' if n == 1 else 's'}: the "
+        f"differences spread by {words.number(spread, 2)} of the run's standard errors "
+        f"(median {words.number(row['difference_in_errors_median'], 2)}). On as many tokens, "
+        f"other text alone makes a spread of {expected}; much more than that it does not explain."
+    )
 
 
 def beside(serving: Serving, run: str) -> None:
@@ -35,4 +51,5 @@ def beside(serving: Serving, run: str) -> None:
             serving,
             key="agreement",
             relation="paper_correlation",
+            caption=agreement_of(agreement.frame.set_index("quantity").loc[quantity], quantity),
         )

@@ -10,6 +10,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from app import words
+from app.kinds import little_removed
 
 # Seven colours that can be told apart on white and on black, also by colour-blind readers.
 COLORS = ["#4c7bf3", "#e8963d", "#22a58b", "#c2569b", "#8a63d2", "#8b8f3a", "#d2555a"]
@@ -116,52 +117,29 @@ def by_depth(
     return figure
 
 
-def effects(frame: pd.DataFrame, x: str, y: str, height: int = 480) -> go.Figure:
-    """Fig. 2, 20-22: a head's direct effect against its logit change, coloured by layer."""
-    figure = go.Figure()
-    zone(figure, frame["direct_effect"], frame["logit_change"])
-    figure.add_scatter(
-        x=frame["direct_effect"],
-        y=frame["logit_change"],
-        mode="markers",
-        name="heads",
-        showlegend=False,
-        marker={
-            "size": 9,
-            "color": frame["layer"],
-            "colorscale": DEPTH_SCALE,
-            "colorbar": {
-                "title": {"text": "layer"},
-                "thickness": 12,
-                "outlinewidth": 0,
-                "dtick": max(1, int(np.ptp(frame["layer"])) // 6) if len(frame) else 1,
-            },
-            "line": {"width": 0.5, "color": "rgba(255,255,255,0.6)"},
-        },
-        customdata=np.stack(
-            [frame[c] for c in ("layer", "head", "direct_effect_se", "logit_change_se")], axis=-1
-        ),
-        hovertemplate=(
-            "<b>L%{customdata[0]:.0f}H%{customdata[1]:.0f}</b><br>"
-            "direct effect %{x:.3f} ± %{customdata[2]:.3f}<br>"
-            "logit change %{y:.3f} ± %{customdata[3]:.3f}<extra></extra>"
-        ),
-    )
-    return plain(figure, height, x=x, y=y)
-
-
 def map_height(n_layers: int) -> int:
     """Pixels of a map with that many layers."""
     return max(480, 19 * n_layers + 90)
 
 
 def heat_map(
-    frame: pd.DataFrame, quantity: str, *, has_sign: bool, dark: bool, unit: str
+    frame: pd.DataFrame,
+    quantity: str,
+    *,
+    has_sign: bool,
+    dark: bool,
+    unit: str,
+    ends: float | None = None,
+    removed: str | None = None,
 ) -> go.Figure:
-    """A cell per head: layers up, heads across; white (or black) is zero where there is a sign."""
+    """A cell per head: layers up, heads across; white (or black) is zero where there is a sign.
+
+    ends: the absolute value at which the colours end, at most; what is beyond has an arrow.
+    removed: the column of the share that was removed, where little of it is marked by a ○.
+    """
     cells = frame.pivot(index="layer", columns="head", values=quantity)
-    errors = frame.pivot(index="layer", columns="head", values=f"{quantity}_se")
     largest = largest_of(cells.to_numpy(dtype=float))
+    largest = min(largest, ends) if ends else largest
     scale = (
         (BOTH_DARK if dark else BOTH_LIGHT) if has_sign else (RISING_DARK if dark else RISING_LIGHT)
     )
@@ -170,7 +148,6 @@ def heat_map(
             z=cells.to_numpy(dtype=float),
             x=list(cells.columns),
             y=list(cells.index),
-            customdata=errors.to_numpy(dtype=float),
             colorscale=scale,
             zmid=0 if has_sign else None,
             zmin=-largest if has_sign else None,
@@ -178,24 +155,38 @@ def heat_map(
             xgap=1,
             ygap=1,
             colorbar={"title": {"text": unit}, "thickness": 12, "outlinewidth": 0},
-            hovertemplate="<b>L%{y}H%{x}</b><br>%{z:.3f} ± %{customdata:.3f}<extra></extra>",
+            hoverinfo="skip",
         )
     )
+    values = frame[quantity].astype(float)
+    marks = np.where(values.abs() > largest, np.where(values > 0, "▲", "▼"), "")
+    little = [little_removed(share) for share in frame[removed]] if removed else [""] * len(frame)
+    marks = np.where([bool(one) for one in little], np.char.add("○", marks.astype(str)), marks)
+    is_strong = values.abs() > 0.6 * largest
     # Heat map cells cannot be clicked in every browser; an invisible mark on each one can.
     figure.add_scatter(
         x=frame["head"],
         y=frame["layer"],
-        mode="markers",
+        mode="markers+text",
+        text=marks,
+        textfont={"size": 12, "color": np.where(is_strong == dark, "#000000", "#ffffff")},
         showlegend=False,
         marker={"size": 16, "symbol": "square", "color": "rgba(0,0,0,0)"},
         selected={"marker": {"opacity": 1}},
         unselected={"marker": {"opacity": 1}},
         customdata=np.stack(
-            [frame["layer"], frame["head"], frame[quantity], frame[f"{quantity}_se"]], axis=-1
+            [
+                frame["layer"],
+                frame["head"],
+                frame[quantity].map(words.signed if has_sign else words.number),
+                frame[f"{quantity}_se"].map(lambda error: words.number(error, 2)),
+                [f"<br>{one}" if one else "" for one in little],
+            ],
+            axis=-1,
         ),
         hovertemplate=(
-            "<b>L%{customdata[0]:.0f}H%{customdata[1]:.0f}</b><br>"
-            "%{customdata[2]:.3f} ± %{customdata[3]:.3f}<extra></extra>"
+            "<b>L%{customdata[0]}H%{customdata[1]}</b><br>"
+            "%{customdata[2]} ± %{customdata[3]}%{customdata[4]}<extra></extra>"
         ),
     )
     plain(figure, map_height(len(cells.index)), x="head", y="layer")
@@ -229,37 +220,6 @@ def parts(frame: pd.DataFrame, *, suffix: str = "") -> go.Figure:
     figure.add_hline(y=0, line={"color": QUIET, "width": 1})
     figure.update_layout(barmode="group", bargap=0.25)
     return plain(figure, 360, y="self-repair (logits)")
-
-
-def zone(figure: go.Figure, x: "pd.Series[float]", y: "pd.Series[float]") -> None:
-    """The line y = -x, and the zone between it and the x-axis: what is self-repaired."""
-    far = max(largest_of(v.to_numpy(dtype=float)) for v in (x, y)) * 1.08
-    low, high = min(0.0, float(x.min()) * 1.08), max(1e-6, float(x.max()) * 1.08)
-    for end in (low, high):
-        figure.add_scatter(
-            x=[0, end, end, 0],
-            y=[0, -end, 0, 0],
-            mode="lines",
-            fill="toself",
-            fillcolor=ZONE,
-            line={"width": 0},
-            hoverinfo="skip",
-            name="self-repaired",
-            showlegend=end == high,
-        )
-    figure.add_scatter(
-        x=[max(low, -far), min(high, far)],
-        y=[-max(low, -far), -min(high, far)],
-        mode="lines",
-        line={"color": QUIET, "dash": "dash", "width": 1.5},
-        name="y = −x, no self-repair",
-        hoverinfo="skip",
-    )
-    figure.add_hline(y=0, line={"color": QUIET, "width": 1})
-    # The line is drawn as far as there is something beside it, not down to the largest effect.
-    lowest = min(1.15 * float(y.min()), -0.35 * high) if len(y) else -1.0
-    highest = max(1.15 * float(y.max()), -0.35 * low, 0.05 * high) if len(y) else 1.0
-    figure.update_yaxes(range=[lowest, highest])
 
 
 def _colors(n: int) -> Sequence[str]:

@@ -213,10 +213,17 @@ def reinforcement(frame: pd.DataFrame, scales: list[float]) -> go.Figure:
 def slopes(frame: pd.DataFrame) -> go.Figure:
     """Section 5.3: each head's gain per time its output is added, with two standard errors."""
     figure = go.Figure()
-    colors = {"self-repressing": COLORS[6], "neither": "#8a8f98", "self-reinforcing": COLORS[2]}
+    colors = {
+        "self-repressing": COLORS[6],
+        "neither": "#8a8f98",
+        "self-reinforcing": COLORS[2],
+        "not labelled: too few clusters": "#8a8f98",
+    }
     place = {name: i for i, name in enumerate(frame["name"])}
     for kind, color in colors.items():
-        own = frame[frame["kind"] == kind]
+        own = frame[frame["kind"].fillna("not labelled: too few clusters") == kind]
+        if own.empty:
+            continue
         figure.add_scatter(
             x=[place[name] for name in own["name"]],
             y=own["relative_slope"],
@@ -227,9 +234,9 @@ def slopes(frame: pd.DataFrame) -> go.Figure:
                 "color": QUIET,
             },
             mode="markers",
-            name=kind,
+            name=f"{kind} ({len(own)})",
             marker={"size": 7, "color": color},
-            customdata=np.stack([own["layer"], own["head"]], axis=-1) if len(own) else None,
+            customdata=np.stack([own["layer"], own["head"]], axis=-1),
             hovertemplate=(
                 "<b>L%{customdata[0]}H%{customdata[1]}</b><br>gains %{y:.3f} of its direct effect "
                 "per time<extra>%{fullData.name}</extra>"
@@ -238,47 +245,6 @@ def slopes(frame: pd.DataFrame) -> go.Figure:
     figure.add_hline(y=0, line={"color": QUIET, "width": 1})
     plain(figure, 420, x="heads, the most self-repressing first", y="relative slope")
     return figure.update_xaxes(showticklabels=False)
-
-
-def ranks(frame: pd.DataFrame) -> go.Figure:
-    """Section 5.1: a head's place by direct effect against its place by ablation."""
-    figure = go.Figure()
-    last = len(frame) + 1
-    figure.add_scatter(
-        x=[1, last],
-        y=[1, last],
-        mode="lines",
-        name="the same place",
-        line={"color": QUIET, "dash": "dash"},
-        hoverinfo="skip",
-    )
-    for differ, name, color in (
-        (False, "text alone may explain it", "#8a8f98"),
-        (True, "the ablation misleads", COLORS[6]),
-    ):
-        own = frame[frame["ranks_differ"].fillna(False).astype(bool) == differ]
-        if own.empty:
-            continue
-        figure.add_scatter(
-            x=own["rank_by_direct_effect"],
-            y=own["rank_by_ablation"],
-            mode="markers",
-            name=name,
-            marker={"size": 8, "color": color, "opacity": 0.8},
-            customdata=np.stack(
-                [own["layer"], own["head"], own["share_hidden"].map(words.share)], axis=-1
-            ),
-            hovertemplate=(
-                "<b>L%{customdata[0]}H%{customdata[1]}</b><br>%{x} by direct effect, "
-                "%{y} by ablation<br>hidden: %{customdata[2]}<extra></extra>"
-            ),
-        )
-    return plain(
-        figure,
-        480,
-        x="place by direct effect (1: the largest)",
-        y="place by ablation (1: the logit falls most)",
-    )
 
 
 def against(frame: pd.DataFrame, ours: str, theirs: str, unit: str) -> go.Figure:

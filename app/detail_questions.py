@@ -21,7 +21,8 @@ def who_repairs_whom(serving: Serving, run: str, ablation: str, left_out: int = 
             select
                 layer,
                 head,
-                self_repair
+                self_repair,
+                share_removed
             from head_summary
             semi join component_repair_means using (run_id, ablation, layer, head)
             where run_id = $run
@@ -39,6 +40,7 @@ def who_repairs_whom(serving: Serving, run: str, ablation: str, left_out: int = 
                 head,
                 format('L{{}}H{{}}', layer, head) as ablated,
                 self_repair,
+                share_removed,
                 case
                     when component = 'mlp' then format('MLP {{}}', component_layer)
                     else format('L{{}}H{{}}', component_layer, component_head)

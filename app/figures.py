@@ -4,7 +4,6 @@ The Paper page and the report draw the same figures from here.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import pandas as pd
 import plotly.graph_objects as go
@@ -13,37 +12,23 @@ from app import (
     charts,
     detail_charts,
     detail_questions,
+    effect_charts,
     head_questions,
+    kind_figures,
+    kinds,
     neuron_questions,
     position_charts,
     questions,
     repair_charts,
     token_charts,
+    trust_charts,
     trust_questions,
+    trust_words,
     words,
 )
-from app.queries import Answer, Serving, meaning
+from app.drawn import Drawn, Look
+from app.queries import Serving, meaning
 from app.questions import BY_DEPTH
-
-
-@dataclass(frozen=True)
-class Look:
-    """What is looked at. A figure takes of it what it needs."""
-
-    run: str
-    ablation: str
-    layer: int
-    head: int
-    dark: bool = False
-
-
-@dataclass(frozen=True)
-class Drawn:
-    """A figure, the rows it was drawn from, and what to say below it."""
-
-    figure: go.Figure
-    answer: Answer
-    caption: str
 
 
 def by_depth(serving: Serving, figure: str, look: Look) -> Drawn:
@@ -63,11 +48,13 @@ def by_depth(serving: Serving, figure: str, look: Look) -> Drawn:
 def effects(serving: Serving, figure: str, look: Look) -> Drawn:
     """Fig. 2 and 20-22."""
     answer = questions.effects(serving, look.run, look.ablation)
-    n = int(answer.frame["self_repaired"].sum())
+    among = kinds.clusters(serving, look.run)
     return Drawn(
-        charts.effects(answer.frame, "mean direct effect (logits)", "mean logit change (logits)"),
+        effect_charts.effects(
+            answer.frame, "mean direct effect (logits)", "mean logit change (logits)"
+        ),
         answer,
-        f"{n} of {len(answer.frame)} heads are self-repaired. Means over all tokens.",
+        kinds.zone(answer.frame, among),
     )
 
 
@@ -189,15 +176,22 @@ def reinforcement(serving: Serving, figure: str, look: Look) -> Drawn:
 def reinforcing_heads(serving: Serving, figure: str, look: Look) -> Drawn:
     """Section 5.3."""
     answer = detail_questions.reinforcing_heads(serving, look.run)
+    among, n = kinds.reinforcement_clusters(serving, look.run), len(answer.frame)
     counts = answer.frame["kind"].value_counts()
-    said = ", ".join(f"{n} {kind}" for kind, n in counts.items())
-    return Drawn(detail_charts.slopes(answer.frame), answer, f"Heads: {said}.")
+    said = ", ".join(f"{count} {kind}" for kind, count in counts.items())
+    labels = among.why_no_label or f"{said} ({among.level(n)})"
+    return Drawn(detail_charts.slopes(answer.frame), answer, f"Of {n} heads: {labels}.")
 
 
 def ranks(serving: Serving, figure: str, look: Look) -> Drawn:
     """Section 5.1."""
     answer = trust_questions.trust(serving, look.run, look.ablation, "all")
-    return Drawn(detail_charts.ranks(answer.frame), answer, "Means over all tokens.")
+    among = kinds.clusters(serving, look.run)
+    return Drawn(
+        trust_charts.ranks(answer.frame),
+        answer,
+        f"Means over all tokens. {trust_words.said_of_places(answer.frame, among)}",
+    )
 
 
 def who_repairs_whom(serving: Serving, figure: str, look: Look) -> Drawn:
@@ -215,11 +209,12 @@ def who_repairs_whom(serving: Serving, figure: str, look: Look) -> Drawn:
 def by_position(serving: Serving, figure: str, look: Look) -> Drawn:
     """Beyond the paper."""
     answer = head_questions.by_position(serving, look.run, look.ablation, look.layer, look.head)
+    errors = kinds.clusters(serving, look.run).errors
     return Drawn(
         position_charts.by_position(answer.frame),
         answer,
         f"{words.head(look.layer, look.head)}, {look.ablation} ablation: means over all tokens at "
-        "a position with their standard errors, clustered by sequence; bins beyond position 7. "
+        f"a position with their standard errors; {errors}; bins beyond position 7. "
         "Below: how many of all rows and of the top rows by direct effect are there.",
     )
 
@@ -249,6 +244,8 @@ DRAWN_BY: dict[str, Callable[[Serving, str, Look], Drawn]] = {
     "section 5.3": reinforcing_heads,
     "who repairs whom": who_repairs_whom,
     "positions": by_position,
+    "what is repaired": kind_figures.what_is_repaired,
+    "what is repaired, by run": kind_figures.what_is_repaired_by_run,
 }
 OF_CHOSEN_HEADS = {"7", "7, histogram", "section 4.2.2"}  # those whose every neuron was kept
 OF_MEASURED_HEADS = {"9", "19"}  # those whose self-reinforcement was measured

@@ -5,7 +5,7 @@ from typing import Any
 
 import streamlit as st
 
-from app import glossary, queries, questions, state, words
+from app import glossary, kinds, queries, questions, state, words
 from app.queries import Serving
 
 HeadsOf = Callable[[str, str], list[str]]
@@ -134,7 +134,8 @@ def settings(serving: Serving, run: str) -> None:
     shown = answer.frame.copy()
     shown["meaning"] = [queries.meaning(serving, name, "runs") for name in shown["setting"]]
     shown["setting"] = shown["setting"].map(words.name)
-    st.markdown(f"**Settings of {run}**")
+    among = kinds.clusters(serving, run)
+    st.markdown(f"**Settings of {run}**: {among.text}; {among.errors}")
     st.dataframe(shown, hide_index=True, width=720, height=420)
 
 
@@ -152,13 +153,20 @@ def picked_head(
     by_repair = heads.assign(first=heads["name"].isin(first)).sort_values(
         ["first", "self_repair"], ascending=False
     )
-    repair = dict(zip(heads["name"], heads["self_repair"], strict=True))
+    told = heads.set_index("name")
+
+    def shown(name: str) -> str:
+        little = kinds.is_little(told["share_removed"].get(name))
+        return f"{name}   self-repair {words.signed(told['self_repair'].get(name))}" + (
+            f", {kinds.LITTLE}" if little else ""
+        )
+
     chosen: Any = state.one_of(
         "Head",
         "head",
         list(heads["name"]),
         by_repair["name"].iloc[0],
-        shown=lambda name: f"{name}   self-repair {words.signed(repair.get(name))}",
+        shown=shown,
         help="L10H11 is head 11 of layer 10, both counted from 0. Type to search.",
     )
     found = words.layer_and_head(chosen)

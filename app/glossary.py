@@ -45,13 +45,15 @@ GROUPS: dict[str, tuple[Term, ...]] = {
             "cluster",
             "cluster",
             "The rows that count as one text in a standard error, because tokens of one text are "
-            "not independent: a document where there are ten or more, else a sequence.",
+            "not independent: a document where there are ten or more, else a sequence. Below ten "
+            "nothing is labelled.",
         ),
         Term(
             "standard_error",
             "standard error",
-            "How far a mean would vary with other text: √(G/(G − 1) · Σ e_g²) / n, where e_g sums "
-            "the deviations from the mean in cluster g of G. Written ± or `_se`.",
+            "How far a mean would vary with other text: √(G/(G − 1) · Σ e_g²) / n, e_g the sum of "
+            "deviations in cluster g of G. For top rows it counts that other text has another cut. "
+            "Written ± or `_se`.",
         ),
     ),
     "What a head does": (
@@ -122,17 +124,32 @@ GROUPS: dict[str, tuple[Term, ...]] = {
             "sections 2.1 and 3.2, equations 1 and 2",
         ),
         Term(
+            "not_removed",
+            "not removed",
+            "A head of which the ablation removes less than half of the mean direct effect "
+            "(`share_removed` < 0.5). A small logit change then shows no repair.",
+        ),
+        Term(
+            "repaired",
+            "repaired",
+            "A head, at least half removed, whose mean self-repair surely has the sign of what was "
+            "removed. Surely: Student's t over ten clusters or more, at 5 % corrected for the "
+            "number of heads.",
+            "section 2.2, which says it of the zone of figure 2",
+        ),
+        Term(
             "overcorrected",
             "overcorrected",
-            "A row whose self-repair has the sign of the direct effect and is larger: at a "
-            "positive one, the target's logit is repaired by more than the head gave it.",
+            "A row whose self-repair has the sign of the direct effect and is larger. A repaired "
+            "head is, where its mean logit change surely has the sign of what was removed.",
             "section 2.3",
         ),
         Term(
             "broken",
             "broken",
-            "A row whose self-repair has the other sign than the direct effect: later parts do "
-            "worse without the head, which is breakage, not repair.",
+            "A row whose self-repair has the other sign than the direct effect: breakage, not "
+            "repair. A head, at least half removed, is where its mean surely has the other sign "
+            "than what was removed.",
             "section 2.1",
         ),
         Term(
@@ -185,11 +202,18 @@ TERMS = {term.name: term for group in GROUPS.values() for term in group}
 
 # The words that a page uses most; they are links at its end. By the page's name.
 OF_PAGE: dict[str, tuple[str, ...]] = {
-    "overview": ("run", "generation", "top_rows", "self_repair", "overcorrected", "broken"),
+    "overview": ("run", "generation", "top_rows", "repaired", "overcorrected", "broken", "clipped"),
     "across_models": ("run", "top_rows", "self_repair", "clipped", "standard_error"),
-    "model": ("direct_effect", "direct_effect_removed", "logit_change", "self_repair", "top_rows"),
-    "head": ("top_rows", "direct_effect_removed", "overcorrected", "broken", "layernorm_ratio"),
-    "trust": ("direct_effect", "direct_effect_removed", "hidden", "frozen", "self_repair"),
+    "model": (
+        "direct_effect",
+        "direct_effect_removed",
+        "self_repair",
+        "repaired",
+        "not_removed",
+        "top_rows",
+    ),
+    "head": ("top_rows", "direct_effect_removed", "repaired", "overcorrected", "broken", "clipped"),
+    "trust": ("direct_effect", "direct_effect_removed", "not_removed", "hidden", "frozen"),
     "neurons": ("top_repairing_neuron", "anti_erasure", "top_rows"),
     "self_reinforcement": ("self_reinforcing", "self_repressing", "cluster", "standard_error"),
     "paper": ("top_rows", "self_repair", "resample_ablation", "clipped", "anti_erasure"),

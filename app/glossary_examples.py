@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from app import glossary_questions, queries, words
+from app.kinds import is_little
 from app.queries import Answer, Serving
 
+KINDS = ("not_removed", "repaired", "overcorrected", "broken")
 LONGEST = 32  # characters of a token
 Row = dict[str, Any]
 
@@ -40,6 +42,8 @@ def examples(serving: Serving, run: str, ablation: str, layer: int, head: int) -
     for own in heads:
         if own["ablation"] == ablation:
             said |= _of_head(name, own) | _of_tokens(name, own, tokens)
+            for counts in rows(glossary_questions.kinds(serving, run, ablation)):
+                said = _with_kinds(said, ablation, counts)
             trust = rows(glossary_questions.trust(serving, run, ablation, layer, head))
             said |= _of_trust(name, own, trust)
     if not queries.lacking(serving, "self_reinforcement"):
@@ -120,7 +124,7 @@ def _of_head(name: str, row: Row) -> dict[str, str]:
         f"**{logits(repair)}** logits.",
         "cluster": f"{name}'s {row['n_rows']:,} top rows have their error from {clusters}.",
     }
-    if abs(removed) < abs(row["direct_effect"]) / 2:
+    if is_little(row.get("share_removed")):
         said["direct_effect_removed"] += " Less than half, so most of the head is still there."
     if "self_repair_se" in row:
         said["standard_error"] = (
@@ -165,11 +169,29 @@ def _of_tokens(name: str, own: Row, tokens: dict[str, Row]) -> dict[str, str]:
             f"and counts as {words.share(cut)}. {name}'s clipped mean is "
             f"{words.share(own['layernorm_fraction_clipped'])}"
         )
-        if own["direct_effect"]:
-            of_means = own["self_repair_from_layernorm"] / own["direct_effect"]
+        if "layernorm_fraction_of_means" in own:
+            of_means = own["layernorm_fraction_of_means"]
             said["clipped"] += f"; the ratio of the means is {words.share(of_means)}"
         said["clipped"] += "."
     return said
+
+
+def _with_kinds(said: dict[str, str], ablation: str, counts: Row) -> dict[str, str]:
+    """The examples with how many heads of the run are of a kind."""
+    n, where = counts["n_heads"], f"under {ablation} ablation, on their top rows"
+    if "n_repaired" not in counts:
+        n_clusters = counts["n_clusters"]
+        clusters = f"{n_clusters} cluster{'' if n_clusters == 1 else 's'} of top rows"
+        why = f"With {clusters} no head of this run is labelled."
+        return said | dict.fromkeys(("not_removed", "repaired"), why)
+    found = {kind: f"{int(counts[f'n_{kind}']):,} of {n:,} heads" for kind in KINDS}
+    own = {kind: f"{found[kind]} are, {where}." for kind in ("not_removed", "repaired")}
+    also = {
+        kind: f"{said[kind]} Of the run, {found[kind]} are by their means."
+        for kind in ("overcorrected", "broken")
+        if kind in said
+    }
+    return said | own | also
 
 
 def _of_trust(name: str, own: Row, rows: list[Row]) -> dict[str, str]:

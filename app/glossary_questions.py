@@ -54,11 +54,12 @@ def head(serving: Serving, run: str, layer: int, head: int) -> Answer:
             n_clusters,
             direct_effect,
             direct_effect_ablated,
-            direct_effect - direct_effect_ablated as direct_effect_removed,
+            direct_effect_removed,
+            share_removed,
             logit_change,
             self_repair,
             self_repair_se,
-            self_repair_from_layernorm,
+            layernorm_fraction_of_means,
             layernorm_fraction_clipped,
             layernorm_ratio,
             share_overcorrected,
@@ -73,6 +74,28 @@ def head(serving: Serving, run: str, layer: int, head: int) -> Answer:
         run=run,
         layer=layer,
         head=head,
+    )
+
+
+def kinds(serving: Serving, run: str, ablation: str) -> Answer:
+    """How many heads of a run are of each kind, on their top rows."""
+    return ask(
+        serving,
+        """
+        select
+            n_heads,
+            n_clusters,
+            n_not_removed,
+            n_repaired,
+            n_overcorrected,
+            n_broken
+        from run_repair
+        where run_id = $run
+            and ablation = $ablation
+            and row_set = 'top_by_direct_effect'
+        """,
+        run=run,
+        ablation=ablation,
     )
 
 

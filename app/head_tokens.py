@@ -18,13 +18,14 @@ from app import (
     words,
 )
 from app.head_questions import ROWS_OF
+from app.kinds import LITTLE, is_little
 from app.queries import Serving
 from app.token_questions import FULL_COLOR, KINDS, ORDERS
 from app.token_view import Scale
 
 PER_PAGE = 8
 BEFORE, AFTER = 28, 10  # tokens around a target
-COLORED_BY = ["self_repair", "direct_effect", "logit_change"]
+COLORED_BY = ["self_repair", "direct_effect", "direct_effect_removed", "logit_change"]
 BEYOND = f"{words.share(1 - FULL_COLOR)} of the head's tokens"
 
 
@@ -66,7 +67,6 @@ def listed(serving: Serving, run: str, ablation: str, layer: int, head: int) -> 
         "Keep",
         "kind",
         list(KINDS),
-        kind="row",
         place=d,
         help=show.defined(serving, ["overcorrected", "broken"]),
     )
@@ -105,7 +105,9 @@ def listed(serving: Serving, run: str, ablation: str, layer: int, head: int) -> 
     with st.container(border=True):
         show.heading(
             f"{n_found:,} tokens: {rows}, {order} first",
-            show.defined(serving, ["direct_effect", "self_repair", "logit_change"]),
+            show.defined(
+                serving, ["direct_effect", "direct_effect_removed", "self_repair", "logit_change"]
+            ),
         )
         st.html(token_view.legend(scale, BEYOND))
         for row in found.itertuples(index=False):
@@ -119,8 +121,11 @@ def _instance(row: Any, text: pd.DataFrame, scale: Scale) -> None:
     with st.container(border=True):
         left, right = st.columns([6, 1], vertical_alignment="center")
         kinds = [word for word in ("overcorrected", "broken") if getattr(row, word)]
+        if row.direct_effect and is_little(row.direct_effect_removed / row.direct_effect):
+            kinds.append(LITTLE)
         left.markdown(
-            f"direct effect **{words.signed(row.direct_effect)}** · "
+            f"direct effect **{words.signed(row.direct_effect)}**, "
+            f"removed **{words.signed(row.direct_effect_removed)}** · "
             f"logit change **{words.signed(row.logit_change)}** · "
             f"self-repair **{words.signed(row.self_repair)}** "
             f"(heads {words.signed(row.self_repair_from_heads)}, "

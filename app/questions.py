@@ -15,7 +15,13 @@ QUANTITIES = {
     "self_repair_from_layernorm": True,
     "direct_effect": True,
     "direct_effect_ablated": True,
+    "direct_effect_removed": True,
+    "share_removed": True,
+    "share_hidden": True,
     "logit_change": True,
+    "layernorm_fraction_of_means": True,
+    "heads_fraction_of_means": True,
+    "mlps_fraction_of_means": True,
     "layernorm_fraction_clipped": False,
     "heads_fraction_clipped": False,
     "mlps_fraction_clipped": False,
@@ -24,6 +30,26 @@ QUANTITIES = {
     "share_overcorrected": False,
     "share_broken": False,
 }
+
+# Of these, ratios of means: where the denominator is near 0 they are wild, and colours end at 1.
+RATIOS = {name for name in QUANTITIES if name.endswith("_of_means")}
+RATIOS |= {"share_removed", "share_hidden"}
+
+# What is repaired, or a share of it, says little of a head of which little was removed.
+ABOUT_REPAIR = {name for name in QUANTITIES if "repair" in name or "fraction" in name}
+ABOUT_REPAIR |= {"share_hidden", "share_overcorrected", "share_broken"}
+
+# Which heads a page shows, by what its ablation removed of them and by their kind.
+KEPT_HEADS = (
+    "all",
+    "at least half removed",
+    "less than half removed",
+    "repaired",
+    "overcorrected",
+    "broken",
+    "neither",
+    "no effect",
+)
 
 # The figures that draw a dot per head and a line per model over depth: the view, and its columns.
 BY_DEPTH = {
@@ -73,38 +99,36 @@ def settings(serving: Serving, run: str) -> Answer:
     )
 
 
-def headline(serving: Serving, run: str) -> Answer:
-    """Per ablation of a run: means over its heads, on the top rows."""
-    return ask(
-        serving,
-        """
-        select
-            ablation,
-            count(*) as n_heads,
-            avg(self_repair) as self_repair,
-            avg(layernorm_fraction_clipped) as layernorm_fraction_clipped,
-            avg(share_overcorrected) as share_overcorrected,
-            avg(share_broken) as share_broken,
-            arg_max(format('L{}H{}', layer, head), self_repair) as most_repaired,
-            max(self_repair) as most_self_repair
-        from head_summary
-        where run_id = $run
-        group by ablation
-        order by ablation = 'resample' desc, ablation
-        """,
-        run=run,
-    )
-
-
 def heads(serving: Serving, run: str, ablation: str) -> Answer:
-    """One row per head of a run: all quantities with their standard errors."""
+    """One row per head of a run: all quantities with their standard errors, and its kind."""
     return ask(
         serving,
         """
+        with
+
+        kinds as (
+            select
+                run_id,
+                ablation,
+                layer,
+                head,
+                any_value(kind) filter (where row_set = 'top_by_direct_effect') as kind,
+                any_value(kind) filter (where row_set = 'all') as kind_all
+            from head_kinds
+            where run_id = $run
+                and ablation = $ablation
+            group by
+                run_id,
+                ablation,
+                layer,
+                head
+        )
+
         select
             format('L{}H{}', layer, head) as name,
             *
         from head_summary
+        left join kinds using (run_id, ablation, layer, head)
         where run_id = $run
             and ablation = $ablation
         order by layer, head
@@ -141,22 +165,42 @@ def by_depth(serving: Serving, figure: str, runs: list[str], ablation: str) -> A
 
 
 def effects(serving: Serving, run: str, ablation: str) -> Answer:
-    """Fig. 2 and 20-22: a head's mean direct effect against its mean logit change."""
+    """Fig. 2 and 20-22: direct effect, what was removed of it, and logit change, over all rows."""
     return ask(
         serving,
         """
+        with
+
+        zones as (
+            select
+                run_id,
+                ablation,
+                layer,
+                head,
+                self_repaired
+            from logit_change_by_head
+        )
+
         select
+            format('L{}H{}', layer, head) as name,
             layer,
             head,
             direct_effect,
             direct_effect_se,
+            direct_effect_removed,
+            direct_effect_removed_se,
+            share_removed,
             logit_change,
             logit_change_se,
             self_repaired,
-            n_rows
-        from logit_change_by_head
+            kind,
+            n_rows,
+            n_clusters
+        from head_kinds
+        join zones using (run_id, ablation, layer, head)
         where run_id = $run
             and ablation = $ablation
+            and row_set = 'all'
         order by layer, head
         """,
         run=run,

@@ -8,6 +8,7 @@ import plotly.graph_objects as go
 
 from app import words
 from app.charts import BOTH_DARK, BOTH_LIGHT, largest_of, plain
+from app.kinds import is_little, little_removed
 
 FULL_COLOR = 0.98  # quantile of the absolute values beyond noise that gets the full colour
 FAINT = 0.3  # opacity of a cell that noise may explain
@@ -34,6 +35,7 @@ def who_repairs_whom(frame: pd.DataFrame, *, dark: bool, link: Link | None = Non
     by_layer = frame.sort_values(["component_layer", "component_head"], na_position="last")
     components = list(dict.fromkeys(by_layer["repairer"]))
     largest = full_color(frame)
+    little = set(frame.loc[frame["share_removed"].map(is_little).astype(bool), "ablated"])
     figure = go.Figure()
     for clear in (False, True):
         own = frame[frame["beyond_noise"] == clear]
@@ -78,13 +80,17 @@ def who_repairs_whom(frame: pd.DataFrame, *, dark: bool, link: Link | None = Non
                 frame["n_rows"],
                 frame["n_clusters"],
                 np.where(frame["beyond_noise"], "", "<br>within noise"),
+                [
+                    f"<br>of {name}: {said}" if (said := little_removed(share)) else ""
+                    for name, share in zip(frame["ablated"], frame["share_removed"], strict=True)
+                ],
             ],
             axis=-1,
         ),
         hovertemplate=(
             "<b>%{x}</b>, when <b>%{y}</b> is ablated<br>%{customdata[2]} ± %{customdata[3]} logits"
             "<br>trimmed mean %{customdata[4]}<br>%{customdata[5]} tokens of %{customdata[6]} "
-            "sequences%{customdata[7]}<extra></extra>"
+            "clusters%{customdata[7]}%{customdata[8]}<extra></extra>"
         ),
     )
     plain(
@@ -99,7 +105,10 @@ def who_repairs_whom(frame: pd.DataFrame, *, dark: bool, link: Link | None = Non
             showgrid=False,
             fixedrange=True,  # what zooms an axis would lie over the links on it
             tickvals=names,
-            ticktext=[_linked(name, link) for name in names],
+            ticktext=[
+                ("○ " if name in little and names is heads else "") + _linked(name, link)
+                for name in names
+            ],
             range=[-0.5, len(names) - 0.5],
         )
     figure.update_xaxes(tickangle=-90)
@@ -121,5 +130,6 @@ def made_by_few(frame: pd.DataFrame) -> pd.DataFrame:
 
 CAPTION = (
     f"The colours end where {words.share(FULL_COLOR)} of the absolute changes beyond two standard "
-    "errors do; ▲ ▼: beyond that. Faint: within two standard errors of 0."
+    "errors do; ▲ ▼: beyond that. Faint: within two standard errors of 0. ○ before a head: the "
+    "ablation removed less than half of its direct effect, so that its self-repair says little."
 )

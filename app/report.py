@@ -13,7 +13,8 @@ import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 
 from app import figures, questions, words
-from app.figures import Look
+from app.drawn import Look
+from app.headline import Headline, all_kinds, headline
 from app.paper_claims import PAPER, head_of
 from app.queries import Serving, lacking, meaning, relations, serving
 from app.report_output import refuse_output, write_output
@@ -91,9 +92,26 @@ def _document(now: Serving, run: str, ablations: list[str]) -> str:
         f'<p class="says">Generation {now.number} of the warehouse, {ablation} ablation, written '
         f"{when:%Y-%m-%d}. After Rushing &amp; Nanda, <i>Explorations of Self-Repair in Language "
         "Models</i>, arXiv 2402.15390.</p>"
-        f"<details><summary>Settings of the run</summary>{_settings(now, run)}</details>"
+        + _headline(headline(now, run, ablation))
+        + f"<details><summary>Settings of the run</summary>{_settings(now, run)}</details>"
         + "".join(parts)
         + "</body></html>"
+    )
+
+
+def _headline(told: Headline) -> str:
+    """The run's headline numbers, each with what it is over, and what errors rest on."""
+    rows = "".join(
+        f"<tr><td>{escape(tile.label)}</td><td><b>{escape(tile.value)}</b></td>"
+        f"<td>{escape(tile.note)}</td></tr>"
+        for tile in told.tiles
+    )
+    return (
+        f'<table class="settings">{rows}</table>'
+        f'<p class="says">{escape(all_kinds(told.numbers, told.among))}</p>'
+        f'<p class="says">Text: {escape(told.among.text)}; {escape(told.among.errors)}. A head is '
+        "not removed where the ablation removes less than half of its direct effect: a small "
+        "logit change shows no repair there.</p>"
     )
 
 

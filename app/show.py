@@ -9,6 +9,7 @@ import plotly.graph_objects as go
 import streamlit as st
 
 from app import words
+from app.headline import Tile
 from app.queries import Answer, Serving, meaning
 
 PICTURE = {
@@ -17,6 +18,14 @@ PICTURE = {
     "modeBarButtonsToRemove": ["lasso2d", "select2d", "autoScale2d"],
 }
 PARAMETERS = ("threshold", "scale")  # columns of numbers that somebody chose
+
+
+def tiles(shown: Iterable[Tile]) -> None:
+    """Numbers in a row, each with what it is over below it."""
+    row = list(shown)
+    for place, tile in zip(st.columns(len(row)), row, strict=True):
+        place.metric(tile.label, tile.value, help=tile.help or None)
+        place.caption(tile.note)
 
 
 def is_dark() -> bool:

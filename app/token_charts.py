@@ -5,7 +5,8 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from app import words
-from app.charts import NEGATIVE, POSITIVE, QUIET, ablation_color, plain, zone
+from app.charts import NEGATIVE, POSITIVE, QUIET, ablation_color, plain
+from app.effect_charts import zone
 
 FACTORS = (1, 2, 4, 5, 10, 20, 40)  # of bins put together: 1 stays an edge where it was one
 

@@ -6,11 +6,17 @@ from app.queries import Answer, Serving, ask
 # How the token list can be ordered, and the SQL for it.
 ORDERS = {
     "largest direct effect": "direct_effect desc",
+    "most removed": "direct_effect_removed desc",
     "largest self-repair": "self_repair desc",
     "smallest self-repair": "self_repair",
     "largest fall of the logit": "logit_change",
 }
-KINDS = {"all": "true", "overcorrected": "overcorrected", "broken": "broken"}
+KINDS = {
+    "all": "true",
+    "at least half removed": "direct_effect_removed / nullif(direct_effect, 0) >= 0.5",
+    "overcorrected": "overcorrected",
+    "broken": "broken",
+}
 
 
 FULL_COLOR = 0.995
@@ -63,6 +69,7 @@ def instances(
             token_text,
             target_text,
             direct_effect,
+            direct_effect_removed,
             logit_change,
             self_repair,
             self_repair_from_heads,
@@ -121,6 +128,7 @@ def stretches(
             token_text,
             target_text,
             direct_effect,
+            direct_effect_removed,
             self_repair,
             logit_change
         from self_repair
@@ -155,6 +163,7 @@ def instance(
             ablation,
             direct_effect,
             direct_effect_ablated,
+            direct_effect_removed,
             logit,
             logit_change,
             self_repair,

@@ -27,6 +27,13 @@ NAMES = {
     "d_mlp": "neurons per MLP layer",
     "run_id": "run",
     "self_repair_sd": "self-repair, standard deviation",
+    "direct_effect_removed": "direct effect removed",
+    "share_removed": "share of the direct effect removed",
+    "share_hidden": "share hidden of what was removed",
+    "heads_fraction_of_means": "heads fraction of the means",
+    "mlps_fraction_of_means": "MLPs fraction of the means",
+    "share_overcorrected": "share of tokens overcorrected",
+    "share_broken": "share of tokens broken",
 }
 
 
@@ -103,6 +110,17 @@ def share(value: float | None) -> str:
         return "–"
     text = f"{100 * value:,.{0 if abs(value) >= 0.1 else 1}f}".removesuffix(".0")
     return f"{text} %".replace("-", "−")
+
+
+def share_with_error(value: float | None, error: float | None) -> str:
+    """0.108, 0.0086 -> "10.8 ± 0.9 %": as many digits as the error makes sense of."""
+    if value is None or math.isnan(value):
+        return "–"
+    if error is None or not math.isfinite(error):
+        return share(value)
+    digits = 0 if error >= 0.02 else 1 if error >= 0.002 else 2
+    text = f"{100 * value:,.{digits}f} ± {100 * error:,.{digits}f} %"
+    return text.replace("-", "−")
 
 
 def count(value: int) -> str:

@@ -19,10 +19,12 @@ def test_one_file_holds_every_figure(tmp_path: Path) -> None:
     tables = ["4.2.1", "4.2.1, negligible", "5.1, by run", "5.2", "E"]
     for figure in [*drawn, *tables]:
         assert re.search(rf"<h2>(Figure|Section|Appendix) {figure}: ", text), figure
-    repaired = ["What is repaired", "What is repaired, by run"]
-    assert text.count('<div class="rows">') == len(tables) + len(repaired)
-    assert text.count("Plotly.newPlot(") == len(drawn) + 2  # who repairs whom, positions
-    assert text.count("<section>") == len(drawn) + 2 + len(tables) + len(repaired)
+    assert text.count('<div class="rows">') == len(tables)
+    beyond = ["Who repairs whom", "Positions", "What is repaired", "What is repaired, by run"]
+    for figure in beyond:
+        assert f"<h2>{figure}: " in text
+    assert text.count("Plotly.newPlot(") == len(drawn) + len(beyond)
+    assert text.count("<section>") == len(drawn) + len(beyond) + len(tables)
     assert "<b>Differs here:</b> The shaded zone says only that the logit falls by less" in text
     assert len(text) < 12_000_000  # Plotly's script is in it once
     assert "org/&lt;b&gt;toy&lt;/b&gt;" in text

@@ -78,6 +78,8 @@ def test_every_term_has_an_example_in_a_whole_run(detailed: Path) -> None:
     assert set(TERMS) - set(found.said) == set()
     assert "`toy` is 8 heads on 96 tokens of" in found.said["run"]
     assert "2 runs" not in found.said["generation"]
+    assert re.match(r"\d of 8 heads are, under resample ablation", found.said["repaired"])
+    assert re.search(r"Of the run, \d of 8 heads are by their means", found.said["broken"])
 
 
 def test_examples_are_the_rows_of_the_run(detailed: Path) -> None:
@@ -105,6 +107,7 @@ def test_what_a_run_does_not_have_is_left_out(bare: Path) -> None:
     there = {"run", "generation", "top_rows", "self_repair", "zero_ablation"}
     assert there <= set(found.said)
     assert not NEEDS_DETAILS & set(found.said)
+    assert "6 clusters of top rows no head of this run is labelled" in found.said["repaired"]
     assert not {"resample_ablation", "mean_ablation"} & set(found.said)
 
 

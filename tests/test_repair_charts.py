@@ -25,6 +25,7 @@ def pairs(changes: list[float], errors: list[float]) -> pd.DataFrame:
             "direct_effect_change_se": errors,
             "direct_effect_change_trimmed": changes,
             "beyond_noise": [abs(c) > 2 * e for c, e in zip(changes, errors, strict=True)],
+            "share_removed": 1.0,
             "n_rows": 4,
             "n_clusters": 2,
         }

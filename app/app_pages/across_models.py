@@ -48,7 +48,8 @@ def page() -> None:
     y_range = None
     caption = SAYS[figure] + (
         " A dot is a head, a line the mean of a layer's heads, a bar its standard error "
-        "(clustered by sequence). Click a head to open it."
+        "(clustered by document where a run's text is of ten or more, else by sequence). Click a "
+        "head to open it."
     )
     if figure == "10":
         low, high = rows[quantity].quantile([0.02, 0.98])

@@ -8,6 +8,8 @@ from app import (
     figures,
     frame,
     head_questions,
+    kind_questions,
+    kinds,
     position_charts,
     queries,
     questions,
@@ -16,33 +18,13 @@ from app import (
     token_charts,
     words,
 )
-from app.figures import Look
+from app.drawn import Look
+from app.head_numbers import numbers
 from app.head_tokens import tokens
 from app.queries import Serving
 
 VIEWS = ["Tokens", "Scatter", "Parts", "Spread", "Positions", "LayerNorm", "Ablations"]
 ROW_SETS = {"top by direct effect": "top_by_direct_effect", "all tokens": "all"}
-
-
-def numbers(serving: Serving, means: pd.Series, noise: pd.Series) -> None:
-    """The head's headline numbers, each with its definition."""
-    top = f"Mean over the head's top {words.share(means['top_fraction'])}, {means['n_rows']} tokens"
-    shown = [
-        ("self-repair", "self_repair", words.signed(means["self_repair"])),
-        ("direct effect", "direct_effect", words.signed(means["direct_effect"])),
-        ("logit change", "logit_change", words.signed(means["logit_change"])),
-        ("by LayerNorm", "layernorm_fraction_clipped",
-         words.share(means["layernorm_fraction_clipped"])),
-        ("overcorrected", "share_overcorrected", words.share(noise["share_overcorrected"])),
-        ("broken", "share_broken", words.share(noise["share_broken"])),
-    ]  # fmt: skip
-    for place, (label, column, text) in zip(st.columns(len(shown)), shown, strict=True):
-        error = means.get(f"{column}_se")
-        about = queries.meaning(serving, column, "head_summary")
-        sure = (
-            "" if error is None or error != error else f" Standard error {words.number(error, 2)}."
-        )
-        place.metric(label, text, help=f"{about}. {top}.{sure}")
 
 
 def scatter(serving: Serving, run: str, ablation: str, layer: int, head: int) -> None:
@@ -56,7 +38,8 @@ def scatter(serving: Serving, run: str, ablation: str, layer: int, head: int) ->
         answer,
         key="tokens_scatter",
         caption=f"At most {head_questions.SAMPLE:,} sampled tokens per ablation, the same ones "
-        "under each. Click a token to read it in its text.",
+        "under each. In the shaded zone the logit falls by less than the direct effect, whether or "
+        "not that was removed. Click a token to read it in its text.",
         definitions=show.defined(serving, ["direct_effect", "logit_change", "self_repair"]),
         clickable=True,
     )
@@ -70,6 +53,17 @@ def scatter(serving: Serving, run: str, ablation: str, layer: int, head: int) ->
 def parts(serving: Serving, run: str, layer: int, head: int) -> None:
     """Self-repair broken into its parts."""
     answer = head_questions.summary(serving, run, layer, head)
+    errors = kinds.clusters(serving, run).errors
+
+    def removed(suffix: str) -> str:
+        """How much of the head each ablation removed, and where that is little."""
+        return ", ".join(
+            f"{one.ablation} {words.share(share)}"
+            + (f" ({kinds.LITTLE})" if kinds.is_little(share) else "")
+            for one in answer.frame.itertuples()
+            for share in [getattr(one, f"share_removed{suffix}")]
+        )
+
     for place, suffix, rows in zip(
         st.columns(2), ("", "_all"), ("top rows", "all tokens"), strict=True
     ):
@@ -79,7 +73,7 @@ def parts(serving: Serving, run: str, layer: int, head: int) -> None:
                 charts.parts(answer.frame, suffix=suffix),
                 answer,
                 key=f"parts{suffix}",
-                caption="Means with their standard errors, clustered by sequence.",
+                caption=f"Means with their standard errors; {errors}. Removed: {removed(suffix)}.",
                 definitions=show.defined(serving, charts.PARTS),
             )
 
@@ -212,7 +206,8 @@ def ablations(serving: Serving, run: str, layer: int, head: int) -> None:
         serving,
         key="ablations",
         frame=pd.DataFrame(rows),
-        caption="± is the standard error, clustered by sequence.",
+        caption=f"± is the standard error; {kinds.clusters(serving, run).errors}. Where the share "
+        "removed is below 50 %, self-repair says little.",
     )
 
 
@@ -222,10 +217,13 @@ def page() -> None:
     run, ablation, layer, head = frame.picked(serving, with_head=True)
     title.title(f"Head {words.head(layer, head)}")
     means = head_questions.summary(serving, run, layer, head).frame
-    noise = head_questions.noise(serving, run, layer, head, "top_by_direct_effect").frame
-    own = means[means["ablation"] == ablation]
-    if not noise.empty:
-        numbers(serving, own.iloc[0], noise[noise["ablation"] == ablation].iloc[0])
+    own = means[(means["ablation"] == ablation) & (means["n_rows"] > 0)]
+    if not own.empty:
+        labels = kind_questions.kinds_of_head(serving, run, layer, head).frame
+        labels = labels[
+            (labels["ablation"] == ablation) & (labels["row_set"] == "top_by_direct_effect")
+        ]
+        numbers(serving, own.iloc[0], None if labels.empty else labels.iloc[0])
     view = state.one_of("Show", "view", VIEWS, "Tokens", kind="row")
     match view:
         case "Tokens":

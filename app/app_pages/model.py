@@ -6,7 +6,10 @@ from app import (
     authors,
     charts,
     detail_questions,
+    effect_charts,
     frame,
+    glossary,
+    kinds,
     queries,
     questions,
     repair_charts,
@@ -14,14 +17,16 @@ from app import (
     state,
     words,
 )
+from app.headline import all_kinds, headline
 from app.queries import Serving
-from app.questions import QUANTITIES
+from app.questions import ABOUT_REPAIR, KEPT_HEADS, QUANTITIES, RATIOS
 
 TABLE = [
-    "name", "self_repair", "self_repair_se", "direct_effect", "direct_effect_ablated",
-    "logit_change", "self_repair_from_heads", "self_repair_from_mlps",
-    "self_repair_from_layernorm", "layernorm_fraction_clipped", "heads_fraction_clipped",
-    "mlps_fraction_clipped", "share_overcorrected", "share_broken", "n_rows",
+    "name", "kind", "self_repair", "self_repair_se", "direct_effect", "direct_effect_removed",
+    "share_removed", "share_hidden", "logit_change", "self_repair_from_heads",
+    "self_repair_from_mlps", "self_repair_from_layernorm", "layernorm_fraction_of_means",
+    "layernorm_fraction_clipped", "heads_fraction_clipped", "mlps_fraction_clipped",
+    "share_overcorrected", "share_broken", "n_rows", "n_clusters",
 ]  # fmt: skip
 
 
@@ -29,26 +34,53 @@ def open_head(run: str, ablation: str, layer: object, head: object) -> None:
     state.open_page("head", run=run, ablation=ablation, head=f"L{layer}H{head}")
 
 
-def scatter(serving: Serving, run: str, ablation: str) -> None:
-    """Fig. 2."""
+AXES = {"direct_effect": "direct effect", "direct_effect_removed": "what was removed"}
+TITLES = {
+    "direct_effect": "Direct effect against logit change (Fig. 2)",
+    "direct_effect_removed": "What was removed against logit change",
+}
+
+
+def nothing_kept() -> None:
+    """Where the filter leaves no head."""
+    st.info("No head is like that. Loosen the filter.", icon=":material/filter_alt_off:")
+
+
+def scatter(serving: Serving, run: str, ablation: str, choice: str) -> None:
+    """Fig. 2, and the same of what was removed."""
     answer = questions.effects(serving, run, ablation)
-    rows = answer.frame
+    of = state.one_of(
+        "Across",
+        "across",
+        list(AXES),
+        kind="row",
+        shown=AXES.__getitem__,
+        help="The paper draws the direct effect. What was removed of it is what self-repair "
+        "answers to.",
+    )
+    rows = kinds.kept(answer.frame, choice)
+    if rows.empty:
+        nothing_kept()
+        return
     unit = queries.meaning(serving, "direct_effect")
+    among = kinds.clusters(serving, run)
     clicked = show.chart(
-        "Direct effect against logit change (Fig. 2)",
-        charts.effects(
+        TITLES[of],
+        effect_charts.effects(
             rows,
-            words.axis("direct_effect", unit, ", mean over all tokens"),
+            words.axis(of, unit, ", mean over all tokens"),
             words.axis("logit_change", unit, ", mean over all tokens"),
             charts.map_height(rows["layer"].nunique()),
+            of,
         ),
         answer,
-        key="effects",
-        caption=f"{int(rows['self_repaired'].sum())} of {len(rows)} heads are self-repaired: "
-        "removing them costs less than their direct effect. Click a head to open it.",
+        key=f"effects_{of}",
+        caption=f"{kinds.zone(answer.frame, among)} Click a head to open it.",
         definitions=show.defined(
-            serving, ["direct_effect", "logit_change", "self_repaired"], "logit_change_by_head"
-        ),
+            serving, ["direct_effect", "direct_effect_removed", "logit_change"]
+        )
+        + "\n"
+        + glossary.explained("repaired"),
         clickable=True,
         framed=False,
     )
@@ -57,7 +89,7 @@ def scatter(serving: Serving, run: str, ablation: str) -> None:
         open_head(run, ablation, layer, head)
 
 
-def heat_map(serving: Serving, run: str, ablation: str) -> None:
+def heat_map(serving: Serving, run: str, ablation: str, choice: str) -> None:
     """A cell per head, of any quantity."""
     left, right = st.columns([3, 2], vertical_alignment="bottom")
     quantity = state.one_of(
@@ -67,10 +99,25 @@ def heat_map(serving: Serving, run: str, ablation: str) -> None:
         over_all = state.switch(
             "over all tokens", "all", help="Off: over each head's top rows by direct effect."
         )
-    column = f"{quantity}_all" if over_all else quantity
+    suffix = "_all" if over_all else ""
+    column = f"{quantity}{suffix}"
     answer = questions.heads(serving, run, ablation)
-    rows = answer.frame
+    rows = kinds.kept(answer.frame, choice, suffix)
+    if rows.empty:
+        nothing_kept()
+        return
     said = queries.meaning(serving, quantity, "head_summary")
+    caption = "Mean over " + (
+        "all tokens" if over_all else f"the top {words.share(rows['top_fraction'].iloc[0])}"
+    )
+    little = int(rows[f"share_removed{suffix}"].map(kinds.is_little).sum())
+    if quantity in ABOUT_REPAIR and little:
+        caption += (
+            f". ○: {kinds.LITTLE} of the head's direct effect ({little} of {len(rows)} heads), so "
+            "that its self-repair says little"
+        )
+    if quantity in RATIOS:
+        caption += ". Colours end at ±1; ▲ ▼: beyond that"
     clicked = show.chart(
         f"{words.name(quantity).capitalize()} of every head",
         charts.heat_map(
@@ -79,12 +126,12 @@ def heat_map(serving: Serving, run: str, ablation: str) -> None:
             has_sign=QUANTITIES[quantity],
             dark=show.is_dark(),
             unit=words.unit(said),
+            ends=1.0 if quantity in RATIOS else None,
+            removed=f"share_removed{suffix}" if quantity in ABOUT_REPAIR else None,
         ),
         answer,
         key=f"heads_{column}",
-        caption="Mean over "
-        + ("all tokens" if over_all else f"the top {words.share(rows['top_fraction'].iloc[0])}")
-        + ". Click a cell to open the head.",
+        caption=f"{caption}. Click a cell to open the head.",
         definitions=show.defined(serving, [quantity], "head_summary"),
         clickable=True,
         framed=False,
@@ -94,23 +141,31 @@ def heat_map(serving: Serving, run: str, ablation: str) -> None:
         open_head(run, ablation, layer, head)
 
 
-def table(serving: Serving, run: str, ablation: str) -> None:
+def table(serving: Serving, run: str, ablation: str, choice: str) -> None:
     """All heads, sortable."""
     answer = questions.heads(serving, run, ablation)
+    rows = kinds.kept(answer.frame, choice)
+    if rows.empty:
+        return
+    among = kinds.clusters(serving, run)
+    n = len(answer.frame)
+    known = answer.frame["kind"].notna().any()
+    labels = f"labelled {among.level(n)}" if known else among.why_no_label or kinds.TOO_FEW_ROWS
     selected = show.table(
-        "All heads",
+        "All heads" if choice == "all" else f"{len(rows)} of {n} heads: {choice}",
         answer,
         serving,
         key="heads",
         relation="head_summary",
-        frame=answer.frame[TABLE],
+        frame=rows[TABLE],
         selectable=True,
         height=420,
-        caption="Means over each head's top rows. Click a header to sort, point at it for its "
+        caption="Means over each head's top rows. Where the share removed is below 50 %, "
+        f"self-repair says little. Kinds are {labels}. Click a header to sort, point at it for its "
         "definition; tick a row to open the head.",
     )
     if selected is not None:
-        row = answer.frame.iloc[selected]
+        row = rows.iloc[selected]
         open_head(run, ablation, row["layer"], row["head"])
 
 
@@ -201,12 +256,27 @@ def page() -> None:
     serving = frame.serving_or_stop("Model")
     st.title("Model")
     run, ablation, _, _ = frame.picked(serving)
+    told = headline(serving, run, ablation)
+    show.tiles(told.tiles)
+    st.caption(
+        f"{all_kinds(told.numbers, told.among)} Text: {told.among.text}; {told.among.errors}."
+    )
+    choice = str(
+        state.one_of(
+            "Heads",
+            "heads",
+            KEPT_HEADS,
+            kind="row",
+            help="By what the ablation removed of a head, and by its kind: over all tokens in the "
+            "scatter, over top rows in the table, over either in the map.",
+        )
+    )
     left, right = st.columns(2)
     with left.container(border=True, height="stretch"):
-        scatter(serving, run, ablation)
+        scatter(serving, run, ablation, choice)
     with right.container(border=True, height="stretch"):
-        heat_map(serving, run, ablation)
-    table(serving, run, ablation)
+        heat_map(serving, run, ablation, choice)
+    table(serving, run, ablation, choice)
     who_repairs_whom(serving, run, ablation)
     if not queries.lacking(serving, "beside_paper"):
         authors.beside(serving, run)

@@ -2,7 +2,8 @@
 
 import streamlit as st
 
-from app import frame, progress, queries, questions, show, state, words
+from app import frame, kinds, progress, questions, show, state, words
+from app.headline import all_kinds, headline
 from app.queries import Serving
 from warehouse.paths import Warehouse
 
@@ -20,40 +21,26 @@ def running(published: set[str]) -> None:
             )
 
 
-def headline(serving: Serving, run: str) -> None:
+def numbers_of(serving: Serving, run: str) -> None:
     """One run's headline numbers, under its first ablation."""
-    numbers = questions.headline(serving, run).frame.iloc[0]
-    top = f"on each head's top rows under {numbers['ablation']} ablation"
-    a, b, c, d = st.columns(4)
-    a.metric(
-        "mean self-repair",
-        f"{words.signed(numbers['self_repair'])} logits",
-        help=f"{queries.meaning(serving, 'self_repair')}; mean over {numbers['n_heads']} heads, "
-        f"{top}.",
+    told = headline(serving, run)
+    numbers = told.numbers
+    st.caption(
+        f"{told.ablation.capitalize()} ablation, each head's top rows by direct effect; "
+        f"{told.among.errors}. Text: {told.among.text}."
     )
-    b.metric(
-        "repaired by LayerNorm",
-        words.share(numbers["layernorm_fraction_clipped"]),
-        help=f"{queries.meaning(serving, 'layernorm_fraction_clipped')}; mean over heads, {top}. "
-        "The paper finds about 30 %.",
-    )
-    c.metric(
-        "tokens overcorrected",
-        words.share(numbers["share_overcorrected"]),
-        help=f"{queries.meaning(serving, 'overcorrected')}; mean over heads, {top}.",
-    )
-    d.metric(
-        "tokens broken",
-        words.share(numbers["share_broken"]),
-        help=f"{queries.meaning(serving, 'broken')}; mean over heads, {top}.",
-    )
+    show.tiles(told.tiles)
+    st.caption(all_kinds(numbers, told.among))
     with st.container(horizontal=True):
-        ablation = str(numbers["ablation"])
+        ablation = told.ablation
         if isinstance(numbers["most_repaired"], str):
+            little = kinds.little_removed(numbers["most_repaired_share_removed"])
             state.link(
                 "head",
                 f"most self-repaired head: {numbers['most_repaired']} "
-                f"({words.signed(numbers['most_self_repair'])} logits)",
+                f"({words.signed(numbers['most_self_repair'])} logits"
+                + (f"; {little}" if little else "")
+                + ")",
                 icon=":material/center_focus_strong:",
                 run=run,
                 ablation=ablation,
@@ -94,7 +81,7 @@ def page() -> None:
             )
             with right.popover("Settings", icon=":material/tune:", width="stretch"):
                 frame.settings(serving, run["run_id"])
-            headline(serving, run["run_id"])
+            numbers_of(serving, run["run_id"])
     if answer.frame.empty:
         return
     st.subheader("What to look at next")

@@ -7,7 +7,7 @@ import pandas as pd
 import streamlit as st
 
 from app import authors, figures, frame, queries, questions, show, state, words
-from app.figures import Look
+from app.drawn import Look
 from app.paper_claims import PAPER, head_of
 
 

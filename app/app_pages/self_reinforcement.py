@@ -1,10 +1,25 @@
 """Self-reinforcement: what a head does when it reads its own output (section 5.3)."""
 
+import pandas as pd
 import streamlit as st
 
-from app import detail_charts, detail_questions, frame, queries, show, state, words
+from app import detail_charts, detail_questions, frame, kinds, queries, show, state, words
+from app.headline import Tile
+from app.kinds import Clusters
 
 KINDS = ("self-reinforcing", "neither", "self-repressing")
+
+
+def tiles(heads: pd.DataFrame, among: Clusters, rule: str) -> list[Tile]:
+    """How many heads are of each kind, of how many, from how many texts."""
+    counts, n = heads["kind"].value_counts(), len(heads)
+    if among.too_few:
+        return [Tile(kind, "–", f"{n} heads measured, {among.too_few}", rule) for kind in KINDS]
+    notes = {kind: f"surely so, {among.level(n)}" for kind in KINDS}
+    notes["neither"] = f"cannot be told from 0, or within 1 %; over {among}"
+    return [
+        Tile(kind, f"{int(counts.get(kind, 0))} of {n} heads", notes[kind], rule) for kind in KINDS
+    ]
 
 
 def page() -> None:
@@ -28,10 +43,9 @@ def page() -> None:
     if heads.empty:
         show.not_there("Self-reinforcement of this run", ["self_reinforcement"], "Choose another.")
         return
-    counts = heads["kind"].value_counts()
-    rule = queries.relations(serving)["self_reinforcing_heads"]
-    for place, kind in zip(st.columns(3), KINDS, strict=True):
-        place.metric(kind, f"{int(counts.get(kind, 0))} heads", help=rule)
+    among = kinds.reinforcement_clusters(serving, run)
+    show.tiles(tiles(heads, among, queries.relations(serving)["self_reinforcing_heads"]))
+    st.caption(f"Measured on {among.text}, {int(heads['n_tokens'].max()):,} tokens.")
     names = list(heads.sort_values(["layer", "head"])["name"])
     chosen = state.one_of(
         "Head", "reinforced", names, heads["name"].iloc[0], help="The default represses most."
@@ -42,7 +56,9 @@ def page() -> None:
         answer,
         key="slopes",
         caption="The share of its direct effect that a head gains per time its own output is "
-        "added, with two standard errors. Click a head to see its tokens below.",
+        f"added, with two standard errors; {among.errors}. "
+        + (f"Heads are {among.why_no_label}. " if among.why_no_label else "")
+        + "Click a head to see its tokens below.",
         definitions=show.defined(serving, ["relative_slope", "kind"], "self_reinforcing_heads"),
         clickable=True,
     )

@@ -1,23 +1,66 @@
 """Trust: which heads' ablations mislead, by how much, and under which ablation (section 5)."""
 
+import pandas as pd
 import streamlit as st
 
-from app import detail_charts, frame, queries, show, state, trust_questions, words
+from app import (
+    frame,
+    kinds,
+    queries,
+    show,
+    state,
+    trust_charts,
+    trust_questions,
+    trust_words,
+    words,
+)
+from app.headline import Tile
+from app.kinds import Clusters
+from app.queries import Serving
 
 ROW_SETS = {"all tokens": "all", "top by direct effect": "top_by_direct_effect"}
 TABLE = [
-    "name", "rank_by_direct_effect", "rank_by_ablation", "rank_difference", "ranks_differ",
-    "share_hidden", "share_hidden_se", "share_hidden_frozen", "direct_effect", "logit_change",
-    "n_rows",
+    "name", "misplaced", "rank_by_direct_effect", "rank_by_ablation", "rank_difference",
+    "ranks_differ", "share_removed", "share_hidden", "share_hidden_se", "share_hidden_frozen",
+    "direct_effect", "direct_effect_removed", "logit_change", "n_rows", "n_clusters",
 ]  # fmt: skip
+
+
+def tiles(serving: Serving, numbers: pd.Series, among: Clusters) -> list[Tile]:
+    """How far ablation and direct effect agree, each with the number of heads that it is over."""
+    n = int(numbers["n_heads"])
+    ranked = int(numbers["n_heads_ranked"])
+    misplaced = round(numbers["share_ranks_differ"] * ranked) if ranked else 0
+    above = "; above 100 % the logit changes the other way"
+    above = above if numbers["share_hidden_median"] > 1 else ""
+    shown = [
+        ("rank correlation", "rank_correlation", words.number(numbers["rank_correlation"], 2),
+         f"over {n} heads, the text's noise is in it"),
+        ("mean difference of places", "mean_rank_difference",
+         words.number(numbers["mean_rank_difference"], 2),
+         f"over {n} heads, the text's noise is in it"),
+        ("heads surely misplaced", "share_ranks_differ",
+         f"{misplaced} of {ranked}" if ranked else "–",
+         trust_words.counts(numbers) if ranked else among.too_few),
+        ("hidden, median head", "share_hidden_median",
+         words.share(numbers["share_hidden_median"]),
+         f"median over {int(numbers['n_heads_with_share'])} of {n} heads: those of which the "
+         "ablation surely removes something" + above),
+    ]  # fmt: skip
+    return [
+        Tile(label, value, note, queries.meaning(serving, column))
+        for label, column, value, note in shown
+    ]
 
 
 def page() -> None:
     serving = frame.serving_or_stop("Trust")
     st.title("Can the ablation be trusted?")
     st.markdown(
-        "Heads are often ranked by how far the logit falls without them. Self-repair hides some of "
-        "what a head does: here is each head's place by ablation beside its place by direct effect."
+        "Heads are often ranked by how far the logit falls without them. Here is each head's place "
+        "by ablation beside its place by direct effect, and why they differ where they surely do: "
+        "the ablation left most of the head in place, or it was repaired, or the head acts on the "
+        "logit by other ways."
     )
     run, ablation, _, _ = frame.picked(serving)
     if missing := queries.lacking(serving, "ablation_trust"):
@@ -30,30 +73,27 @@ def page() -> None:
         show.not_there("Trust of this run", ["ablation_trust"], "Publish the run again.")
         return
     numbers = own.iloc[0]
-    shown = [
-        ("rank correlation", "rank_correlation", words.number(numbers["rank_correlation"], 2)),
-        ("mean difference of places", "mean_rank_difference",
-         words.number(numbers["mean_rank_difference"], 2)),
-        ("heads that it misplaces", "share_ranks_differ",
-         words.share(numbers["share_ranks_differ"])),
-        ("hidden, median head", "share_hidden_median",
-         words.share(numbers["share_hidden_median"])),
-    ]  # fmt: skip
-    for place, (label, column, text) in zip(st.columns(4), shown, strict=True):
-        place.metric(label, text, help=queries.meaning(serving, column))
+    among = kinds.clusters(serving, run)
+    show.tiles(tiles(serving, numbers, among))
     answer = trust_questions.trust(serving, run, ablation, ROW_SETS[rows])
     left, right = st.columns(2)
     with left:
         clicked = show.chart(
             "Places by direct effect and by ablation (section 5.1)",
-            detail_charts.ranks(answer.frame),
+            trust_charts.ranks(answer.frame),
             answer,
             key="ranks",
-            caption="Below the line the ablation overrates a head, above it underrates it. "
-            "Click a head to open it.",
+            caption=f"{trust_words.said_of_places(answer.frame, among)} Click a head to open it.",
             definitions=show.defined(
                 serving,
-                ["rank_by_direct_effect", "rank_by_ablation", "ranks_differ", "share_hidden"],
+                [
+                    "rank_by_direct_effect",
+                    "rank_by_ablation",
+                    "ranks_differ",
+                    "misplaced",
+                    "share_removed",
+                    "share_hidden",
+                ],
             ),
             clickable=True,
         )
@@ -71,7 +111,8 @@ def page() -> None:
             relation="ablation_trust_by_ablation",
             frame=side_by_side.frame.dropna(axis="columns", how="all"),
             height=480,
-            caption="The heads on which the ablations differ most come first."
+            caption="The heads on which the ablations differ most come first. Hidden is empty "
+            "where an ablation may have removed nothing."
             if len(measured) > 1
             else f"This run has {measured[0]} ablation alone: measure it with "
             "`--ablations resample,mean,zero` to compare.",
@@ -84,6 +125,7 @@ def page() -> None:
         relation="ablation_trust",
         frame=answer.frame[TABLE],
         height=420,
+        caption=f"Misplaced is {among.why_no_label}." if among.why_no_label else "",
     )
     show.table(
         "Each ablation over all heads",

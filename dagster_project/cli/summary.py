@@ -5,16 +5,20 @@ from __future__ import annotations
 import click
 import duckdb
 
+from app import words
 from warehouse.paths import Warehouse
 from warehouse.read import open_serving
 
 BAR = 24
 """Characters of the longest bar."""
+FEWEST_CLUSTERS = 10
+"""That a head's label needs (run_clusters)."""
 
 
 def print_summary(warehouse: Warehouse, run_id: str, seconds: float) -> None:
     with open_serving(warehouse) as connection:
         _print_layers(connection, run_id)
+        _print_what_is_repaired(connection, run_id)
         _print_heads(connection, run_id)
     minutes, rest = divmod(round(seconds), 60)
     shown = _shown(warehouse.serving)
@@ -27,8 +31,9 @@ def print_summary(warehouse: Warehouse, run_id: str, seconds: float) -> None:
 def _print_layers(connection: duckdb.DuckDBPyConnection, run_id: str) -> None:
     rows = connection.execute(
         """
-        select ablation, layer, n_heads, direct_effect, self_repair, self_repair_from_heads,
-            self_repair_from_mlps, self_repair_from_layernorm, layernorm_fraction_clipped
+        select ablation, layer, direct_effect, direct_effect_removed, self_repair,
+            self_repair_from_heads, self_repair_from_mlps, self_repair_from_layernorm,
+            layernorm_fraction_clipped
         from layer_summary
         where run_id = ?
         order by ablation, layer
@@ -46,29 +51,71 @@ def _print_layers(connection: duckdb.DuckDBPyConnection, run_id: str) -> None:
     longest = max((abs(row[4]) for row in rows if row[4] is not None), default=1.0) or 1.0
     for ablation in dict.fromkeys(row[0] for row in rows):
         click.echo(
-            f"\n{ablation:9} direct  self-   of which from             LayerNorm\n"
-            "layer     effect  repair  heads    MLPs   LayerNorm   share*"
+            f"\n{ablation:9} direct           self-   of which from             the paper's\n"
+            "layer     effect  removed  repair  heads    MLPs   LayerNorm  clipped*"
         )
-        for _, layer, _, direct, repair, heads, mlps, norm, clipped in (
+        for _, layer, direct, removed, repair, heads, mlps, norm, clipped in (
             row for row in rows if row[0] == ablation
         ):
             bar = "█" * round(BAR * abs(repair or 0.0) / longest)
             colour = "green" if (repair or 0.0) > 0 else "red"
             click.echo(
-                f"{layer:>5} {_number(direct, 10)} {_number(repair, 7)} {_number(heads, 6)} "
-                f"{_number(mlps, 7)} {_number(norm, 9)} {_number(clipped, 9, '.0%')}  "
-                + click.style(bar, fg=colour)
+                f"{layer:>5} {_number(direct, 10)} {_number(removed, 8)} {_number(repair, 7)} "
+                f"{_number(heads, 6)} {_number(mlps, 7)} {_number(norm, 9)} "
+                f"{_number(clipped, 9, '.0%')}  " + click.style(bar, fg=colour)
             )
     click.echo(
-        "* of the direct effect, per token cut to 0..100 %, then averaged (the paper: ~30 %)"
+        "* LayerNorm's share of the direct effect, per token cut to 0..100 %, then averaged (the\n"
+        "  paper: ~30 %): the cut makes a positive mean even of noise. The ratio is below."
     )
+
+
+def _print_what_is_repaired(connection: duckdb.DuckDBPyConnection, run_id: str) -> None:
+    """Ratios of sums over the heads that count, and how many heads are of each kind."""
+    rows = connection.execute(
+        """
+        select ablation, clustered_by, run_clusters.n_clusters, n_heads, n_heads_counted,
+            share_repaired, share_repaired_se, share_from_heads, share_from_heads_se,
+            share_from_mlps, share_from_mlps_se, share_from_layernorm, share_from_layernorm_se,
+            n_repaired, n_overcorrected, n_broken, n_neither, n_not_removed, n_no_effect
+        from run_repair
+        join run_clusters using (run_id)
+        where run_id = ? and row_set = 'top_by_direct_effect'
+        order by ablation
+        """,
+        [run_id],
+    ).fetchall()
+    if rows:
+        click.echo("\nOf what is removed, on each head's top tokens, is repaired:")
+    for ablation, by, n_clusters, n_heads, counted, *rest in rows:
+        clusters = f"{n_clusters} {by}{'' if n_clusters == 1 else 's'}"
+        if rest[8] is None:
+            why = (
+                f"{clusters} are fewer than the {FEWEST_CLUSTERS} that a label of a head needs"
+                if n_clusters < FEWEST_CLUSTERS
+                else "there are too few top tokens"
+            )
+            click.echo(f"{ablation:9} not said: {why}")
+            continue
+        pairs = list(zip(rest[:8:2], rest[1:8:2], strict=True))
+        all_of_it, heads, mlps, norm = (words.share_with_error(*pair) for pair in pairs)
+        kinds = ("repaired", "overcorrected", "broken", "neither", "not removed", "no effect")
+        click.echo(
+            f"{ablation:9} {all_of_it}: by heads {heads}, MLPs {mlps}, LayerNorm {norm}\n"
+            f"{'':9} over the {counted} of {n_heads} heads that do something and are at least "
+            f"half removed\n{'':9} heads: "
+            + ", ".join(f"{n} {kind}" for n, kind in zip(rest[8:], kinds, strict=True))
+            + f"\n{'':9} (errors by {by}; labels at 5 %, corrected for {n_heads} heads, over "
+            f"{clusters})"
+        )
 
 
 def _print_heads(connection: duckdb.DuckDBPyConnection, run_id: str) -> None:
     rows = connection.execute(
         """
-        select ablation, 'L' || layer || 'H' || head, direct_effect, logit_change,
-            self_repair, self_repair_se, self_repair / direct_effect
+        select ablation, 'L' || layer || 'H' || head, direct_effect, direct_effect_removed,
+            logit_change, self_repair, self_repair_se, share_hidden,
+            share_removed < 0.5 and n_rows > 0 as is_little
         from head_summary
         where run_id = ? and direct_effect > 0
         order by self_repair desc
@@ -76,11 +123,15 @@ def _print_heads(connection: duckdb.DuckDBPyConnection, run_id: str) -> None:
         """,
         [run_id],
     ).fetchall()
-    click.echo("\nMost repaired heads  direct effect  logit change   self-repair   repaired")
-    for ablation, head, direct, change, repair, error, share in rows:
+    click.echo(
+        "\nMost repaired heads  direct effect  removed  logit change   self-repair   "
+        "of what was removed"
+    )
+    for ablation, head, direct, removed, change, repair, error, share, is_little in rows:
         click.echo(
-            f"{head:8} {ablation:10} {_number(direct, 14)} {_number(change, 13)} "
-            f"{_number(repair, 8)} ± {_number(error, 5)} {_number(share, 8, '.0%')}"
+            f"{head:8} {ablation:10} {_number(direct, 14)} {_number(removed, 8)} "
+            f"{_number(change, 13)} {_number(repair, 8)} ± {_number(error, 5)} "
+            f"{_number(share, 8, '.0%')}" + ("  less than half removed" if is_little else "")
         )
 
 

@@ -21,9 +21,18 @@ select
     avg(abs(rank_difference_frozen)) as mean_rank_difference_frozen,
     avg(ranks_differ::integer) as share_ranks_differ,
     count(ranks_differ) as n_heads_ranked,
-    count_if(misplaced = 'not removed') as n_not_removed,
-    count_if(misplaced = 'repaired') as n_repaired,
-    count_if(misplaced = 'indirect') as n_indirect,
+    case
+        when count(ranks_differ) > 0
+            then count(*) filter (where misplaced = 'not removed')
+    end as n_not_removed,
+    case
+        when count(ranks_differ) > 0
+            then count(*) filter (where misplaced = 'repaired')
+    end as n_repaired,
+    case
+        when count(ranks_differ) > 0
+            then count(*) filter (where misplaced = 'indirect')
+    end as n_indirect,
     count(share_hidden) as n_heads_with_share,
     median(share_hidden) as share_hidden_median,
     median(share_hidden_frozen) as share_hidden_frozen_median

@@ -215,7 +215,7 @@ known as (
                 'Which heads are self-reinforcing, self-repressing or neither',
                 'self_reinforcing_heads',
                 'all measured',
-                'limits: self_reinforcing_heads_at(minimum, n_errors)'
+                'limits: self_reinforcing_heads_at(minimum, level)'
             ),
             (
                 'appendix E',
