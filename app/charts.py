@@ -10,7 +10,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from app import words
-from app.kinds import little_removed
+from app.kinds import is_little, little_removed
 
 # Seven colours that can be told apart on white and on black, also by colour-blind readers.
 COLORS = ["#4c7bf3", "#e8963d", "#22a58b", "#c2569b", "#8a63d2", "#8b8f3a", "#d2555a"]
@@ -81,13 +81,26 @@ def by_depth(
             name=run,
             legendgroup=run,
             showlegend=False,
-            marker={"size": 6, "opacity": 0.45, "color": color},
+            marker={
+                "size": 6,
+                "opacity": 0.45,
+                "color": color,
+                "symbol": np.where(own["share_removed"].map(is_little), "circle-open", "circle"),
+            },
             customdata=np.stack(
-                [own["run_id"], own["layer"], own["head"], own[f"{quantity}_se"]], axis=-1
+                [
+                    own["run_id"],
+                    own["layer"],
+                    own["head"],
+                    own[f"{quantity}_se"],
+                    own["share_removed"].map(words.share),
+                ],
+                axis=-1,
             ),
             hovertemplate=(
                 "<b>L%{customdata[1]}H%{customdata[2]}</b> of %{customdata[0]}<br>"
-                "%{y:.3f} ± %{customdata[3]:.3f}<extra></extra>"
+                "%{y:.3f} ± %{customdata[3]:.3f}<br>"
+                "removed: %{customdata[4]} of the direct effect<extra></extra>"
             ),
         )
         layers = own.drop_duplicates("layer").sort_values("layer")

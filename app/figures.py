@@ -37,7 +37,10 @@ def by_depth(serving: Serving, figure: str, look: Look) -> Drawn:
     answer = questions.by_depth(serving, figure, [look.run], look.ablation)
     y = words.axis(quantity, meaning(serving, quantity))
     y_range = None
-    caption = "A dot is a head, the line the mean of a layer's heads with its standard error."
+    caption = (
+        "A dot is a head, the line the mean of a layer's heads with its standard error; hollow: "
+        "the ablation removed less than half of the head's direct effect."
+    )
     if figure == "10" and len(answer.frame):
         low, high = answer.frame[quantity].quantile([0.02, 0.98])
         y_range = (float(low - 0.1 * (high - low) - 1e-6), float(high + 0.1 * (high - low) + 1e-6))

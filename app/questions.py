@@ -141,9 +141,22 @@ def heads(serving: Serving, run: str, ablation: str) -> Answer:
 def by_depth(serving: Serving, figure: str, runs: list[str], ablation: str) -> Answer:
     """Figures 1, 6, 10 and 11 for some runs; heads are sampled where a chart has too many."""
     view, quantity = BY_DEPTH[figure]
+    share_removed = "share_removed_all" if figure == "10" else "share_removed"
     return ask(
         serving,
         f"""
+        with
+
+        removed as (
+            select
+                run_id,
+                ablation,
+                layer,
+                head,
+                {share_removed} as share_removed
+            from head_summary
+        )
+
         select
             run_id,
             layer,
@@ -152,8 +165,10 @@ def by_depth(serving: Serving, figure: str, runs: list[str], ablation: str) -> A
             {quantity},
             {quantity}_se,
             layer_{quantity},
-            layer_{quantity}_se
+            layer_{quantity}_se,
+            share_removed
         from {view}
+        join removed using (run_id, ablation, layer, head)
         where run_id in (select unnest($runs))
             and ablation = $ablation
         qualify row_number() over (order by md5(concat(run_id, layer, '.', head))) <= {MOST_MARKS}

@@ -8,7 +8,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from app import kinds, queries, questions, words
-from app.charts import heat_map
+from app.charts import by_depth, heat_map
 from app.effect_charts import effects
 from app.headline import headline
 from app.kinds import Clusters
@@ -270,6 +270,25 @@ def test_self_reinforcement_says_what_its_labels_rest_on(
     assert set(metrics(test).values()) == {"–"}
     assert WHY in said(test)
     assert "6 heads measured, only 6 sequences; a label needs 10" in said(test)
+
+
+def test_heads_over_depth_are_hollow_where_little_was_removed() -> None:
+    rows = pd.DataFrame(
+        {
+            "run_id": "toy",
+            "layer": 0,
+            "head": [0, 1],
+            "depth": 0.0,
+            "self_repair": 0.5,
+            "self_repair_se": 0.1,
+            "layer_self_repair": 0.5,
+            "layer_self_repair_se": 0.1,
+            "share_removed": [0.9, 0.04],
+        }
+    )
+    heads, _ = by_depth(rows, "self_repair", "y").data
+    assert list(heads.marker.symbol) == ["circle", "circle-open"]
+    assert list(heads.customdata[1])[:3] == ["toy", 0, 1], "a click opens the head"
 
 
 def test_the_paper_page_says_which_spread_text_makes(

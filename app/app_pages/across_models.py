@@ -48,8 +48,9 @@ def page() -> None:
     y_range = None
     caption = SAYS[figure] + (
         " A dot is a head, a line the mean of a layer's heads, a bar its standard error "
-        "(clustered by document where a run's text is of ten or more, else by sequence). Click a "
-        "head to open it."
+        "(clustered by document where a run's text is of ten or more, else by sequence). Hollow: "
+        "the ablation removed less than half of the head's direct effect, so that its self-repair "
+        "says little. Click a head to open it."
     )
     if figure == "10":
         low, high = rows[quantity].quantile([0.02, 0.98])
@@ -70,7 +71,7 @@ def page() -> None:
         definitions=show.defined(serving, [quantity, f"layer_{quantity}", "depth"], view),
         clickable=True,
     )
-    if clicked and len(clicked) == 4:  # a head; a line's mark says less
+    if clicked and len(clicked) > 1:  # a head; a line's mark says less
         run, layer, head = clicked[:3]
         state.open_page(
             "head", run=str(run), ablation=ablation, head=words.head(int(layer), int(head))
