@@ -5,8 +5,9 @@
 -- rank by ablation less that by direct effect: above 0 the ablation underrates the head.
 -- share_hidden is how much of what was removed does not reach the logit: mean self_repair / mean
 -- direct_effect_removed, the frozen one without the LayerNorm part; null where what was removed may
--- be nothing. A rank's bounds count the heads that are surely above and surely below (head_pairs);
--- ranks_differ says that the bounds by direct effect and by ablation do not meet, and misplaced why:
+-- be nothing. A rank's bounds hold 95 % of its draws (head_ranks); ranks_differ says that the two
+-- ranks differ by more than other text explains (Student's t, corrected for the number of heads, at
+-- 5 %), and misplaced why:
 --     not removed   the ablation leaves more than half of the direct effect in place
 --     repaired      it removes more, and what is downstream makes up for it
 --     indirect      the logit changes by more than the head's direct effect does
@@ -54,71 +55,15 @@ frozen as (
         head
 ),
 
--- Each pair from both sides: whether the other head is surely larger, or surely smaller.
-sides as (
-    select
-        run_id,
-        ablation,
-        row_set,
-        quantity,
-        layer,
-        head,
-        if(adjusted_p is null, null, adjusted_p < 0.05 and difference < 0) as larger,
-        if(adjusted_p is null, null, adjusted_p < 0.05 and difference > 0) as smaller
-    from head_pairs
+ranks as (
+    select * exclude (family, p_value)
+    from adjusted_p('head_ranks')
     where run_id = $run_id
-    union all
-    select
-        run_id,
-        ablation,
-        row_set,
-        quantity,
-        other_layer,
-        other_head,
-        if(adjusted_p is null, null, adjusted_p < 0.05 and difference > 0),
-        if(adjusted_p is null, null, adjusted_p < 0.05 and difference < 0)
-    from head_pairs
-    where run_id = $run_id
-),
-
-counts as (
-    select
-        run_id,
-        ablation,
-        row_set,
-        layer,
-        head,
-        sum(larger::integer) filter (where quantity = 'direct_effect') as larger_effects,
-        sum(smaller::integer) filter (where quantity = 'direct_effect') as smaller_effects,
-        sum(larger::integer) filter (where quantity = 'logit_change') as larger_changes,
-        sum(smaller::integer) filter (where quantity = 'logit_change') as smaller_changes
-    from sides
-    group by
-        run_id,
-        ablation,
-        row_set,
-        layer,
-        head
 ),
 
 ranked as (
     select
         *,
-        count(*) over sets as n_heads,
-        rank() over (
-            partition by
-                run_id,
-                ablation,
-                row_set
-            order by direct_effect desc
-        ) as rank_by_direct_effect,
-        rank() over (
-            partition by
-                run_id,
-                ablation,
-                row_set
-            order by logit_change
-        ) as rank_by_ablation,
         rank() over (
             partition by
                 run_id,
@@ -127,13 +72,8 @@ ranked as (
             order by logit_change - self_repair_from_layernorm
         ) as rank_by_ablation_frozen
     from means
+    join ranks using (run_id, ablation, row_set, layer, head)
     left join frozen using (run_id, ablation, row_set, layer, head)
-    window sets as (
-        partition by
-            run_id,
-            ablation,
-            row_set
-    )
 )
 
 select
@@ -155,16 +95,16 @@ select
     logit_change - self_repair_from_layernorm as logit_change_frozen,
     logit_change_frozen_se,
     rank_by_direct_effect,
-    1 + larger_effects as rank_by_direct_effect_low,
-    n_heads - smaller_effects as rank_by_direct_effect_high,
+    rank_by_direct_effect_low,
+    rank_by_direct_effect_high,
     rank_by_ablation,
-    1 + smaller_changes as rank_by_ablation_low,
-    n_heads - larger_changes as rank_by_ablation_high,
+    rank_by_ablation_low,
+    rank_by_ablation_high,
     rank_by_ablation_frozen,
-    rank_by_ablation - rank_by_direct_effect as rank_difference,
+    rank_difference,
+    rank_difference_se,
     rank_by_ablation_frozen - rank_by_direct_effect as rank_difference_frozen,
-    rank_by_ablation_low > rank_by_direct_effect_high
-    or rank_by_ablation_high < rank_by_direct_effect_low as ranks_differ,
+    adjusted_p < 0.05 as ranks_differ,
     case
         when ranks_differ is not true then null
         when rank_difference < 0 then 'indirect'
@@ -182,7 +122,6 @@ select
             then share_hidden_frozen_se
     end as share_hidden_frozen_se
 from ranked
-left join counts using (run_id, ablation, row_set, layer, head)
 order by
     run_id,
     ablation,
