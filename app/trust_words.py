@@ -32,6 +32,6 @@ def said_of_places(rows: pd.DataFrame, among: Clusters) -> str:
     found = rows["misplaced"].value_counts()
     said = "; ".join(f"{int(found.get(why, 0))} {why} ({meaning})" for why, meaning in WHY.items())
     return (
-        f"{sides} Surely misplaced are {int(found.sum())} of {n} heads (at 5 %, corrected for all "
-        f"pairs of heads, over {among}): {said}."
+        f"{sides} Surely misplaced are {int(found.sum())} of {n} heads (at 5 %, corrected for "
+        f"their number, over {among}): {said}."
     )
