@@ -190,7 +190,13 @@ class RunFolder:
 
     @property
     def _about_text(self) -> dict[str, Any]:
-        return self.noted("text") or {"names": {}}
+        text = self.noted("text")
+        if text is None and sealed_files(self.path, "documents", ".npy"):
+            raise DamagedError(
+                f"what {self.run_id} knows of its text is gone or damaged: the `selfrepair run` "
+                "command that began the run writes it anew"
+            )
+        return text or {"names": {}}  # a run of an older version has none
 
     def write_z_sum(self, shard: Shard, z_sum: np.ndarray) -> None:
         self._save(self.path / "z_sums", str(shard), z_sum)

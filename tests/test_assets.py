@@ -34,6 +34,7 @@ from warehouse.errors import WarehouseError
 from warehouse.facts import fact_tables
 from warehouse.paths import Warehouse
 from warehouse.read import current_generation, open_serving
+from warehouse.sealed import DamagedError
 from warehouse.sql_files import relations
 
 ABLATIONS = ("resample", "mean", "zero")
@@ -332,6 +333,22 @@ def test_weights_that_change_meanwhile_end_the_run(
         ablation_steps._ablate(
             run, np.arange(2), [], ("zero",), KeptRows.none(), False, LayerPrecision.fp32(2), None
         )
+
+
+@pytest.mark.parametrize("harm", [b"", b"{", None])
+def test_what_is_known_of_the_text_is_not_guessed(
+    twice: Twice, tmp_path: Path, harm: bytes | None
+) -> None:
+    root = tmp_path / "warehouse"
+    shutil.copytree(twice.root, root, symlinks=True)
+    run = RunFolder(Warehouse(root), str(twice.model))
+    known = run.drawn_from, run.document_names
+    path = run.path / "text.json"
+    path.unlink() if harm is None else path.write_bytes(harm)
+    with pytest.raises(DamagedError, match="knows of its text is gone or damaged"):
+        _ = run.drawn_from
+    steps.start(run, steps.prepare(run.spec))
+    assert (run.drawn_from, run.document_names) == known
 
 
 def test_a_restart_leaves_nothing_of_before(twice: Twice, tmp_path: Path) -> None:

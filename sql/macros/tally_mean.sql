@@ -1,3 +1,3 @@
--- One value per group of sequences' tallies: the mean over their rows; null where there are none.
+-- One value per group of clusters' tallies: the mean over their rows; null where there are none.
 create macro tally_mean(t) as
     sum(t.total) / nullif(sum(t.n), 0)

@@ -1,8 +1,8 @@
--- One value per group of sequences' tallies: the standard error of tally_mean.
--- Clustered by sequence, because tokens of one sequence are not independent:
+-- One value per group of clusters' tallies: the standard error of tally_mean.
+-- By cluster (run_clusters), because tokens of one text are not independent:
 -- sqrt(G / (G - 1) * sum over g of (sum over i in g of (x_i - mean))^2) / n
--- for the G sequences g that have rows, and n rows in all; null where G is 1.
--- A sequence's residual total - mean * n is 0 on average, so that the sum of squares is the number
+-- for the G clusters g that have rows, and n rows in all; null where G is 1.
+-- A cluster's residual total - mean * n is 0 on average, so that the sum of squares is the number
 -- of tallies times its variance: without a difference of large numbers, and without a second pass.
 create macro tally_standard_error(t) as
     sqrt(
