@@ -43,7 +43,7 @@ lint: install
 	$(BIN)/mypy
 
 dagster: install
-	$(BIN)/python -m dagster_project.instance
+	$(BIN)/python -m selfrepair.dagster_project.instance
 
 app: install
 	$(BIN)/streamlit run app/main.py

@@ -6,8 +6,9 @@ Run it with `make app`, or `streamlit run app/main.py` with SELFREPAIR_WAREHOUSE
 import duckdb
 import streamlit as st
 
-from app import frame, queries, state
-from warehouse.errors import WarehouseError
+from selfrepair.app.page_parts import frame, state
+from selfrepair.app.questions import queries
+from selfrepair.warehouse.errors import WarehouseError
 
 PAGES = {
     "": [

@@ -1,6 +1,6 @@
 """Where Dagster keeps its history: inside the warehouse, for the web UI and the CLI alike.
 
-`python -m dagster_project.instance` starts the web UI over the default warehouse.
+`python -m selfrepair.dagster_project.instance` starts the web UI over the default warehouse.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ import dagster as dg
 import yaml
 from dagster._core.instance import InstanceRef
 
+from selfrepair.warehouse.errors import WarehouseError, one_clear_line, refuse_full_disk
+from selfrepair.warehouse.locks import held, is_held
+from selfrepair.warehouse.paths import TEMPORARY, Warehouse, written_whole
+from selfrepair.warehouse.plan import Plan, all_plans
+from selfrepair.warehouse.publish import known_runs
+from selfrepair.warehouse.sealed import set_aside
 from selfrepair_assets.assets.resources import models
-from warehouse.errors import WarehouseError, one_clear_line, refuse_full_disk
-from warehouse.locks import held, is_held
-from warehouse.paths import TEMPORARY, Warehouse, written_whole
-from warehouse.plan import Plan, all_plans
-from warehouse.publish import known_runs
-from warehouse.sealed import set_aside
 
 
 def dagster_home(warehouse: Warehouse) -> Path:
@@ -38,7 +38,7 @@ def dagster_home(warehouse: Warehouse) -> Path:
 
 def _write_settings(home: Path) -> None:
     if not (home / "dagster.yaml").exists():
-        settings = (files("dagster_project") / "dagster.yaml").read_bytes()
+        settings = (files("selfrepair.dagster_project") / "dagster.yaml").read_bytes()
         with written_whole(home / "dagster.yaml") as path:  # half of it would be other settings
             path.write_bytes(settings)
 

@@ -6,11 +6,11 @@ from pathlib import Path
 import click
 import pytest
 
-from dagster_project.cli.main import cli
-from tests.app_runs import publish_run
-from warehouse.paths import Warehouse
-from warehouse.read import open_serving
-from warehouse.sql_files import relations
+from selfrepair.dagster_project.cli.main import cli
+from selfrepair.warehouse.paths import Warehouse
+from selfrepair.warehouse.read import open_serving
+from selfrepair.warehouse.sql_files import relations
+from tests.helpers.runs.app_runs import publish_run
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()

@@ -12,15 +12,15 @@ from typing import Any
 
 import duckdb
 
-from warehouse import build_generation as build
-from warehouse.connection import working_connection
-from warehouse.errors import WarehouseError
-from warehouse.facts import fact_tables
-from warehouse.generations import Last, Progress, attached
-from warehouse.manifest import measured_tables, restore_manifests, verify_manifest
-from warehouse.paths import Warehouse
-from warehouse.plan import Plan, all_plans, published_row
-from warehouse.sealed import DamagedError
+from selfrepair.warehouse import build_generation as build
+from selfrepair.warehouse.connection import working_connection
+from selfrepair.warehouse.errors import WarehouseError
+from selfrepair.warehouse.facts import fact_tables
+from selfrepair.warehouse.generations import Last, Progress, attached
+from selfrepair.warehouse.manifest import measured_tables, restore_manifests, verify_manifest
+from selfrepair.warehouse.paths import Warehouse
+from selfrepair.warehouse.plan import Plan, all_plans, published_row
+from selfrepair.warehouse.sealed import DamagedError
 
 logger = logging.getLogger(__name__)
 

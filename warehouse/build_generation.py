@@ -10,20 +10,20 @@ from typing import Any
 
 import duckdb
 
-from warehouse import stored_results
-from warehouse.connection import (
+from selfrepair.warehouse import stored_results
+from selfrepair.warehouse.connection import (
     ROW_GROUP_ROWS,
     SMALL_ROW_GROUP_ROWS,
     Connection,
     working_connection,
 )
-from warehouse.errors import WarehouseError
-from warehouse.facts import HEADS_BY, SORTED_BY, fact_tables
-from warehouse.generations import attached
-from warehouse.manifest import complete_manifest, measured_tables, shard_files
-from warehouse.paths import Warehouse
-from warehouse.sql_files import Source, relations
-from warehouse.sql_parsing import literal
+from selfrepair.warehouse.errors import WarehouseError
+from selfrepair.warehouse.facts import HEADS_BY, SORTED_BY, fact_tables
+from selfrepair.warehouse.generations import attached
+from selfrepair.warehouse.manifest import complete_manifest, measured_tables, shard_files
+from selfrepair.warehouse.paths import Warehouse
+from selfrepair.warehouse.sql_files import Source, relations
+from selfrepair.warehouse.sql_parsing import literal
 
 SORTED_AT_ONCE = 200_000_000  # bytes of Parquet: some 8 M rows of head_ablations
 

@@ -14,13 +14,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from warehouse.build_generation import insert_row, view_external_facts
-from warehouse.connection import Connection, working_connection
-from warehouse.errors import one_clear_line
-from warehouse.facts import facts_read
-from warehouse.generations import Progress
-from warehouse.paths import Warehouse
-from warehouse.sql_files import Relation, Source, create_all, create_tables, relations
+from selfrepair.warehouse.build_generation import insert_row, view_external_facts
+from selfrepair.warehouse.connection import Connection, working_connection
+from selfrepair.warehouse.errors import one_clear_line
+from selfrepair.warehouse.facts import facts_read
+from selfrepair.warehouse.generations import Progress
+from selfrepair.warehouse.paths import Warehouse
+from selfrepair.warehouse.sql_files import Relation, Source, create_all, create_tables, relations
 
 ROWS_SHOWN = 20
 

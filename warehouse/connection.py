@@ -9,9 +9,9 @@ from pathlib import Path
 
 import duckdb
 
-from warehouse.locks import HeldElsewhereError, held, is_held
-from warehouse.paths import Warehouse
-from warehouse.sql_parsing import literal
+from selfrepair.warehouse.locks import HeldElsewhereError, held, is_held
+from selfrepair.warehouse.paths import Warehouse
+from selfrepair.warehouse.sql_parsing import literal
 
 Connection = duckdb.DuckDBPyConnection
 

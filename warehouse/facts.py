@@ -21,10 +21,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from warehouse.errors import WarehouseError, one_clear_line
-from warehouse.paths import Warehouse
-from warehouse.sealed import is_intact, sealed_files, write_sealed
-from warehouse.sql_files import Source, relations
+from selfrepair.warehouse.errors import WarehouseError, one_clear_line
+from selfrepair.warehouse.paths import Warehouse
+from selfrepair.warehouse.sealed import is_intact, sealed_files, write_sealed
+from selfrepair.warehouse.sql_files import Source, relations
 
 SHARD_NAME = re.compile(r"sequences-(\d{6,})-(\d{6,})\.[0-9a-f]{64}\.parquet")
 SORTED_BY = ("ranking", "ablation", "layer", "head", "scale", "sequence", "position")

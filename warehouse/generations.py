@@ -26,11 +26,11 @@ from typing import Literal
 
 import duckdb
 
-from warehouse.errors import WarehouseError, one_clear_line
-from warehouse.locks import held
-from warehouse.paths import TEMPORARY, Warehouse, sync, written_whole
-from warehouse.sealed import set_aside, sha256
-from warehouse.sql_parsing import literal
+from selfrepair.warehouse.errors import WarehouseError, one_clear_line
+from selfrepair.warehouse.locks import held
+from selfrepair.warehouse.paths import TEMPORARY, Warehouse, sync, written_whole
+from selfrepair.warehouse.sealed import set_aside, sha256
+from selfrepair.warehouse.sql_parsing import literal
 
 # STORAGE_VERSION decides who can read the file: DuckDB 1.5 (the newest command-line client on PyPI)
 # cannot open what 2.0 writes by default, and 2.0 reads both.

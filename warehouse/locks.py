@@ -14,8 +14,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO
 
-from warehouse.errors import WarehouseError, one_clear_line
-from warehouse.paths import Warehouse
+from selfrepair.warehouse.errors import WarehouseError, one_clear_line
+from selfrepair.warehouse.paths import Warehouse
 
 BUSY = (
     "{run_id} is being measured or changed by another command ({holder}): "

@@ -20,11 +20,18 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from warehouse.errors import WarehouseError, one_clear_line
-from warehouse.facts import SHARD_NAME, fact_tables, intact_shard, shard_fingerprint
-from warehouse.paths import TEMPORARY, Warehouse
-from warehouse.plan import read_plan, require_plan
-from warehouse.sealed import SEALED, DamagedError, is_intact, read_json, set_aside, write_json
+from selfrepair.warehouse.errors import WarehouseError, one_clear_line
+from selfrepair.warehouse.facts import SHARD_NAME, fact_tables, intact_shard, shard_fingerprint
+from selfrepair.warehouse.paths import TEMPORARY, Warehouse
+from selfrepair.warehouse.plan import read_plan, require_plan
+from selfrepair.warehouse.sealed import (
+    SEALED,
+    DamagedError,
+    is_intact,
+    read_json,
+    set_aside,
+    write_json,
+)
 
 MEASURE_AGAIN = "the `selfrepair run` command that began the run measures it again"
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import quote
 
-from warehouse.errors import WarehouseError, one_clear_line
+from selfrepair.warehouse.errors import WarehouseError, one_clear_line
 
 DEFAULT_ROOT = Path("warehouse/data")
 LONGEST_SLUG = 150  # bytes; file systems stop at 255 for a name, and others are made from it

@@ -13,9 +13,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from warehouse.errors import WarehouseError, one_clear_line
-from warehouse.paths import Warehouse
-from warehouse.sealed import DamagedError, read_json, write_json
+from selfrepair.warehouse.errors import WarehouseError, one_clear_line
+from selfrepair.warehouse.paths import Warehouse
+from selfrepair.warehouse.sealed import DamagedError, read_json, write_json
 
 Ranges = Sequence[tuple[int, int]]
 """Of each shard of a table the first sequence, and the one after its last."""

@@ -22,15 +22,15 @@ from typing import Any, Literal
 
 import duckdb
 
-from warehouse import build_generation as build
-from warehouse import generations
-from warehouse.build_anew import fill_anew, look_into, published_rows
-from warehouse.connection import working_connection
-from warehouse.errors import WarehouseError, one_clear_line
-from warehouse.facts import fact_tables
-from warehouse.generations import Last, Progress
-from warehouse.locks import run_held
-from warehouse.manifest import (
+from selfrepair.warehouse import build_generation as build
+from selfrepair.warehouse import generations
+from selfrepair.warehouse.build_anew import fill_anew, look_into, published_rows
+from selfrepair.warehouse.connection import working_connection
+from selfrepair.warehouse.errors import WarehouseError, one_clear_line
+from selfrepair.warehouse.facts import fact_tables
+from selfrepair.warehouse.generations import Last, Progress
+from selfrepair.warehouse.locks import run_held
+from selfrepair.warehouse.manifest import (
     drop_shards,
     measured_tables,
     remove_facts,
@@ -38,10 +38,10 @@ from warehouse.manifest import (
     row_count,
     verify_manifest,
 )
-from warehouse.paths import Warehouse
-from warehouse.plan import keep_published_row
-from warehouse.sealed import set_aside
-from warehouse.sql_files import Source, create_all, create_tables, published_definitions
+from selfrepair.warehouse.paths import Warehouse
+from selfrepair.warehouse.plan import keep_published_row
+from selfrepair.warehouse.sealed import set_aside
+from selfrepair.warehouse.sql_files import Source, create_all, create_tables, published_definitions
 
 FactsMode = Literal["native", "external"]
 logger = logging.getLogger(__name__)

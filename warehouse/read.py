@@ -2,9 +2,9 @@
 
 import duckdb
 
-from warehouse.errors import WarehouseError, one_clear_line
-from warehouse.generations import current, number_of
-from warehouse.paths import Warehouse
+from selfrepair.warehouse.errors import WarehouseError, one_clear_line
+from selfrepair.warehouse.generations import current, number_of
+from selfrepair.warehouse.paths import Warehouse
 
 
 def current_generation(warehouse: Warehouse) -> int | None:

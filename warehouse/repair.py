@@ -10,23 +10,30 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from warehouse import generations
-from warehouse.build_anew import look_into, published_rows
-from warehouse.connection import dead_spills, remove_dead_spills
-from warehouse.errors import WarehouseError
-from warehouse.facts import SHARD_NAME, shards_there
-from warehouse.locks import held, is_held, run_held
-from warehouse.manifest import (
+from selfrepair.warehouse import generations
+from selfrepair.warehouse.build_anew import look_into, published_rows
+from selfrepair.warehouse.connection import dead_spills, remove_dead_spills
+from selfrepair.warehouse.errors import WarehouseError
+from selfrepair.warehouse.facts import SHARD_NAME, shards_there
+from selfrepair.warehouse.locks import held, is_held, run_held
+from selfrepair.warehouse.manifest import (
     leftovers_of,
     read_manifest,
     remove_leftovers,
     restore_manifests,
     set_damaged_aside,
 )
-from warehouse.paths import Warehouse
-from warehouse.plan import Plan, all_plans
-from warehouse.publish import publish_anew
-from warehouse.sealed import DAMAGED, SEALED, DamagedError, is_intact, read_json, set_aside
+from selfrepair.warehouse.paths import Warehouse
+from selfrepair.warehouse.plan import Plan, all_plans
+from selfrepair.warehouse.publish import publish_anew
+from selfrepair.warehouse.sealed import (
+    DAMAGED,
+    SEALED,
+    DamagedError,
+    is_intact,
+    read_json,
+    set_aside,
+)
 
 Looked = Callable[[Path], None]
 

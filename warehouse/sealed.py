@@ -18,8 +18,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from warehouse.errors import WarehouseError, one_clear_line
-from warehouse.paths import temporary_beside, written_whole
+from selfrepair.warehouse.errors import WarehouseError, one_clear_line
+from selfrepair.warehouse.paths import temporary_beside, written_whole
 
 DAMAGED = ".damaged-"
 SEALED = re.compile(r"(?P<stem>[^.]+)\.(?P<sha256>[0-9a-f]{64})(?P<suffix>\.[a-z]+)")

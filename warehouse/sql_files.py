@@ -34,9 +34,9 @@ from typing import Any
 
 import duckdb
 
-from warehouse import reference_data
-from warehouse.errors import WarehouseError
-from warehouse.sql_parsing import literal, macro_parts, names_read
+from selfrepair.warehouse import reference_data
+from selfrepair.warehouse.errors import WarehouseError
+from selfrepair.warehouse.sql_parsing import literal, macro_parts, names_read
 
 FOLDERS = {
     "tables": "table",
@@ -76,7 +76,7 @@ class Relation:
 
 def packaged_sql() -> Traversable:
     """The project's own `sql/` folder, found in a checkout as in an installed package."""
-    return importlib.resources.files("sql")
+    return importlib.resources.files("selfrepair.sql")
 
 
 def relations(source: Source | None = None) -> list[Relation]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import duckdb
 
-from warehouse.errors import WarehouseError
+from selfrepair.warehouse.errors import WarehouseError
 
 
 def literal(text: object) -> str:

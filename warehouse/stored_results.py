@@ -11,7 +11,7 @@ from typing import Any
 
 import duckdb
 
-from warehouse.sql_files import Relation
+from selfrepair.warehouse.sql_files import Relation
 
 PER = {"layer": "n_layers", "head": "n_heads"}  # run once for each, of which a run has so many
 

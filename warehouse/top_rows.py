@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from warehouse.build_generation import parquet
-from warehouse.connection import Connection, working_connection
-from warehouse.errors import one_clear_line
-from warehouse.manifest import shard_files
-from warehouse.paths import Warehouse
-from warehouse.sql_files import relation
-from warehouse.sql_parsing import literal
+from selfrepair.warehouse.build_generation import parquet
+from selfrepair.warehouse.connection import Connection, working_connection
+from selfrepair.warehouse.errors import one_clear_line
+from selfrepair.warehouse.manifest import shard_files
+from selfrepair.warehouse.paths import Warehouse
+from selfrepair.warehouse.sql_files import relation
+from selfrepair.warehouse.sql_parsing import literal
 
 PLACE = ("layer", "head", "sequence", "position")
 

@@ -2,8 +2,11 @@
 
 import streamlit as st
 
-from app import charts, frame, queries, questions, show, state, words
-from app.questions import BY_DEPTH
+from selfrepair.app.charts import run_charts
+from selfrepair.app.page_parts import frame, show, state
+from selfrepair.app.questions import queries, run_questions
+from selfrepair.app.questions.run_questions import BY_DEPTH
+from selfrepair.app.wording import words
 
 SAYS = {
     "1": "Self-repair of each head on its top rows.",
@@ -17,7 +20,7 @@ SAYS = {
 def page() -> None:
     serving = frame.serving_or_stop("Across models")
     st.title("Across models")
-    runs = questions.runs(serving).frame
+    runs = run_questions.runs(serving).frame
     left, right = st.columns([5, 4])
     with left:
         chosen = state.some_of(
@@ -40,7 +43,7 @@ def page() -> None:
         st.info("Choose at least one run.", icon=":material/checklist:")
         return
     view, quantity = BY_DEPTH[figure]
-    answer = questions.by_depth(serving, figure, chosen, ablation)
+    answer = run_questions.by_depth(serving, figure, chosen, ablation)
     rows = answer.frame
     if rows.empty:
         st.info(f"None of these runs has {ablation} ablation.", icon=":material/filter_alt_off:")
@@ -62,7 +65,7 @@ def page() -> None:
         caption += f" A sample of {queries.MOST_MARKS:,} heads is drawn."
     clicked = show.chart(
         f"Figure {figure}: {words.name(quantity)} over depth",
-        charts.by_depth(
+        run_charts.by_depth(
             rows, quantity, words.axis(quantity, queries.meaning(serving, quantity)), y_range
         ),
         answer,

@@ -5,9 +5,9 @@
 
 import streamlit as st
 
-from app import frame, state
-from app.glossary import GROUPS, TERMS, Term
-from app.glossary_examples import Examples, examples
+from selfrepair.app.page_parts import frame, state
+from selfrepair.app.wording.glossary import GROUPS, TERMS, Term
+from selfrepair.app.wording.glossary_examples import Examples, examples
 
 ALL = "all"
 

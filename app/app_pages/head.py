@@ -3,25 +3,15 @@
 import pandas as pd
 import streamlit as st
 
-from app import (
-    charts,
-    figures,
-    frame,
-    head_questions,
-    kind_questions,
-    kinds,
-    position_charts,
-    queries,
-    questions,
-    show,
-    state,
-    token_charts,
-    words,
-)
-from app.drawn import Look
-from app.head_numbers import numbers
-from app.head_tokens import tokens
-from app.queries import Serving
+from selfrepair.app.charts import position_charts, run_charts, token_charts
+from selfrepair.app.figures import figures
+from selfrepair.app.figures.drawn import Look
+from selfrepair.app.page_parts import frame, show, state
+from selfrepair.app.page_parts.head_numbers import numbers
+from selfrepair.app.page_parts.head_tokens import tokens
+from selfrepair.app.questions import head_questions, kind_questions, queries, run_questions
+from selfrepair.app.questions.queries import Serving
+from selfrepair.app.wording import kinds, words
 
 VIEWS = ["Tokens", "Scatter", "Parts", "Spread", "Positions", "LayerNorm", "Ablations"]
 ROW_SETS = {"top by direct effect": "top_by_direct_effect", "all tokens": "all"}
@@ -70,11 +60,11 @@ def parts(serving: Serving, run: str, layer: int, head: int) -> None:
         with place:
             show.chart(
                 f"Who repairs: {rows}",
-                charts.parts(answer.frame, suffix=suffix),
+                run_charts.parts(answer.frame, suffix=suffix),
                 answer,
                 key=f"parts{suffix}",
                 caption=f"Means with their standard errors; {errors}. Removed: {removed(suffix)}.",
-                definitions=show.defined(serving, charts.PARTS),
+                definitions=show.defined(serving, run_charts.PARTS),
             )
 
 
@@ -198,7 +188,7 @@ def ablations(serving: Serving, run: str, layer: int, head: int) -> None:
             },
             "meaning": queries.meaning(serving, column, "head_summary"),
         }
-        for column in questions.QUANTITIES
+        for column in run_questions.QUANTITIES
     ]
     show.table(
         "The ablations side by side: means over the top rows",

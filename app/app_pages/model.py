@@ -2,24 +2,13 @@
 
 import streamlit as st
 
-from app import (
-    authors,
-    charts,
-    detail_questions,
-    effect_charts,
-    frame,
-    glossary,
-    kinds,
-    queries,
-    questions,
-    repair_charts,
-    show,
-    state,
-    words,
-)
-from app.headline import all_kinds, headline
-from app.queries import Serving
-from app.questions import ABOUT_REPAIR, KEPT_HEADS, QUANTITIES, RATIOS
+from selfrepair.app.charts import effect_charts, repair_charts, run_charts
+from selfrepair.app.page_parts import authors, frame, show, state
+from selfrepair.app.questions import detail_questions, queries, run_questions
+from selfrepair.app.questions.queries import Serving
+from selfrepair.app.questions.run_questions import ABOUT_REPAIR, KEPT_HEADS, QUANTITIES, RATIOS
+from selfrepair.app.wording import glossary, kinds, words
+from selfrepair.app.wording.headline import all_kinds, headline
 
 TABLE = [
     "name", "kind", "self_repair", "self_repair_se", "direct_effect", "direct_effect_removed",
@@ -48,7 +37,7 @@ def nothing_kept() -> None:
 
 def scatter(serving: Serving, run: str, ablation: str, choice: str) -> None:
     """Fig. 2, and the same of what was removed."""
-    answer = questions.effects(serving, run, ablation)
+    answer = run_questions.effects(serving, run, ablation)
     of = state.one_of(
         "Across",
         "across",
@@ -70,7 +59,7 @@ def scatter(serving: Serving, run: str, ablation: str, choice: str) -> None:
             rows,
             words.axis(of, unit, ", mean over all tokens"),
             words.axis("logit_change", unit, ", mean over all tokens"),
-            charts.map_height(rows["layer"].nunique()),
+            run_charts.map_height(rows["layer"].nunique()),
             of,
         ),
         answer,
@@ -101,7 +90,7 @@ def heat_map(serving: Serving, run: str, ablation: str, choice: str) -> None:
         )
     suffix = "_all" if over_all else ""
     column = f"{quantity}{suffix}"
-    answer = questions.heads(serving, run, ablation)
+    answer = run_questions.heads(serving, run, ablation)
     rows = kinds.kept(answer.frame, choice, suffix)
     if rows.empty:
         nothing_kept()
@@ -120,7 +109,7 @@ def heat_map(serving: Serving, run: str, ablation: str, choice: str) -> None:
         caption += ". Colours end at ±1; ▲ ▼: beyond that"
     clicked = show.chart(
         f"{words.name(quantity).capitalize()} of every head",
-        charts.heat_map(
+        run_charts.heat_map(
             rows,
             column,
             has_sign=QUANTITIES[quantity],
@@ -143,7 +132,7 @@ def heat_map(serving: Serving, run: str, ablation: str, choice: str) -> None:
 
 def table(serving: Serving, run: str, ablation: str, choice: str) -> None:
     """All heads, sortable."""
-    answer = questions.heads(serving, run, ablation)
+    answer = run_questions.heads(serving, run, ablation)
     rows = kinds.kept(answer.frame, choice)
     if rows.empty:
         return
@@ -241,7 +230,7 @@ def _address(serving: Serving, run: str, ablation: str, name: str) -> str | None
     """The page about a component, beside this one: a head's, or the last MLP layer's neurons."""
     page = "head"
     if words.layer_and_head(name) is None:
-        runs = questions.runs(serving).frame.set_index("run_id")
+        runs = run_questions.runs(serving).frame.set_index("run_id")
         if name != f"MLP {int(runs.loc[run, 'n_layers']) - 1}":
             return None
         page = "neurons"

@@ -2,18 +2,11 @@
 
 import streamlit as st
 
-from app import (
-    detail_charts,
-    detail_questions,
-    frame,
-    neuron_questions,
-    queries,
-    show,
-    state,
-    token_charts,
-    words,
-)
-from app.queries import Answer, Serving
+from selfrepair.app.charts import detail_charts, token_charts
+from selfrepair.app.page_parts import frame, show, state
+from selfrepair.app.questions import detail_questions, neuron_questions, queries
+from selfrepair.app.questions.queries import Answer, Serving
+from selfrepair.app.wording import words
 
 MEASURE = "Runs measured by this version keep it; measure the run again."
 

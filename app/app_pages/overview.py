@@ -2,10 +2,12 @@
 
 import streamlit as st
 
-from app import frame, kinds, progress, questions, show, state, words
-from app.headline import all_kinds, headline
-from app.queries import Serving
-from warehouse.paths import Warehouse
+from selfrepair.app.page_parts import frame, progress, show, state
+from selfrepair.app.questions import run_questions
+from selfrepair.app.questions.queries import Serving
+from selfrepair.app.wording import kinds, words
+from selfrepair.app.wording.headline import all_kinds, headline
+from selfrepair.warehouse.paths import Warehouse
 
 
 def running(published: set[str]) -> None:
@@ -64,7 +66,7 @@ def page() -> None:
         frame.how_to_fill()
         running(set())
         return
-    answer = questions.runs(serving)
+    answer = run_questions.runs(serving)
     if answer.frame.empty:
         frame.how_to_fill()
     running(set(answer.frame["run_id"]))

@@ -6,9 +6,12 @@ from contextlib import contextmanager
 import pandas as pd
 import streamlit as st
 
-from app import authors, figures, frame, queries, questions, show, state, words
-from app.drawn import Look
-from app.paper_claims import PAPER, head_of
+from selfrepair.app.figures import figures
+from selfrepair.app.figures.drawn import Look
+from selfrepair.app.figures.paper_claims import PAPER, head_of
+from selfrepair.app.page_parts import authors, frame, show, state
+from selfrepair.app.questions import queries, run_questions
+from selfrepair.app.wording import words
 
 
 def title_of(row: pd.Series) -> str:
@@ -19,7 +22,7 @@ def title_of(row: pd.Series) -> str:
 def page() -> None:
     serving = frame.serving_or_stop("Paper")
     st.title("Beside the paper")
-    index = questions.figures(serving)
+    index = run_questions.figures(serving)
     known = index.frame.set_index("figure", drop=False)
     number = state.one_of(
         "Figure",
@@ -85,7 +88,7 @@ def _rows_only(serving: queries.Serving, told: pd.Series, run: str) -> None:
     """A figure that no chart draws yet: the rows of its view."""
     answer = None
     if not queries.lacking(serving, told["view"]):
-        answer = questions.rows_of(serving, told["view"], run)
+        answer = run_questions.rows_of(serving, told["view"], run)
     with _beside_the_paper(told):
         if answer is not None and len(answer.frame):
             show.table(
@@ -100,7 +103,7 @@ def _rows_only(serving: queries.Serving, told: pd.Series, run: str) -> None:
         elif told["figure"].startswith("published numbers"):
             st.info(
                 f"The authors published no numbers of {run}. They did of "
-                f"{', '.join(questions.authors_models(serving))}: measure one of those.",
+                f"{', '.join(run_questions.authors_models(serving))}: measure one of those.",
                 icon=":material/hourglass_empty:",
             )
         else:

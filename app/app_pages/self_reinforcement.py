@@ -3,9 +3,12 @@
 import pandas as pd
 import streamlit as st
 
-from app import detail_charts, detail_questions, frame, kinds, queries, show, state, words
-from app.headline import Tile
-from app.kinds import Clusters
+from selfrepair.app.charts import detail_charts
+from selfrepair.app.page_parts import frame, show, state
+from selfrepair.app.questions import detail_questions, queries
+from selfrepair.app.wording import kinds, words
+from selfrepair.app.wording.headline import Tile
+from selfrepair.app.wording.kinds import Clusters
 
 KINDS = ("self-reinforcing", "neither", "self-repressing")
 

@@ -4,9 +4,12 @@ import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
-from app import charts, frame, queries, show, sql_console, state
-from app.sql_console import Result, Statement
-from app.sql_examples import EXAMPLES
+from selfrepair.app.charts import run_charts
+from selfrepair.app.console import sql_console
+from selfrepair.app.console.sql_console import Result, Statement
+from selfrepair.app.console.sql_examples import EXAMPLES
+from selfrepair.app.page_parts import frame, show, state
+from selfrepair.app.questions import queries
 
 
 def editor(serving: queries.Serving) -> None:
@@ -103,7 +106,7 @@ def chart(rows: pd.DataFrame) -> None:
     figure = go.Figure()
     for i, one in enumerate(groups):
         own = drawn if one is None else drawn[drawn[group] == one]
-        color = charts.COLORS[i % len(charts.COLORS)]
+        color = run_charts.COLORS[i % len(run_charts.COLORS)]
         name = str(y if one is None else one)
         if kind == "bars":
             figure.add_bar(x=own[x], y=own[y], name=name, marker_color=color)
@@ -112,7 +115,7 @@ def chart(rows: pd.DataFrame) -> None:
             figure.add_scatter(
                 x=own[x], y=own[y], name=name, mode=mode, line_color=color, marker_color=color
             )
-    st.plotly_chart(charts.plain(figure, 420, x=str(x), y=str(y)), key="chart:result")
+    st.plotly_chart(run_charts.plain(figure, 420, x=str(x), y=str(y)), key="chart:result")
     if len(rows) > len(drawn) or (group is not None and rows[group].nunique() > len(groups)):
         st.caption(f"Drawn: the first {len(drawn):,} rows and at most 12 colours.")
 

@@ -3,20 +3,13 @@
 import pandas as pd
 import streamlit as st
 
-from app import (
-    frame,
-    kinds,
-    queries,
-    show,
-    state,
-    trust_charts,
-    trust_questions,
-    trust_words,
-    words,
-)
-from app.headline import Tile
-from app.kinds import Clusters
-from app.queries import Serving
+from selfrepair.app.charts import trust_charts
+from selfrepair.app.page_parts import frame, show, state
+from selfrepair.app.questions import queries, trust_questions
+from selfrepair.app.questions.queries import Serving
+from selfrepair.app.wording import kinds, trust_words, words
+from selfrepair.app.wording.headline import Tile
+from selfrepair.app.wording.kinds import Clusters
 
 ROW_SETS = {"all tokens": "all", "top by direct effect": "top_by_direct_effect"}
 TABLE = [

@@ -5,10 +5,10 @@ from __future__ import annotations
 import shlex
 from dataclasses import fields
 
+from selfrepair.warehouse.errors import WarehouseError
+from selfrepair.warehouse.paths import Warehouse
 from selfrepair_assets.measurement.run_spec import RunSpec
-from selfrepair_assets.run_folder import RunFolder
-from warehouse.errors import WarehouseError
-from warehouse.paths import Warehouse
+from selfrepair_assets.steps.run_folder import RunFolder
 
 
 def command_for(warehouse: Warehouse, run_id: str) -> str:

@@ -6,13 +6,13 @@ import sys
 
 import click
 
-from dagster_project.cli.command import command_for
-from dagster_project.instance import history_problem, move_history_away
+from selfrepair.dagster_project.cli.command import command_for
+from selfrepair.dagster_project.instance import history_problem, move_history_away
+from selfrepair.warehouse.errors import WarehouseError
+from selfrepair.warehouse.paths import Warehouse
+from selfrepair.warehouse.repair import Trouble, n_files, set_aside_before, troubles
 from selfrepair_assets.measurement.doctor import diagnose
 from selfrepair_assets.progress import Work
-from warehouse.errors import WarehouseError
-from warehouse.paths import Warehouse
-from warehouse.repair import Trouble, n_files, set_aside_before, troubles
 
 MARKS = {"ok": ("✓", "green"), "warn": ("!", "yellow"), "fail": ("✗", "red")}
 

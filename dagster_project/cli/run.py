@@ -10,15 +10,19 @@ from typing import Any
 
 import click
 
-from dagster_project.cli.summary import print_summary
-from dagster_project.slots import free_slots_of_dead_runs, tags_of_this_process, warn_if_busy
-from selfrepair_assets import publish_steps, steps
+from selfrepair.dagster_project.cli.summary import print_summary
+from selfrepair.dagster_project.slots import (
+    free_slots_of_dead_runs,
+    tags_of_this_process,
+    warn_if_busy,
+)
+from selfrepair.warehouse.errors import ADVICE, WarehouseError, refuse_full_disk
+from selfrepair.warehouse.locks import refuse_if_held, run_held
+from selfrepair.warehouse.paths import Warehouse
 from selfrepair_assets.measurement.errors import InputError
 from selfrepair_assets.measurement.run_spec import RunSpec
-from selfrepair_assets.run_folder import RunFolder
-from warehouse.errors import ADVICE, WarehouseError, refuse_full_disk
-from warehouse.locks import refuse_if_held, run_held
-from warehouse.paths import Warehouse
+from selfrepair_assets.steps import publish_steps, run_steps
+from selfrepair_assets.steps.run_folder import RunFolder
 
 DISK_IS_FULL = ("No space left on device", "database or disk is full")
 
@@ -42,7 +46,7 @@ def run_model(warehouse: Warehouse, spec: RunSpec, *, restart: bool = False) -> 
 
 def _look_at(warehouse: Warehouse, folder: RunFolder, spec: RunSpec, restart: bool) -> None:
     """Refuse what can be refused before anything is written; say what will be measured."""
-    from dagster_project.instance import refuse_unreadable_history
+    from selfrepair.dagster_project.instance import refuse_unreadable_history
 
     if warehouse.is_made:
         warehouse.prepare()  # whether it can be written to; one that is not there is made later
@@ -50,11 +54,11 @@ def _look_at(warehouse: Warehouse, folder: RunFolder, spec: RunSpec, restart: bo
     goes_on = not restart and folder.exists
     if goes_on:
         folder.refuse_other(spec)
-    prepared = steps.prepare(spec)
+    prepared = run_steps.prepare(spec)
     if goes_on:
         weights = prepared.loaded.weights_sha256
-        folder.refuse_other(spec, steps.fingerprint_of(prepared), weights)
-    steps.refuse_full_disk(folder, prepared)
+        folder.refuse_other(spec, run_steps.fingerprint_of(prepared), weights)
+    run_steps.refuse_full_disk(folder, prepared)
     warehouse.prepare()
     loaded = prepared.loaded
     heads = len(spec.chosen_heads(loaded.n_layers, loaded.n_heads))
@@ -69,8 +73,11 @@ def _look_at(warehouse: Warehouse, folder: RunFolder, spec: RunSpec, restart: bo
 def _materialize(warehouse: Warehouse, spec: RunSpec, restart: bool) -> None:
     import dagster as dg
 
-    from dagster_project.definitions import ASSETS, CHECKS
-    from dagster_project.instance import instance_of_command_line, refuse_unreadable_history
+    from selfrepair.dagster_project.definitions import ASSETS, CHECKS
+    from selfrepair.dagster_project.instance import (
+        instance_of_command_line,
+        refuse_unreadable_history,
+    )
     from selfrepair_assets.assets.resources import WarehouseResource, models
 
     config = {k: v for k, v in asdict(spec).items() if k not in ("model", "revision")}
@@ -132,7 +139,7 @@ def _quiet() -> None:
     """Libraries' notices are for logs; what a user must know is printed by us."""
     for name in ("transformers", "transformer_lens", "datasets", "httpx", "dagster"):
         logging.getLogger(name).setLevel(logging.ERROR)
-    for name in ("selfrepair_assets", "warehouse"):
+    for name in ("selfrepair_assets", "selfrepair"):
         ours = logging.getLogger(name)
         ours.setLevel(logging.INFO)
         ours.addHandler(logging.StreamHandler())

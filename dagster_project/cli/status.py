@@ -6,19 +6,19 @@ from contextlib import ExitStack
 
 import click
 
-from dagster_project.cli.command import command_for
-from selfrepair_assets import publish_steps
+from selfrepair.dagster_project.cli.command import command_for
+from selfrepair.warehouse import publish
+from selfrepair.warehouse.errors import WarehouseError
+from selfrepair.warehouse.facts import shards_there
+from selfrepair.warehouse.locks import is_held, refuse_if_held
+from selfrepair.warehouse.paths import Warehouse, slug
+from selfrepair.warehouse.plan import Plan, all_plans, require_plan
+from selfrepair.warehouse.publish import FactsMode
+from selfrepair.warehouse.read import current_generation, open_serving
 from selfrepair_assets.measurement.errors import InputError
 from selfrepair_assets.progress import Work
-from selfrepair_assets.run_folder import RunFolder
-from warehouse import publish
-from warehouse.errors import WarehouseError
-from warehouse.facts import shards_there
-from warehouse.locks import is_held, refuse_if_held
-from warehouse.paths import Warehouse, slug
-from warehouse.plan import Plan, all_plans, require_plan
-from warehouse.publish import FactsMode
-from warehouse.read import current_generation, open_serving
+from selfrepair_assets.steps import publish_steps
+from selfrepair_assets.steps.run_folder import RunFolder
 
 
 def print_status(warehouse: Warehouse) -> None:
@@ -119,7 +119,7 @@ def delete_run(warehouse: Warehouse, run_id: str, *, ask: bool) -> None:
 
     What cannot be done is found out first: then nothing is asked, and nothing is done.
     """
-    from dagster_project.instance import instance_of_command_line
+    from selfrepair.dagster_project.instance import instance_of_command_line
     from selfrepair_assets.assets.resources import models
 
     _refuse_a_file(warehouse)

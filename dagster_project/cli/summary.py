@@ -5,9 +5,9 @@ from __future__ import annotations
 import click
 import duckdb
 
-from app import words
-from warehouse.paths import Warehouse
-from warehouse.read import open_serving
+from selfrepair.app.wording import words
+from selfrepair.warehouse.paths import Warehouse
+from selfrepair.warehouse.read import open_serving
 
 BAR = 24
 """Characters of the longest bar."""

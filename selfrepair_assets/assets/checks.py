@@ -5,11 +5,11 @@ from typing import Any
 
 import dagster as dg
 
-from selfrepair_assets import publish_steps
+from selfrepair.warehouse.facts import facts_read
+from selfrepair.warehouse.sql_files import relations
 from selfrepair_assets.assets.metadata import describe
 from selfrepair_assets.assets.resources import WarehouseResource, mistakes_are_not_retried
-from warehouse.facts import facts_read
-from warehouse.sql_files import relations
+from selfrepair_assets.steps import publish_steps
 
 CLOSER_LOOKS = ("neuron_changes", "self_reinforcement")
 """Measured after `head_ablations`, whose own checks they wait for."""

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import dagster as dg
 
-from selfrepair_assets import steps
+from selfrepair.warehouse.manifest import shard_files
 from selfrepair_assets.assets.metadata import (
     describe,
     heat_map,
@@ -14,7 +14,7 @@ from selfrepair_assets.assets.metadata import (
 )
 from selfrepair_assets.assets.resources import WarehouseResource, mistakes_are_not_retried, models
 from selfrepair_assets.assets.run_spec import preview_of
-from warehouse.manifest import shard_files
+from selfrepair_assets.steps import run_steps
 
 
 @dg.multi_asset(
@@ -27,7 +27,7 @@ from warehouse.manifest import shard_files
             description=describe(table),
             metadata=table_schema(table),
         )
-        for table in steps.CLEAN_TABLES
+        for table in run_steps.CLEAN_TABLES
     ],
     partitions_def=models,
     pool="gpu",
@@ -41,11 +41,11 @@ def clean_run(
     work = store.work(context, "clean run", "tokens", folder.spec.n_sequences * positions)
     with mistakes_are_not_retried():
         for shard in folder.shards:
-            if not steps.measure_clean_shard(folder, shard, work.add):
+            if not run_steps.measure_clean_shard(folder, shard, work.add):
                 work.add((shard.stop - shard.start) * positions)
     work.close()
-    for table in steps.CLEAN_TABLES:
-        rows = steps.collect(folder, table)
+    for table in run_steps.CLEAN_TABLES:
+        rows = run_steps.collect(folder, table)
         files = shard_files(folder.warehouse, table, folder.run_id)
         metadata = row_count(rows) | {"first_rows": preview_of(files)}
         if table == "direct_effects":

@@ -2,13 +2,13 @@
 
 import dagster as dg
 
-from selfrepair_assets import ablation_steps, steps
+from selfrepair.warehouse.manifest import shard_files
 from selfrepair_assets.assets.metadata import describe, row_count, table_schema
 from selfrepair_assets.assets.resources import WarehouseResource, mistakes_are_not_retried, models
 from selfrepair_assets.assets.run_spec import preview_of
-from selfrepair_assets.measurement.bf16_error import LayerPrecision
-from selfrepair_assets.run_folder import RunFolder
-from warehouse.manifest import shard_files
+from selfrepair_assets.measurement.engine.bf16_error import LayerPrecision
+from selfrepair_assets.steps import ablation_steps, run_steps
+from selfrepair_assets.steps.run_folder import RunFolder
 
 
 @dg.asset(
@@ -32,7 +32,7 @@ def neuron_changes(
             ablation_steps.measure_neuron_shard(folder, shard, rows)
             work.add(1)
     work.close()
-    return _collected(folder, "neuron_changes", heads, steps.layer_precision(folder))
+    return _collected(folder, "neuron_changes", heads, run_steps.layer_precision(folder))
 
 
 @dg.asset(
@@ -63,7 +63,7 @@ def _collected(
     folder: RunFolder, table: str, what: str, precision: LayerPrecision | None = None
 ) -> dg.MaterializeResult:
     with mistakes_are_not_retried():
-        rows = steps.collect(folder, table, precision)
+        rows = run_steps.collect(folder, table, precision)
     files = shard_files(folder.warehouse, table, folder.run_id)
     return dg.MaterializeResult(
         metadata=row_count(rows) | {"what": what, "first_rows": preview_of(files)}

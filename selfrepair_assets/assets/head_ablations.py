@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import dagster as dg
 
-from selfrepair_assets import ablation_steps, precision_steps, steps
+from selfrepair.warehouse.manifest import shard_files
 from selfrepair_assets.assets.metadata import (
     describe,
     heat_map,
@@ -24,8 +24,8 @@ from selfrepair_assets.assets.resources import (
     models,
 )
 from selfrepair_assets.assets.run_spec import preview_of
-from selfrepair_assets.run_folder import RunFolder, Shard
-from warehouse.manifest import shard_files
+from selfrepair_assets.steps import ablation_steps, precision_steps, run_steps
+from selfrepair_assets.steps.run_folder import RunFolder, Shard
 
 TITLE = "head ablations"
 SELF_REPAIR = "logit_change - (direct_effect_ablated - direct_effect)"  # eq. (1), for the picture
@@ -41,10 +41,10 @@ def plan_shards(
         kept = ablation_steps.keep_top_rows(folder)
     context.log.info(f"{kept:,} top rows, of which the details are kept")
     if folder.spec.precision != "fp32":
-        total = steps.precision_work(folder)
+        total = run_steps.precision_work(folder)
         work = store.work(context, "choose precision", "head-tokens", total)
         with mistakes_are_not_retried():
-            layers = steps.layer_precision(folder, work.add).layers
+            layers = run_steps.layer_precision(folder, work.add).layers
             precision_steps.withdraw_superseded(folder)
         work.close()
         context.log.info(f"{layers.count('bf16')} of {len(layers)} layers are measured in bf16")
@@ -114,10 +114,10 @@ def collect_shards(
     """Name all shards in the manifests, which makes them the tables."""
     folder = store.folder(context)
     store.close_work(context)
-    precision = steps.layer_precision(folder)
+    precision = run_steps.layer_precision(folder)
     for table in ablation_steps.ABLATION_TABLES:
         with mistakes_are_not_retried():
-            rows = steps.collect(folder, table, precision)
+            rows = run_steps.collect(folder, table, precision)
         files = shard_files(folder.warehouse, table, folder.run_id)
         metadata = row_count(rows) | {"first_rows": preview_of(files)}
         if table == "head_ablations":

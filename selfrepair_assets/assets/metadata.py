@@ -10,9 +10,9 @@ import duckdb
 import numpy as np
 from PIL import Image
 
-from warehouse.errors import WarehouseError
-from warehouse.facts import schema
-from warehouse.sql_files import column_comments, relation
+from selfrepair.warehouse.errors import WarehouseError
+from selfrepair.warehouse.facts import schema
+from selfrepair.warehouse.sql_files import column_comments, relation
 
 CELL = 14
 """Pixels of one head in a heat map."""

@@ -4,13 +4,13 @@ from collections.abc import Iterator
 
 import dagster as dg
 
-from selfrepair_assets import publish_steps, steps
+from selfrepair.warehouse.facts import fact_tables
+from selfrepair.warehouse.read import open_serving
+from selfrepair.warehouse.sql_files import Relation, relations
+from selfrepair.warehouse.sql_parsing import literal
 from selfrepair_assets.assets.metadata import column_schema, describe, preview, row_count
 from selfrepair_assets.assets.resources import WarehouseResource, mistakes_are_not_retried, models
-from warehouse.facts import fact_tables
-from warehouse.read import open_serving
-from warehouse.sql_files import Relation, relations
-from warehouse.sql_parsing import literal
+from selfrepair_assets.steps import publish_steps, run_steps
 
 ANSWERS = {found.name: found for found in relations() if found.kind in ("stored", "view")}
 ASSETS = {*fact_tables(), "runs", *ANSWERS}
@@ -38,7 +38,7 @@ def runs(
     context: dg.AssetExecutionContext, config: PublishConfig, store: WarehouseResource
 ) -> dg.MaterializeResult:
     folder = store.folder(context)
-    steps.forget_model()
+    run_steps.forget_model()
     work = store.work(context, "publish", "%", 100)
     with mistakes_are_not_retried():
         generation = publish_steps.publish_run(

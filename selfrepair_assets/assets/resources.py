@@ -8,12 +8,12 @@ from typing import Any
 import dagster as dg
 from pydantic import PrivateAttr
 
+from selfrepair.warehouse.errors import WarehouseError
+from selfrepair.warehouse.locks import run_held
+from selfrepair.warehouse.paths import Warehouse
 from selfrepair_assets.measurement.errors import InputError
 from selfrepair_assets.progress import Work
-from selfrepair_assets.run_folder import RunFolder
-from warehouse.errors import WarehouseError
-from warehouse.locks import run_held
-from warehouse.paths import Warehouse
+from selfrepair_assets.steps.run_folder import RunFolder
 
 models = dg.DynamicPartitionsDefinition(name="model")
 """One partition per run: a model as given, with `@revision` if it is not the default one."""

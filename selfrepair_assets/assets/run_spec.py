@@ -6,7 +6,7 @@ from typing import get_args
 import dagster as dg
 from pydantic import Field
 
-from selfrepair_assets import ablation_steps, steps
+from selfrepair.warehouse.manifest import shard_files
 from selfrepair_assets.assets.metadata import describe, preview, row_count, table_schema
 from selfrepair_assets.assets.resources import (
     WarehouseResource,
@@ -15,7 +15,7 @@ from selfrepair_assets.assets.resources import (
     split_run_id,
 )
 from selfrepair_assets.measurement.run_spec import RunSpec
-from warehouse.manifest import shard_files
+from selfrepair_assets.steps import ablation_steps, run_steps
 
 
 class RunSpecConfig(dg.Config):
@@ -75,9 +75,9 @@ def run_spec(
     """
     folder = store.folder(context)
     with mistakes_are_not_retried():
-        prepared = steps.prepare(config.spec(context.partition_key))
+        prepared = run_steps.prepare(config.spec(context.partition_key))
         store.hold(context.run)
-        steps.start(folder, prepared, restart=config.restart)
+        run_steps.start(folder, prepared, restart=config.restart)
     settings = "\n".join(f"| {k} | {v} |" for k, v in vars(folder.spec).items() if v is not None)
     model = "\n".join(f"| {k} | {v} |" for k, v in folder.model.items())
     return dg.MaterializeResult(
@@ -101,7 +101,7 @@ def run_spec(
 def sequences(context: dg.AssetExecutionContext, store: WarehouseResource) -> dg.MaterializeResult:
     folder = store.folder(context)
     with mistakes_are_not_retried():
-        rows = steps.store_sequences(folder)
+        rows = run_steps.store_sequences(folder)
     files = shard_files(folder.warehouse, "sequences", folder.run_id)
     return dg.MaterializeResult(metadata=row_count(rows) | {"first_rows": preview_of(files)})
 

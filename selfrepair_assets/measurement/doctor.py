@@ -17,8 +17,9 @@ from typing import Literal
 
 from packaging.requirements import Requirement
 
-from selfrepair_assets.measurement import bundled, hub
+from selfrepair_assets.measurement import hub
 from selfrepair_assets.measurement.errors import InputError
+from selfrepair_assets.measurement.model import bundled
 
 GIB = 1024**3
 LEAST_MEMORY = 4 * GIB  # the bundled model's run peaks below it
@@ -104,7 +105,7 @@ def check_device(device: str = "auto") -> Finding:
     """The device that a run would take."""
     import torch
 
-    from selfrepair_assets.measurement.models import choose_device
+    from selfrepair_assets.measurement.model.models import choose_device
 
     try:
         chosen = choose_device(device)
@@ -188,7 +189,7 @@ def check_bundled_model() -> Finding:
 
 def check_model(model: str, revision: str | None = None) -> Finding:
     """The model a run would take: its files here complete, or known to the hub."""
-    from selfrepair_assets.measurement import model_files
+    from selfrepair_assets.measurement.model import model_files
 
     name = f"model {model}"
     try:

@@ -14,8 +14,8 @@ import time
 
 import streamlit as st
 
-from tests.app_runs import page_to_run, sound
-from warehouse.paths import Warehouse
+from selfrepair.warehouse.paths import Warehouse
+from tests.helpers.runs.app_runs import page_to_run, sound
 
 CLICKS: dict[str, list[dict[str, str]]] = {
     "overview": [{}],

@@ -19,12 +19,12 @@ from typing import NamedTuple
 
 import duckdb
 
-from selfrepair_assets.measurement.bf16_error import BF16_ERROR_BOUND
-from warehouse.manifest import shard_files
-from warehouse.paths import Warehouse
-from warehouse.read import open_serving
+from selfrepair.warehouse.manifest import shard_files
+from selfrepair.warehouse.paths import Warehouse
+from selfrepair.warehouse.read import open_serving
+from selfrepair_assets.measurement.engine.bf16_error import BF16_ERROR_BOUND
 
-RUN = [sys.executable, "-c", "from dagster_project.cli.main import main; main()", "run"]
+RUN = [sys.executable, "-c", "from selfrepair.dagster_project.cli.main import main; main()", "run"]
 
 
 class OfLayer(NamedTuple):

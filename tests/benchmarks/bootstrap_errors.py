@@ -17,15 +17,15 @@ from typing import Any
 
 import numpy as np
 
-from tests.literal_facts import (
+from selfrepair.warehouse import sql_files
+from selfrepair.warehouse.paths import Warehouse
+from selfrepair.warehouse.read import open_serving
+from tests.helpers.runs.literal_facts import (
     copy_direct_effects,
     fill_stored_results,
     insert_arrow,
     warehouse_of,
 )
-from warehouse import sql_files
-from warehouse.paths import Warehouse
-from warehouse.read import open_serving
 
 QUANTITIES = (
     *("direct_effect", "direct_effect_ablated", "direct_effect_removed", "logit_change"),

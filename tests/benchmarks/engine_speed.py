@@ -23,10 +23,10 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
-from selfrepair_assets.measurement.corpus import token_sequences
-from selfrepair_assets.measurement.measure import Measurer
-from selfrepair_assets.measurement.models import LoadedModel, load_model
+from selfrepair_assets.measurement.engine.measure import Measurer
+from selfrepair_assets.measurement.model.models import LoadedModel, load_model
 from selfrepair_assets.measurement.run_spec import Head, RunSpec
+from selfrepair_assets.measurement.text.corpus import token_sequences
 from tests.benchmarks.authors_algorithm import AuthorsAlgorithm
 
 CLOCKS: dict[str, Callable[[], float]] = {"wall": time.perf_counter, "cpu": time.process_time}

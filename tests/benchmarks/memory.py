@@ -17,13 +17,13 @@ from pathlib import Path
 
 from transformers import GPT2Config, GPT2LMHeadModel
 
-from tests.asset_runs import write_text
-from tests.families import BOS, D_VOCAB, EOS, character_tokenizer
+from tests.helpers.models.families import BOS, D_VOCAB, EOS, character_tokenizer
+from tests.helpers.runs.asset_runs import write_text
 
 TIMES = 16
 LENGTH = 64
 RUN = (
-    "import resource, sys; from dagster_project.cli import main; code = main._run(); "
+    "import resource, sys; from selfrepair.dagster_project.cli import main; code = main._run(); "
     "print('peak', resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024, flush=True); "
     "import os; os._exit(code)"
 )

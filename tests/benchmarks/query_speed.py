@@ -2,7 +2,7 @@
 
     python -m tests.benchmarks.query_speed --tokens 1000000 --warehouse /some/folder
 
-The facts obey the specification (tests/small_run.py) and go through the real writer; the details of
+The facts obey the specification (tests/helpers) and go through the real writer; the details of
 the top rows are random numbers of the right shape. Prints a table in Markdown: the relations' times
 are the best of three, with the rows counted or the whole answer fetched, as a reader would.
 """
@@ -19,15 +19,20 @@ from typing import Any
 
 import numpy as np
 
-from selfrepair_assets.measurement.kept_details import curve_counts
-from selfrepair_assets.run_folder import ROWS_PER_SHARD
-from tests.small_run import FINGERPRINT, planned, run_row, tables
-from warehouse.connection import Connection
-from warehouse.facts import write_shard
-from warehouse.paths import Warehouse
-from warehouse.publish import publish
-from warehouse.read import open_serving
-from warehouse.top_rows import Places, most_direct_heads, top_rows, top_rows_by_mlp_repair
+from selfrepair.warehouse.connection import Connection
+from selfrepair.warehouse.facts import write_shard
+from selfrepair.warehouse.paths import Warehouse
+from selfrepair.warehouse.publish import publish
+from selfrepair.warehouse.read import open_serving
+from selfrepair.warehouse.top_rows import (
+    Places,
+    most_direct_heads,
+    top_rows,
+    top_rows_by_mlp_repair,
+)
+from selfrepair_assets.measurement.engine.kept_details import curve_counts
+from selfrepair_assets.steps.run_folder import ROWS_PER_SHARD
+from tests.helpers.runs.small_run import FINGERPRINT, planned, run_row, tables
 
 LENGTH = 128
 SCALES = np.array([1.0, 3.0, 5.0], dtype="f4")

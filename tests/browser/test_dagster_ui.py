@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from tests.asset_runs import LENGTH, SEQUENCES
+from selfrepair.warehouse.paths import Warehouse
+from selfrepair.warehouse.read import open_serving
+from selfrepair.warehouse.sql_files import relations
 from tests.browser.visit import Visit, free_port, serving
-from warehouse.paths import Warehouse
-from warehouse.read import open_serving
-from warehouse.sql_files import relations
+from tests.helpers.runs.asset_runs import LENGTH, SEQUENCES
 
 REPOSITORY = {"repositoryName": "__repository__", "repositoryLocationName": "selfrepair"}
 ADD = """
@@ -58,7 +58,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def address(root: Path) -> Iterator[str]:
     port = free_port()
-    command = ["-m", "dagster_project.instance", "--port", str(port)]
+    command = ["-m", "selfrepair.dagster_project.instance", "--port", str(port)]
     with serving(command, root, f"http://localhost:{port}/server_info", seconds=120):
         yield f"http://localhost:{port}"
 

@@ -12,12 +12,12 @@ from urllib.parse import quote
 
 import pytest
 
-from tests.app_runs import publish_run
+from selfrepair.warehouse.paths import Warehouse
+from selfrepair.warehouse.read import open_serving
+from tests.app.test_sql_walls import state
 from tests.browser.visit import Visit, serving_app
-from tests.hostile_statements import FIRST, statements
-from tests.test_sql_walls import state
-from warehouse.paths import Warehouse
-from warehouse.read import open_serving
+from tests.helpers.hostile.hostile_statements import FIRST, statements
+from tests.helpers.runs.app_runs import publish_run
 
 EVERY = 1 if os.environ.get("SELFREPAIR_HOSTILE") == "all" else 60
 

@@ -10,9 +10,9 @@ import sys
 from itertools import cycle
 from pathlib import Path
 
-from tests.asset_runs import write_text
 from tests.browser.visit import PROJECT, Visit, serving_app
-from tests.families import save
+from tests.helpers.models.families import save
+from tests.helpers.runs.asset_runs import write_text
 
 GENERATIONS = 10
 PAGES = ("Model", "Across models", "Head", "Trust", "Neurons", "Self-reinforcement", "Paper")
@@ -20,7 +20,7 @@ MEASURE = """
 import sys
 from pathlib import Path
 import dagster as dg
-from tests.asset_runs import materialize
+from tests.helpers.runs.asset_runs import materialize
 root, *models = map(Path, sys.argv[1:])
 with dg.DagsterInstance.ephemeral() as instance:
     for model in models:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.app_runs import publish_run
 from tests.browser.visit import Visit
+from tests.helpers.runs.app_runs import publish_run
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser

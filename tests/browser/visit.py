@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import app.main
+import selfrepair.app.main
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, ConsoleMessage, ViewportSize
@@ -30,7 +30,7 @@ CHROMIUM = next(
 # Streamlit asks for these below every page's own address before it asks at the root.
 LOOKED_FOR = ("_stcore/health", "_stcore/host-config")
 STOPS_WITHIN = 20  # seconds, before a server is killed
-PROJECT = Path(app.main.__file__).parent.parent
+PROJECT = Path(selfrepair.app.main.__file__).parent.parent
 
 
 class Visit:
@@ -113,7 +113,7 @@ class Visit:
 def serving_app(root: Path) -> Iterator[str]:
     """The app over a warehouse, in a process of its own; its address."""
     port = free_port()
-    command = ["-m", "streamlit", "run", app.main.__file__, f"--server.port={port}"]
+    command = ["-m", "streamlit", "run", selfrepair.app.main.__file__, f"--server.port={port}"]
     with serving(command, root, f"http://localhost:{port}/_stcore/health"):
         yield f"http://localhost:{port}"
 

@@ -1,0 +1,58 @@
+"""This run beside the authors' published means, head by head."""
+
+import pandas as pd
+import streamlit as st
+
+from selfrepair.app.charts import detail_charts
+from selfrepair.app.page_parts import show, state
+from selfrepair.app.questions import trust_questions
+from selfrepair.app.questions.queries import Serving
+from selfrepair.app.wording import words
+
+
+def agreement_of(row: pd.Series, quantity: str) -> str:
+    """How far a run is from the authors in one quantity, and how far text alone makes it."""
+    spread = row["difference_in_errors_rms"]
+    if pd.isna(spread):
+        return ""
+    n = int(row["n_heads"])
+    expected = words.number(row["difference_in_errors_expected"], 2)
+    return (
+        f"{words.name(quantity).capitalize()}, over {n} head{'' if n == 1 else 's'}: the "
+        f"differences spread by {words.number(spread, 2)} of the run's standard errors "
+        f"(median {words.number(row['difference_in_errors_median'], 2)}). On as many tokens, "
+        f"other text alone makes a spread of {expected}; much more than that it does not explain."
+    )
+
+
+def beside(serving: Serving, run: str) -> None:
+    """A scatter of one quantity and the agreement in all; nothing where the authors have none."""
+    agreement = trust_questions.paper_agreement(serving, run)
+    if agreement.frame.empty:
+        return
+    st.subheader("Beside the authors' published numbers")
+    left, right = st.columns(2)
+    with left.container(border=True, height="stretch"):
+        quantity = state.one_of(
+            "Compare", "compared", list(agreement.frame["quantity"]), shown=words.name
+        )
+        answer = trust_questions.beside_paper(serving, run, quantity)
+        show.chart(
+            f"{words.name(quantity).capitalize()}, this run against the authors'",
+            detail_charts.against(answer.frame, "value", "paper_value", f" {words.name(quantity)}"),
+            answer,
+            key="beside_paper",
+            caption="A dot is a head: means over its top rows under resample ablation. The text "
+            "that was measured may differ.",
+            definitions=show.defined(serving, ["paper_value", "value"], "beside_paper"),
+            framed=False,
+        )
+    with right:
+        show.table(
+            "Agreement over all heads",
+            agreement,
+            serving,
+            key="agreement",
+            relation="paper_correlation",
+            caption=agreement_of(agreement.frame.set_index("quantity").loc[quantity], quantity),
+        )

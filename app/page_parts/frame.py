@@ -1,0 +1,177 @@
+"""What stands around every page: the run and ablation that are looked at, and what was measured."""
+
+from collections.abc import Callable
+from typing import Any
+
+import streamlit as st
+
+from selfrepair.app.page_parts import state
+from selfrepair.app.questions import queries, run_questions
+from selfrepair.app.questions.queries import Serving
+from selfrepair.app.wording import glossary, kinds, words
+
+HeadsOf = Callable[[str, str], list[str]]
+
+
+def style() -> None:
+    """Less empty space at the top; figures' tools do not cover what they draw."""
+    st.html(
+        "<style>"
+        ".stMainBlockContainer { padding-top: 2.6rem; padding-bottom: 3rem; max-width: 1500px; }"
+        "[data-testid='stMetricValue'] { font-size: 1.6rem; }"
+        ".stTextArea textarea { font-family: monospace; font-size: 0.9rem; }"
+        "</style>"
+    )
+
+
+def sidebar(serving: Serving | None) -> None:
+    """Which generation is looked at."""
+    with st.sidebar:
+        if serving is None:
+            st.caption("nothing is published yet")
+        else:
+            published = queries.ask(serving, "select published_at from generation").frame
+            when = published["published_at"].iloc[0] if len(published) else None
+            st.caption(
+                f"generation {serving.number}",
+                help=(f"Published {when:%Y-%m-%d %H:%M} UTC. " if when else "")
+                + "Each publishing makes a new generation of the warehouse. "
+                "The app shows the newest one at your next click.",
+            )
+
+
+def words_used(page: str) -> None:
+    """A line of links at a page's end: the words that it uses, to what they mean."""
+    terms = glossary.OF_PAGE.get(page, ())
+    if not terms:
+        return
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.caption("What is meant by:", width="content")
+        for name in terms:
+            state.link("glossary", glossary.TERMS[name].title, term=name)
+
+
+def published() -> Serving | None:
+    """The generation that this script run looks at; None where there is none, or no run in it."""
+    serving: Serving | None = st.session_state.get("serving")
+    if serving is None or queries.ask(serving, "select 1 from runs limit 1").frame.empty:
+        return None
+    return serving
+
+
+def serving_or_stop(title: str) -> Serving:
+    """The generation that this script run looks at; without any, says how to fill it and stops."""
+    serving = published()
+    if serving is None:
+        st.title(title)
+        how_to_fill()
+        st.stop()
+    return serving
+
+
+def how_to_fill() -> None:
+    """For an empty warehouse: the commands that put something in it."""
+    st.info(
+        "Nothing has been measured and published here yet. "
+        "Measure a model; this page shows it at the next click, without a restart.",
+        icon=":material/science:",
+    )
+    st.code(
+        "# the bundled model on embedded text: no account, no network, some minutes\n"
+        "make demo\n\n"
+        "# any other model and text\n"
+        "selfrepair run EleutherAI/pythia-160m --corpus pile --tokens 100000",
+        language="bash",
+    )
+
+
+def picked(
+    serving: Serving,
+    *,
+    with_head: bool = False,
+    heads: HeadsOf | None = None,
+    rather: HeadsOf | None = None,
+) -> tuple[str, str, int, int]:
+    """The chosen run, ablation, layer and head (0, 0 without one); draws the row of choices.
+
+    heads: of a run and an ablation, the heads that can be chosen; all ablated ones by default.
+    rather: those of which the default is taken.
+    """
+    runs = run_questions.runs(serving).frame
+    names = list(runs["run_id"])
+    widths = [7, 7, 7, 5] if with_head else [5, 6, 2]
+    places = st.columns(widths, vertical_alignment="bottom")
+    run = state.one_of("Run", "run", names, place=places[0], help="One model measured on one text.")
+    row = runs[runs["run_id"] == run].iloc[0]
+    with places[1]:
+        ablation = picked_ablation(row["ablations"].split(", "))
+    layer, head = 0, 0
+    if with_head:
+        with places[2]:
+            only, first = (of(run, ablation) if of else [] for of in (heads, rather))
+            layer, head = picked_head(serving, run, ablation, only, first)
+    with places[-1].popover("Settings", icon=":material/tune:", width="stretch"):
+        settings(serving, run)
+    return run, ablation, layer, head
+
+
+def picked_ablation(ablations: list[str]) -> str:
+    """The chosen ablation among those that were measured."""
+    return str(
+        state.one_of(
+            "Ablation",
+            "ablation",
+            ablations,
+            "resample" if "resample" in ablations else None,
+            kind="row",
+            help="What replaces the head's z: the same head's z on another sequence (resample), "
+            "its mean over the run (mean), or zeros (zero).",
+        )
+    )
+
+
+def settings(serving: Serving, run: str) -> None:
+    """All settings of a run, with what each one means."""
+    answer = run_questions.settings(serving, run)
+    shown = answer.frame.copy()
+    shown["meaning"] = [queries.meaning(serving, name, "runs") for name in shown["setting"]]
+    shown["setting"] = shown["setting"].map(words.name)
+    among = kinds.clusters(serving, run)
+    st.markdown(f"**Settings of {run}**: {among.text}; {among.errors}")
+    st.dataframe(shown, hide_index=True, width=720, height=420)
+
+
+def picked_head(
+    serving: Serving, run: str, ablation: str, only: list[str], first: list[str]
+) -> tuple[int, int]:
+    """The chosen head among those that were ablated; the default is the most self-repairing.
+
+    only: those that can be chosen, as L10H11; empty for all. first: those that are the default
+    rather than others.
+    """
+    heads = run_questions.heads(serving, run, ablation).frame
+    if only and heads["name"].isin(only).any():
+        heads = heads[heads["name"].isin(only)]
+    by_repair = heads.assign(first=heads["name"].isin(first)).sort_values(
+        ["first", "self_repair"], ascending=False
+    )
+    told = heads.set_index("name")
+
+    def shown(name: str) -> str:
+        little = kinds.is_little(told["share_removed"].get(name))
+        return f"{name}   self-repair {words.signed(told['self_repair'].get(name))}" + (
+            f", {kinds.LITTLE}" if little else ""
+        )
+
+    chosen: Any = state.one_of(
+        "Head",
+        "head",
+        list(heads["name"]),
+        by_repair["name"].iloc[0],
+        shown=shown,
+        help="L10H11 is head 11 of layer 10, both counted from 0. Type to search.",
+    )
+    found = words.layer_and_head(chosen)
+    if found is None:
+        raise ValueError(f"{chosen!r} is not a head")
+    return found

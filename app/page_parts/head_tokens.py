@@ -1,0 +1,250 @@
+"""The tokens themselves: a head's instances with their text, and one of them opened."""
+
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+
+from selfrepair.app.charts import detail_charts, token_charts
+from selfrepair.app.page_parts import show, state, token_view
+from selfrepair.app.page_parts.token_view import Scale
+from selfrepair.app.questions import detail_questions, neuron_questions, queries, token_questions
+from selfrepair.app.questions.head_questions import ROWS_OF
+from selfrepair.app.questions.queries import Serving
+from selfrepair.app.questions.token_questions import FULL_COLOR, KINDS, ORDERS
+from selfrepair.app.wording import words
+from selfrepair.app.wording.kinds import LITTLE, is_little
+
+PER_PAGE = 8
+BEFORE, AFTER = 28, 10  # tokens around a target
+COLORED_BY = ["self_repair", "direct_effect", "direct_effect_removed", "logit_change"]
+BEYOND = f"{words.share(1 - FULL_COLOR)} of the head's tokens"
+
+
+def color_scale(
+    serving: Serving, run: str, ablation: str, layer: int, head: int, quantity: str
+) -> Scale:
+    """The scale of a head's quantity, the same in the list and in an opened token."""
+    found = token_questions.color_scale(serving, run, ablation, layer, head, quantity).frame
+    largest = float(found["largest"].iloc[0])
+    return Scale(quantity, largest if largest > 0 else 1e-6)
+
+
+def tokens(serving: Serving, run: str, ablation: str, layer: int, head: int) -> None:
+    """The list of instances, or the one that the address names."""
+    place = state.value("instance")
+    sequence, _, position = place.partition(":")
+    if sequence.isdecimal() and position.isdecimal() and len(place) < 20:
+        opened(serving, run, ablation, layer, head, int(sequence), int(position))
+    else:
+        listed(serving, run, ablation, layer, head)
+
+
+def listed(serving: Serving, run: str, ablation: str, layer: int, head: int) -> None:
+    """One page of instances, filtered and ordered."""
+    a, b, c = st.columns(3)
+    d, e, f = st.columns(3)
+    rows = state.one_of(
+        "Tokens",
+        "rows",
+        list(ROWS_OF),
+        place=a,
+        help="Top by direct effect is the paper's choice of rows (section 2.2).",
+    )
+    order = state.one_of("Order", "order", list(ORDERS), place=b)
+    quantity = state.one_of(
+        "Colour", "colour", COLORED_BY, shown=lambda name: f"by {words.name(name)}", place=c
+    )
+    kind = state.one_of(
+        "Keep",
+        "kind",
+        list(KINDS),
+        place=d,
+        help=show.defined(serving, ["overcorrected", "broken"]),
+    )
+    with e:
+        search = state.text("Find in the token or target", "find", placeholder="any text")
+    asked = {
+        "run": run, "ablation": ablation, "layer": layer, "head": head,
+        "rows": rows, "order": order, "kind": kind, "search": search,
+    }  # fmt: skip
+    first = token_questions.instances(serving, **asked, limit=PER_PAGE, offset=0)
+    if first.frame.empty:
+        st.info("No token is like that. Loosen the filter.", icon=":material/filter_alt_off:")
+        return
+    n_found = int(first.frame["n_found"].iloc[0])
+    n_pages = -(-n_found // PER_PAGE)
+    number = state.whole_number(f"Page (of {n_pages:,})", "page", 1, n_pages, place=f)
+    answer = (
+        first
+        if number == 1
+        else token_questions.instances(
+            serving, **asked, limit=PER_PAGE, offset=PER_PAGE * (number - 1)
+        )
+    )
+    found = answer.frame
+    around = token_questions.stretches(
+        serving,
+        run=run,
+        ablation=ablation,
+        layer=layer,
+        head=head,
+        places=list(zip(found["sequence"], found["position"], strict=True)),
+        before=BEFORE,
+        after=AFTER,
+    ).frame
+    scale = color_scale(serving, run, ablation, layer, head, quantity)
+    with st.container(border=True):
+        show.heading(
+            f"{n_found:,} tokens: {rows}, {order} first",
+            show.defined(
+                serving, ["direct_effect", "direct_effect_removed", "self_repair", "logit_change"]
+            ),
+        )
+        st.html(token_view.legend(scale, BEYOND))
+        for row in found.itertuples(index=False):
+            text = around[(around["sequence"] == row.sequence) & (around["place"] == row.position)]
+            _instance(row, text, scale)
+        show.behind(answer, "tokens")
+
+
+def _instance(row: Any, text: pd.DataFrame, scale: Scale) -> None:
+    """One instance: its numbers, its text, and the button that opens it."""
+    with st.container(border=True):
+        left, right = st.columns([6, 1], vertical_alignment="center")
+        kinds = [word for word in ("overcorrected", "broken") if getattr(row, word)]
+        if row.direct_effect and is_little(row.direct_effect_removed / row.direct_effect):
+            kinds.append(LITTLE)
+        left.markdown(
+            f"direct effect **{words.signed(row.direct_effect)}**, "
+            f"removed **{words.signed(row.direct_effect_removed)}** · "
+            f"logit change **{words.signed(row.logit_change)}** · "
+            f"self-repair **{words.signed(row.self_repair)}** "
+            f"(heads {words.signed(row.self_repair_from_heads)}, "
+            f"MLPs {words.signed(row.self_repair_from_mlps)}, "
+            f"LayerNorm {words.signed(row.self_repair_from_layernorm)})"
+            + "".join(f" :orange-badge[{word}]" for word in kinds)
+            + f" :gray[sequence {row.sequence}, position {row.position}]"
+        )
+        right.button(
+            "Open token",
+            key=f"open:{row.sequence}:{row.position}",
+            on_click=state.choose,
+            args=("instance", f"{row.sequence}:{row.position}"),
+            width="stretch",
+        )
+        st.html(token_view.colored(text, scale, mark=int(row.position)))
+
+
+def opened(
+    serving: Serving, run: str, ablation: str, layer: int, head: int, sequence: int, position: int
+) -> None:
+    """One instance: its whole sequence, and what happened to the target's logit."""
+    left, right = st.columns([3, 2], vertical_alignment="bottom")
+    left.button(
+        "Back to the list",
+        icon=":material/arrow_back:",
+        on_click=state.choose,
+        args=("instance", ""),
+    )
+    quantity = state.one_of(
+        "Colour", "colour", COLORED_BY, shown=lambda name: f"by {words.name(name)}", place=right
+    )
+    answer = token_questions.stretches(
+        serving,
+        run=run,
+        ablation=ablation,
+        layer=layer,
+        head=head,
+        places=[(sequence, position)],
+        before=1_000_000,
+        after=1_000_000,
+    )
+    text = answer.frame
+    if not (text["position"] == position).any():
+        st.info(
+            f"This run has no position {position} in sequence {sequence}.",
+            icon=":material/search_off:",
+        )
+        return
+    here = text[text["position"] == position].iloc[0]
+    target = words.token(here["target_text"])
+    scale = color_scale(serving, run, ablation, layer, head, quantity)
+    with st.container(border=True):
+        show.heading(
+            f"Sequence {sequence}, position {position}: predicting “{target}”",
+            show.defined(serving, [quantity]),
+        )
+        st.html(token_view.legend(scale, BEYOND))
+        st.html(token_view.colored(text, scale, mark=position, lines=True))
+        show.behind(answer, "sequence")
+    all_ablations = token_questions.instance(serving, run, layer, head, sequence, position)
+    own = all_ablations.frame[all_ablations.frame["ablation"] == ablation]
+    show.chart(
+        f"What happened to the logit of “{target}” under {ablation} ablation",
+        token_charts.one_token(own),
+        all_ablations,
+        key="one_token",
+        caption=f"The head's direct effect of {words.signed(here['direct_effect'])} logits goes "
+        "(or changes), later heads, MLPs and the final norm answer, and the logit ends "
+        f"{words.signed(here['logit_change'])} from where it was.",
+        definitions=show.defined(serving, ["self_repair", *_PARTS]),
+    )
+    show.table(
+        "This token under every ablation",
+        all_ablations,
+        serving,
+        key="one_token_ablations",
+        relation="self_repair",
+    )
+    repairers(serving, run, ablation, layer, head, sequence, position)
+
+
+_PARTS = ["self_repair_from_heads", "self_repair_from_mlps", "self_repair_from_layernorm"]
+
+
+def repairers(
+    serving: Serving, run: str, ablation: str, layer: int, head: int, sequence: int, position: int
+) -> None:
+    """Which components and neurons repaired this token, where that was kept."""
+    if queries.lacking(serving, "component_changes", "neuron_repairs"):
+        return
+    one = (serving, run, ablation, layer, head, sequence, position)
+    components = detail_questions.repairers_of_token(*one)
+    neurons = neuron_questions.neurons_of_token(*one)
+    if components.frame.empty:
+        st.caption("Which components repaired is kept for a head's top rows by direct effect only.")
+        return
+    left, right = st.columns(2)
+    with left:
+        show.chart(
+            "Which components repaired this token",
+            detail_charts.bars(
+                components.frame,
+                label="component",
+                value="direct_effect_change",
+                x="change in direct effect (logits)",
+            ),
+            components,
+            key="repairers",
+            caption="The later heads and MLP layers whose direct effect changed most.",
+            definitions=show.defined(serving, ["direct_effect_change"], "component_repairs"),
+        )
+    with right:
+        if neurons.frame.empty:
+            st.caption("The last MLP layer is not downstream of this head.")
+            return
+        changed = neurons.frame.assign(
+            change=neurons.frame["direct_effect_ablated"] - neurons.frame["direct_effect"],
+            name="neuron " + neurons.frame["neuron"].astype(str),
+        )
+        show.chart(
+            "Which neurons of the last MLP layer repaired it",
+            detail_charts.bars(
+                changed, label="name", value="change", x="change in direct effect (logits)"
+            ),
+            neurons,
+            key="repairing_neurons",
+            caption="The most repairing ones.",
+            definitions=show.defined(serving, ["neurons"], "neuron_repairs"),
+        )

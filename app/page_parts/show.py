@@ -1,0 +1,210 @@
+"""How every chart and table is shown: its heading, its definitions, its SQL, its data."""
+
+import io
+from collections.abc import Iterable
+from typing import Any
+
+import pandas as pd
+import plotly.graph_objects as go
+import streamlit as st
+
+from selfrepair.app.questions.queries import Answer, Serving, meaning
+from selfrepair.app.wording import words
+from selfrepair.app.wording.headline import Tile
+
+PICTURE = {
+    "displaylogo": False,
+    "displayModeBar": "hover",
+    "modeBarButtonsToRemove": ["lasso2d", "select2d", "autoScale2d"],
+}
+PARAMETERS = ("threshold", "scale")  # columns of numbers that somebody chose
+
+
+def tiles(shown: Iterable[Tile]) -> None:
+    """Numbers in a row, each with what it is over below it."""
+    row = list(shown)
+    for place, tile in zip(st.columns(len(row)), row, strict=True):
+        place.metric(tile.label, tile.value, help=tile.help or None)
+        place.caption(tile.note)
+
+
+def is_dark() -> bool:
+    """Whether the visitor looks at the dark theme."""
+    return st.context.theme.type == "dark"
+
+
+def defined(serving: Serving, columns: Iterable[str], relation: str | None = None) -> str:
+    """The definitions of some columns, for a heading's tooltip."""
+    lines = [(column, meaning(serving, column, relation)) for column in columns]
+    return "\n".join(f"- **{words.name(column)}**: {said}" for column, said in lines if said)
+
+
+def heading(title: str, definitions: str = "") -> None:
+    """A chart's title; its definitions appear when the mark beside it is pointed at."""
+    st.markdown(f"##### {title}", help=definitions or None)
+
+
+def chart(
+    title: str,
+    figure: go.Figure,
+    answer: Answer,
+    *,
+    key: str,
+    caption: str = "",
+    definitions: str = "",
+    clickable: bool = False,
+    framed: bool = True,
+) -> list[Any] | None:
+    """A framed chart with its SQL and data; the customdata of the mark that was clicked, if any.
+
+    framed: False where the caller has a frame around the chart and what it is chosen with.
+    """
+    with st.container(border=framed):
+        heading(title, definitions)
+        picture = PICTURE | {"toImageButtonOptions": {"format": "png", "scale": 2, "filename": key}}
+        if clickable:
+            event: Any = st.plotly_chart(
+                figure,
+                key=f"chart:{key}",
+                config=picture,
+                on_select="rerun",
+                selection_mode="points",
+            )
+        else:
+            event = None
+            st.plotly_chart(figure, key=f"chart:{key}", config=picture)
+        if caption:
+            st.caption(caption)
+        behind(answer, key)
+    points = event["selection"]["points"] if event else []
+    return _data_of(points[0]) if points else None
+
+
+def _data_of(point: dict[str, Any]) -> list[Any] | None:
+    """A selected mark's customdata; what was an array comes back as {"0": ..., "1": ...}."""
+    data = point.get("customdata")
+    if isinstance(data, dict):
+        return [data[key] for key in sorted(data, key=int)]
+    if isinstance(data, list | tuple):
+        return list(data)
+    return None if data is None else [data]
+
+
+def table(
+    title: str,
+    answer: Answer,
+    serving: Serving,
+    *,
+    key: str,
+    caption: str = "",
+    relation: str | None = None,
+    selectable: bool = False,
+    frame: pd.DataFrame | None = None,
+    height: int | str = "auto",
+) -> int | None:
+    """A framed, sortable table; the number of the selected row where one is.
+
+    Headers are words, and each one's tooltip is the column's definition.
+    """
+    shown = answer.frame if frame is None else frame
+    shares = {column: 100 * shown[column] for column in shown if _is_share(shown, column)}
+    shown = shown.assign(**shares)
+    with st.container(border=True):
+        heading(title)
+        tabled: Any = st.dataframe  # its overloads do not know a choice between two modes
+        event = tabled(
+            shown,
+            hide_index=True,
+            height=height,
+            placeholder="—",
+            column_config=column_config(shown, serving, relation),
+            key=f"table:{key}",
+            on_select="rerun" if selectable else "ignore",
+            selection_mode="single-row",
+        )
+        if caption:
+            st.caption(caption)
+        behind(answer, key)
+    rows = event["selection"]["rows"] if selectable else []
+    return int(rows[0]) if rows else None
+
+
+def column_config(
+    frame: pd.DataFrame, serving: Serving | None, relation: str | None = None
+) -> dict[str, Any]:
+    """Words as headers, definitions as tooltips, sensible digits; shares are in per cent."""
+    config: dict[str, Any] = {}
+    for column in frame.columns:
+        said = meaning(serving, column, relation) if serving else ""
+        label = words.name(column)
+        if pd.api.types.is_bool_dtype(frame[column]):
+            config[column] = st.column_config.CheckboxColumn(label, help=said)
+        elif pd.api.types.is_float_dtype(frame[column]):
+            config[column] = st.column_config.NumberColumn(
+                label, help=said, format=_digits(column, frame[column])
+            )
+        elif pd.api.types.is_datetime64_any_dtype(frame[column]):
+            config[column] = st.column_config.DatetimeColumn(
+                label, help=said, format="YYYY-MM-DD HH:mm"
+            )
+        elif column.startswith("n_"):
+            config[column] = st.column_config.NumberColumn(label, help=said, format="localized")
+        else:
+            config[column] = st.column_config.Column(label, help=said)
+    return config
+
+
+def _digits(column: str, values: pd.Series) -> str:
+    if column in PARAMETERS:
+        return "%g"
+    if column.startswith("share"):
+        return "%.1f %%"
+    return "%.0f" if (values.dropna() % 1 == 0).all() else "%.3f"
+
+
+def _is_share(frame: pd.DataFrame, column: str) -> bool:
+    return column.startswith("share") and pd.api.types.is_float_dtype(frame[column])
+
+
+def behind(answer: Answer, key: str) -> None:
+    """What is behind a chart or table: its SQL and its data as files."""
+    with st.expander("Show the SQL · download the data"):
+        st.code(answer.sql, language="sql")
+        downloads(answer.frame, key)
+
+
+def downloads(frame: pd.DataFrame, key: str) -> None:
+    """Two buttons; the file is made when one is clicked."""
+    with st.container(horizontal=True):
+        st.download_button(
+            "CSV",
+            lambda: frame.to_csv(index=False).encode(),
+            f"{key}.csv",
+            "text/csv",
+            key=f"csv:{key}",
+            icon=":material/download:",
+            on_click="ignore",
+        )
+        st.download_button(
+            "Parquet",
+            lambda: _parquet(frame),
+            f"{key}.parquet",
+            "application/vnd.apache.parquet",
+            key=f"parquet:{key}",
+            icon=":material/download:",
+            on_click="ignore",
+        )
+
+
+def _parquet(frame: pd.DataFrame) -> bytes:
+    sink = io.BytesIO()
+    frame.to_parquet(sink, index=False)
+    return sink.getvalue()
+
+
+def not_there(what: str, relations: list[str], do: str) -> None:
+    """One friendly line where the generation does not have what a page shows."""
+    st.info(
+        f"{what}: this warehouse has nothing in {', '.join(f'`{r}`' for r in relations)} yet. {do}",
+        icon=":material/hourglass_empty:",
+    )

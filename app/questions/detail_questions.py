@@ -1,0 +1,239 @@
+"""What the pages ask about components, neurons, self-reinforcement and trust."""
+
+from selfrepair.app.questions.queries import MOST_MARKS, Answer, Serving, ask
+
+MOST_HEADS, MOST_COMPONENTS = 30, 60  # rows and columns of the matrix of who repairs whom
+LEFT_OUT = {"none": 0, "the first": 1, "the first 4": 4}  # of a sequence's positions
+N_ERRORS = 2  # a change is beyond noise where it is more standard errors than this away from 0
+
+
+def who_repairs_whom(serving: Serving, run: str, ablation: str, left_out: int = 0) -> Answer:
+    """The most self-repaired heads, and the components whose part in it is largest beyond noise.
+
+    left_out: how many first positions of every sequence do not count.
+    """
+    return ask(
+        serving,
+        f"""
+        with
+
+        repaired as (
+            select
+                layer,
+                head,
+                self_repair,
+                share_removed
+            from head_summary
+            semi join component_repair_means using (run_id, ablation, layer, head)
+            where run_id = $run
+                and ablation = $ablation
+            order by
+                self_repair desc nulls last,
+                layer,
+                head
+            limit {MOST_HEADS}
+        ),
+
+        pairs as (
+            select
+                layer,
+                head,
+                format('L{{}}H{{}}', layer, head) as ablated,
+                self_repair,
+                share_removed,
+                case
+                    when component = 'mlp' then format('MLP {{}}', component_layer)
+                    else format('L{{}}H{{}}', component_layer, component_head)
+                end as repairer,
+                component_layer,
+                component_head,
+                direct_effect_change,
+                direct_effect_change_se,
+                direct_effect_change_trimmed,
+                coalesce(
+                    abs(direct_effect_change) > {N_ERRORS} * direct_effect_change_se,
+                    false
+                ) as beyond_noise,
+                n_rows,
+                n_clusters
+            from component_repair_means
+            join repaired using (layer, head)
+            where run_id = $run
+                and ablation = $ablation
+                and positions_left_out = $left_out
+        ),
+
+        repairers as (
+            select repairer
+            from pairs
+            group by repairer
+            order by
+                sum(abs(direct_effect_change)) filter (where beyond_noise) desc nulls last,
+                repairer
+            limit {MOST_COMPONENTS}
+        )
+
+        select *
+        from pairs
+        semi join repairers using (repairer)
+        order by
+            self_repair desc nulls last,
+            layer,
+            head,
+            component_layer,
+            component_head nulls last
+        """,
+        run=run,
+        ablation=ablation,
+        left_out=left_out,
+    )
+
+
+def repairers_of_token(
+    serving: Serving,
+    run: str,
+    ablation: str,
+    layer: int,
+    head: int,
+    sequence: int,
+    position: int,
+) -> Answer:
+    """The 16 components whose direct effect changed most at one token, where that was kept."""
+    return ask(
+        serving,
+        """
+        with
+
+        kept as (
+            select
+                head_changes,
+                mlp_changes,
+                n_layers,
+                n_heads
+            from component_changes
+            join runs using (run_id)
+            where run_id = $run
+                and ablation = $ablation
+                and layer = $layer
+                and head = $head
+                and sequence = $sequence
+                and position = $position
+        ),
+
+        heads as (
+            select
+                n_layers,
+                n_heads,
+                len(head_changes) as n,
+                unnest(range(len(head_changes))) as i,
+                unnest(head_changes) as direct_effect_change
+            from kept
+        ),
+
+        mlps as (
+            select
+                n_layers - len(mlp_changes) + unnest(range(len(mlp_changes))) as component_layer,
+                unnest(mlp_changes) as direct_effect_change
+            from kept
+        ),
+
+        components as (
+            select
+                format('L{}H{}', n_layers - n // n_heads + i // n_heads, i % n_heads) as component,
+                direct_effect_change
+            from heads
+            union all
+            select
+                format('MLP {}', component_layer),
+                direct_effect_change
+            from mlps
+        )
+
+        select *
+        from components
+        order by abs(direct_effect_change) desc
+        limit 16
+        """,
+        run=run,
+        ablation=ablation,
+        layer=layer,
+        head=head,
+        sequence=sequence,
+        position=position,
+    )
+
+
+def of_head(serving: Serving, view: str, run: str, ablation: str, layer: int, head: int) -> Answer:
+    """The rows of a view about one head under one ablation; a sample where there are many."""
+    return ask(
+        serving,
+        f"""
+        select * exclude (run_id, ablation, layer, head)
+        from {view}
+        where run_id = $run
+            and ablation = $ablation
+            and layer = $layer
+            and head = $head
+        qualify row_number() over () <= {MOST_MARKS}
+        """,
+        run=run,
+        ablation=ablation,
+        layer=layer,
+        head=head,
+    )
+
+
+def reinforcing_heads(serving: Serving, run: str) -> Answer:
+    """Section 5.3: which heads are self-reinforcing, self-repressing or neither."""
+    return ask(
+        serving,
+        """
+        select
+            format('L{}H{}', layer, head) as name,
+            * exclude (run_id)
+        from self_reinforcing_heads
+        where run_id = $run
+        order by relative_slope
+        """,
+        run=run,
+    )
+
+
+def reinforcement(serving: Serving, run: str, layer: int, head: int) -> Answer:
+    """Fig. 9 and 19: a sample of positions, the same ones at each scale."""
+    return ask(
+        serving,
+        f"""
+        select * exclude (run_id, layer, head)
+        from self_reinforcement_by_token
+        where run_id = $run
+            and layer = $layer
+            and head = $head
+        qualify row_number() over (
+            partition by scale
+            order by md5(concat(sequence, ':', position)), sequence, position
+        ) <= {MOST_MARKS // 3}
+        order by scale
+        """,
+        run=run,
+        layer=layer,
+        head=head,
+    )
+
+
+def reinforcement_by_scale(serving: Serving, run: str, layer: int, head: int) -> Answer:
+    """Appendix E: the means at each scale."""
+    return ask(
+        serving,
+        """
+        select * exclude (run_id, layer, head)
+        from self_reinforcement_by_scale
+        where run_id = $run
+            and layer = $layer
+            and head = $head
+        order by scale
+        """,
+        run=run,
+        layer=layer,
+        head=head,
+    )

@@ -1,0 +1,287 @@
+"""What the Glossary asks for its examples: a few rows of one run, and of one head of it.
+
+All of it reads what is stored per head or the rows kept of one head, so that a page with every
+example takes no longer on a long run.
+"""
+
+from selfrepair.app.questions.queries import Answer, Serving, ask
+
+
+def generation(serving: Serving) -> Answer:
+    """The generation that is looked at."""
+    return ask(
+        serving,
+        """
+        select
+            generation,
+            published_at,
+            (select count(*) from runs) as n_runs
+        from generation
+        """,
+    )
+
+
+def run(serving: Serving, run: str) -> Answer:
+    """What one run has measured."""
+    return ask(
+        serving,
+        """
+        select
+            run_id,
+            model,
+            corpus,
+            n_tokens,
+            n_sequences,
+            coalesce(len(heads), n_layers * n_heads) as n_ablated_heads,
+            ablations
+        from runs
+        where run_id = $run
+        """,
+        run=run,
+    )
+
+
+def head(serving: Serving, run: str, layer: int, head: int) -> Answer:
+    """One head's means on its top rows, under each ablation."""
+    return ask(
+        serving,
+        """
+        select
+            ablation,
+            top_fraction,
+            n_rows,
+            n_rows_all,
+            n_clusters,
+            direct_effect,
+            direct_effect_ablated,
+            direct_effect_removed,
+            share_removed,
+            logit_change,
+            self_repair,
+            self_repair_se,
+            layernorm_fraction_of_means,
+            layernorm_fraction_clipped,
+            layernorm_ratio,
+            share_overcorrected,
+            share_broken
+        from head_summary
+        where run_id = $run
+            and layer = $layer
+            and head = $head
+            and n_rows > 0
+        order by ablation
+        """,
+        run=run,
+        layer=layer,
+        head=head,
+    )
+
+
+def kinds(serving: Serving, run: str, ablation: str) -> Answer:
+    """How many heads of a run are of each kind, on their top rows."""
+    return ask(
+        serving,
+        """
+        select
+            n_heads,
+            n_clusters,
+            n_not_removed,
+            n_repaired,
+            n_overcorrected,
+            n_broken
+        from run_repair
+        where run_id = $run
+            and ablation = $ablation
+            and row_set = 'top_by_direct_effect'
+        """,
+        run=run,
+        ablation=ablation,
+    )
+
+
+def tokens(serving: Serving, run: str, ablation: str, layer: int, head: int) -> Answer:
+    """Top rows of a head that are an example of something: the one of largest direct effect."""
+    return ask(
+        serving,
+        """
+        with
+
+        kept as (
+            select *
+            from top_by_direct_effect
+            where run_id = $run
+                and ablation = $ablation
+                and layer = $layer
+                and head = $head
+        ),
+
+        examples as (
+            select
+                unnest([
+                    'first',
+                    'last',
+                    case when overcorrected then 'overcorrected' end,
+                    case when broken then 'broken' end,
+                    case when layernorm_fraction not between 0 and 1 then 'clipped' end
+                ]) as example,
+                *
+            from kept
+        ),
+
+        picked as (
+            select *
+            from examples
+            where example is not null
+            qualify row_number() over (
+                partition by example
+                order by
+                    case
+                        when example = 'last' then direct_effect
+                        else -direct_effect
+                    end,
+                    sequence,
+                    position
+            ) = 1
+        )
+
+        select
+            example,
+            sequence,
+            position,
+            token_text,
+            target_text,
+            direct_effect,
+            self_repair,
+            self_repair_from_layernorm,
+            layernorm_fraction,
+            picked.ln_scale,
+            ln_scale_ablated,
+            layernorm_ratio
+        from picked
+        join tokens using (run_id, sequence, position)
+        order by example
+        """,
+        run=run,
+        ablation=ablation,
+        layer=layer,
+        head=head,
+    )
+
+
+def trust(serving: Serving, run: str, ablation: str, layer: int, head: int) -> Answer:
+    """What an ablation hides of a head on its top rows, and with the final norm frozen."""
+    return ask(
+        serving,
+        """
+        select
+            logit_change,
+            logit_change_frozen,
+            share_hidden,
+            share_hidden_frozen
+        from ablation_trust
+        where run_id = $run
+            and ablation = $ablation
+            and layer = $layer
+            and head = $head
+            and row_set = 'top_by_direct_effect'
+        """,
+        run=run,
+        ablation=ablation,
+        layer=layer,
+        head=head,
+    )
+
+
+def reinforcement(serving: Serving, run: str) -> Answer:
+    """The head that reinforces itself most and the one that represses itself most, if any."""
+    return ask(
+        serving,
+        """
+        select
+            kind,
+            format('L{}H{}', layer, head) as name,
+            relative_slope,
+            relative_slope_se
+        from self_reinforcing_heads
+        where run_id = $run
+            and kind in ('self-reinforcing', 'self-repressing')
+        qualify row_number() over (
+            partition by kind
+            order by
+                abs(relative_slope) desc,
+                layer,
+                head
+        ) = 1
+        order by kind
+        """,
+        run=run,
+    )
+
+
+def neuron(serving: Serving, run: str, ablation: str, layer: int, head: int) -> Answer:
+    """The top-repairing neuron that changes most, of this head or of another that was followed.
+
+    anti_erasure: whether that one is; share_anti_erasure: of the head's kept tokens.
+    """
+    return ask(
+        serving,
+        """
+        with
+
+        followed as (
+            select *
+            from top_repairing_neuron
+            where run_id = $run
+                and ablation = $ablation
+        ),
+
+        one as (
+            select
+                layer,
+                head,
+                count(*) as n_rows,
+                avg(anti_erasure::integer) as share_anti_erasure
+            from followed
+            group by
+                layer,
+                head
+            order by
+                layer = $layer and head = $head desc,
+                share_anti_erasure desc,
+                layer,
+                head
+            limit 1
+        ),
+
+        most as (
+            select *
+            from followed
+            join one using (layer, head)
+            order by
+                anti_erasure desc,
+                direct_effect_ablated - direct_effect desc,
+                sequence,
+                position
+            limit 1
+        )
+
+        select
+            format('L{}H{}', layer, head) as name,
+            n_layers - 1 as mlp_layer,
+            neuron,
+            token_text,
+            target_text,
+            direct_effect,
+            direct_effect_ablated,
+            anti_erasure,
+            n_rows,
+            share_anti_erasure
+        from most
+        join tokens using (run_id, sequence, position)
+        join runs using (run_id)
+        """,
+        run=run,
+        ablation=ablation,
+        layer=layer,
+        head=head,
+    )

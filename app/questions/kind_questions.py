@@ -1,0 +1,145 @@
+"""What the pages ask about kinds of heads, what is repaired of a run, and what errors rest on."""
+
+from selfrepair.app.questions.queries import Answer, Serving, ask
+
+
+def clusters(serving: Serving, run: str) -> Answer:
+    """What a run's errors are clustered by, and which text it measured."""
+    return ask(
+        serving,
+        """
+        select
+            clustered_by,
+            run_clusters.n_clusters,
+            run_clusters.n_documents,
+            run_clusters.n_sequences,
+            sample,
+            drawn_from
+        from run_clusters
+        join runs using (run_id)
+        where run_id = $run
+        """,
+        run=run,
+    )
+
+
+def reinforcement_clusters(serving: Serving, run: str) -> Answer:
+    """The same of self-reinforcement, which is measured on fewer tokens."""
+    return ask(
+        serving,
+        """
+        select
+            if(count(distinct document) >= 10, 'document', 'sequence') as clustered_by,
+            count(distinct cluster) as n_clusters,
+            count(distinct document) as n_documents,
+            count(distinct sequence) as n_sequences
+        from reinforcement_clusters
+        join tokens using (run_id, sequence, position)
+        where run_id = $run
+        """,
+        run=run,
+    )
+
+
+def headline(serving: Serving, run: str) -> Answer:
+    """Per ablation of a run, on the top rows: what is repaired of what is removed, and by what.
+
+    mean_*: means over all heads; the other columns are those of run_repair.
+    """
+    return ask(
+        serving,
+        """
+        with
+
+        means as (
+            select
+                run_id,
+                ablation,
+                count(*) as n_heads_measured,
+                avg(self_repair) as mean_self_repair,
+                avg(layernorm_fraction_clipped) as mean_layernorm_fraction_clipped,
+                avg(share_overcorrected) as mean_share_overcorrected,
+                avg(share_broken) as mean_share_broken,
+                arg_max(format('L{}H{}', layer, head), self_repair) as most_repaired,
+                arg_max(share_removed, self_repair) as most_repaired_share_removed,
+                max(self_repair) as most_self_repair
+            from head_summary
+            where run_id = $run
+            group by
+                run_id,
+                ablation
+        ),
+
+        repairs as (
+            select *
+            from run_repair
+            where run_id = $run
+                and row_set = 'top_by_direct_effect'
+        )
+
+        select * exclude (run_id, row_set)
+        from means
+        left join repairs using (run_id, ablation)
+        order by ablation = 'resample' desc, ablation
+        """,
+        run=run,
+    )
+
+
+def kinds_of_head(serving: Serving, run: str, layer: int, head: int) -> Answer:
+    """One head's kind under each ablation, over its top rows and over all."""
+    return ask(
+        serving,
+        """
+        select
+            ablation,
+            row_set,
+            n_rows,
+            n_clusters,
+            kind,
+            share_removed,
+            share_removed_se,
+            share_hidden,
+            share_hidden_se
+        from head_kinds
+        where run_id = $run
+            and layer = $layer
+            and head = $head
+        order by ablation = 'resample' desc, ablation, row_set desc
+        """,
+        run=run,
+        layer=layer,
+        head=head,
+    )
+
+
+def kinds(serving: Serving, run: str, ablation: str) -> Answer:
+    """What becomes of what an ablation removes of each head on its top rows."""
+    return ask(
+        serving,
+        """
+        select * exclude (run_id, ablation, row_set)
+        from head_kinds
+        where run_id = $run
+            and ablation = $ablation
+            and row_set = 'top_by_direct_effect'
+        order by layer, head
+        """,
+        run=run,
+        ablation=ablation,
+    )
+
+
+def repair(serving: Serving, run: str) -> Answer:
+    """How much of what is removed of a run is repaired on the top rows, and by what."""
+    return ask(
+        serving,
+        """
+        select * exclude (run_id, row_set)
+        from run_repair
+        where run_id = $run
+            and row_set = 'top_by_direct_effect'
+        order by ablation = 'resample' desc, ablation
+        """,
+        run=run,
+    )

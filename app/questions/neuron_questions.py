@@ -1,0 +1,147 @@
+"""What the pages ask about the neurons of the last MLP layer."""
+
+from selfrepair.app.questions.queries import Answer, Serving, ask
+
+SAMPLE = 2_000  # tokens in a scatter
+
+
+def neurons_of_token(
+    serving: Serving,
+    run: str,
+    ablation: str,
+    layer: int,
+    head: int,
+    sequence: int,
+    position: int,
+) -> Answer:
+    """The 12 most repairing neurons of the last MLP layer at one token, where that was kept."""
+    return ask(
+        serving,
+        """
+        select
+            unnest(neurons[:12]) as neuron,
+            unnest(direct_effects[:12]) as direct_effect,
+            unnest(direct_effects_ablated[:12]) as direct_effect_ablated
+        from neuron_repairs
+        where run_id = $run
+            and ablation = $ablation
+            and layer = $layer
+            and head = $head
+            and sequence = $sequence
+            and position = $position
+        """,
+        run=run,
+        ablation=ablation,
+        layer=layer,
+        head=head,
+        sequence=sequence,
+        position=position,
+    )
+
+
+def top_neurons(serving: Serving, run: str, ablation: str, layer: int, head: int) -> Answer:
+    """Fig. 7: the most repairing neuron of each kept token; a sample of the tokens."""
+    return ask(
+        serving,
+        f"""
+        select * exclude (run_id, ablation, layer, head)
+        from top_repairing_neuron
+        where run_id = $run
+            and ablation = $ablation
+            and layer = $layer
+            and head = $head
+        order by md5(concat(sequence, ':', position)), sequence, position
+        limit {SAMPLE}
+        """,
+        run=run,
+        ablation=ablation,
+        layer=layer,
+        head=head,
+    )
+
+
+def neuron_frequency(
+    serving: Serving, run: str, ablation: str, layer: int, head: int, ranking: str
+) -> Answer:
+    """Section 4.2.2: the 200 neurons that are most often among the ten most repairing."""
+    return ask(
+        serving,
+        """
+        select * exclude (run_id, ablation, layer, head, ranking)
+        from neuron_frequency
+        where run_id = $run
+            and ablation = $ablation
+            and layer = $layer
+            and head = $head
+            and ranking = $ranking
+        order by share_among_ten desc, neuron
+        limit 200
+        """,
+        run=run,
+        ablation=ablation,
+        layer=layer,
+        head=head,
+        ranking=ranking,
+    )
+
+
+def neuron_tokens(
+    serving: Serving, run: str, ablation: str, layer: int, head: int, ranking: str, neuron: int
+) -> Answer:
+    """The tokens at which a neuron is among the ten most repairing, the largest change first."""
+    return ask(
+        serving,
+        """
+        with
+
+        placed as (
+            select
+                *,
+                list_position(neurons, $neuron) as place
+            from most_repairing_neurons
+            where run_id = $run
+                and ablation = $ablation
+                and layer = $layer
+                and head = $head
+                and ranking = $ranking
+        )
+
+        select
+            sequence,
+            position,
+            token_text,
+            target_text,
+            direct_effects[place] as direct_effect,
+            direct_effects_ablated[place] as direct_effect_ablated,
+            mlp_direct_effect
+        from placed
+        join tokens using (run_id, sequence, position)
+        where place is not null
+        order by direct_effects_ablated[place] - direct_effects[place] desc
+        limit 200
+        """,
+        run=run,
+        ablation=ablation,
+        layer=layer,
+        head=head,
+        ranking=ranking,
+        neuron=neuron,
+    )
+
+
+def neuron_heads(serving: Serving, run: str, ablation: str) -> Answer:
+    """The heads whose every neuron was kept, and so have figures 7 and 12 and section 4.2.2."""
+    return ask(
+        serving,
+        """
+        select distinct
+            layer,
+            head
+        from neuron_frequency
+        where run_id = $run
+            and ablation = $ablation
+        order by layer, head
+        """,
+        run=run,
+        ablation=ablation,
+    )

@@ -1,0 +1,168 @@
+"""The app's only door to DuckDB: one read-only connection per generation, and cached answers.
+
+`serving()` looks at the published link (one `readlink`, one `stat`), so that a script run after a
+publishing asks the new generation, and everything cached for the old one is left behind. The SQL
+that pages ask is in `questions.py`; the visitor's own is run elsewhere (`sql_console.py`).
+"""
+
+import os
+import re
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pandas as pd
+import streamlit as st
+
+from selfrepair.warehouse.generations import current
+from selfrepair.warehouse.paths import Warehouse
+from selfrepair.warehouse.read import current_generation, open_serving
+from selfrepair.warehouse.sql_parsing import literal
+
+MOST_MARKS = 3_000  # that one chart draws
+SECONDS = 60  # that one query of the app may take
+
+
+@dataclass(frozen=True)
+class Serving:
+    """One generation of one warehouse; the key of everything that is cached."""
+
+    root: str
+    number: int
+    stamp: int  # of its file: a warehouse begun anew counts from 1 again
+
+    @property
+    def file(self) -> Path:
+        return Warehouse(self.root).generation(self.number)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The rows of a query, and the query as it can be pasted into a DuckDB prompt."""
+
+    frame: pd.DataFrame
+    sql: str
+
+
+def serving(root: str | None = None) -> Serving | None:
+    """The generation that is served now; None where nothing is published.
+
+    Raises WarehouseError where the link does not lead to a generation.
+    """
+    warehouse = Warehouse(root)
+    number = current_generation(warehouse)
+    file = current(warehouse)
+    if number is None or file is None:
+        return None
+    try:
+        stamp = file.stat().st_mtime_ns
+    except FileNotFoundError:  # two publishings since: the connection takes the newest
+        stamp = 0
+    return Serving(str(warehouse.root), number, stamp)
+
+
+@st.cache_resource(show_spinner=False, max_entries=2)
+def _connection(key: Serving) -> duckdb.DuckDBPyConnection:
+    """Opens the generation; kept while it is the newest or the one before."""
+    spill = Path(tempfile.gettempdir()) / f"selfrepair-app-{os.getpid()}"
+    connection = open_serving(
+        Warehouse(key.root),
+        {
+            "memory_limit": "1GB",
+            "temp_directory": str(spill),
+            "max_temp_directory_size": "10GB",
+            "max_execution_time": SECONDS * 1000,
+            "python_enable_replacements": False,
+            "autoinstall_known_extensions": False,
+        },
+    )
+    connection.execute("set enable_progress_bar = false")
+    return connection
+
+
+@st.cache_data(show_spinner=False, max_entries=300)
+def _rows(key: Serving, sql: str, parameters: dict[str, Any]) -> pd.DataFrame:
+    return _connection(key).cursor().execute(sql, parameters or None).df()
+
+
+def ask(key: Serving, sql: str, **parameters: Any) -> Answer:
+    """The rows of a query; `$name` in it is the parameter of that name.
+
+    Raises duckdb.Error.
+    """
+    sql = sql.strip()
+    named = set(re.findall(r"\$([a-z_]+)", sql))
+    used = {name: value for name, value in parameters.items() if name in named}
+    return Answer(_rows(key, sql, used), _filled_in(sql, used))
+
+
+def relations(key: Serving) -> dict[str, str]:
+    """Name of each table and view of the generation -> its documentation."""
+    frame = _rows(
+        key,
+        """
+        select table_name as name, comment from duckdb_tables()
+        union all
+        select view_name, comment from duckdb_views() where not internal
+        order by name
+        """,
+        {},
+    )
+    return {row.name: row.comment or "" for row in frame.itertuples(index=False)}
+
+
+def lacking(key: Serving, *names: str) -> list[str]:
+    """Those of the relations that the generation does not have, or that hold no row."""
+    known = relations(key)
+    return [
+        name
+        for name in names
+        if name not in known or _rows(key, f'select 1 from "{name}" limit 1', {}).empty
+    ]
+
+
+def columns(key: Serving) -> pd.DataFrame:
+    """One row per relation and column: relation, column, type, meaning."""
+    return _rows(
+        key,
+        """
+        select
+            table_name as relation,
+            column_name as "column",
+            data_type as type,
+            comment as meaning
+        from duckdb_columns()
+        where not internal
+        order by table_name, column_index
+        """,
+        {},
+    )
+
+
+def meaning(key: Serving, column: str, relation: str | None = None) -> str:
+    """What a column means, with its unit: the comment that the SQL folder gave it."""
+    frame = columns(key)
+    found = frame[frame["column"] == column]
+    if relation is not None and (found["relation"] == relation).any():
+        found = found[found["relation"] == relation]
+    said = found["meaning"].dropna()
+    return str(said.iloc[0]) if len(said) else ""
+
+
+def _filled_in(sql: str, parameters: dict[str, Any]) -> str:
+    """The query with its parameters written out, for people to copy."""
+    return re.sub(
+        r"\$([a-z_]+)",
+        lambda found: _literal(parameters[found[1]]) if found[1] in parameters else found[0],
+        sql,
+    )
+
+
+def _literal(value: Any) -> str:
+    if isinstance(value, str):
+        return literal(value)
+    if isinstance(value, list):
+        return "[" + ", ".join(_literal(one) for one in value) + "]"
+    return str(value)

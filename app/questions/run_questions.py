@@ -1,0 +1,240 @@
+"""What the pages ask about runs, models and heads, each as one query over the published views.
+
+Nothing is defined here: self-repair, top rows, fractions and errors are the views'. A query picks
+columns and rows, puts values into bins, or takes a sample where a chart could not draw them all.
+"""
+
+from selfrepair.app.questions.queries import MOST_MARKS, Answer, Serving, ask
+
+# What can be shown per head. name -> whether it has a sign (0 is then the colours' middle).
+QUANTITIES = {
+    "self_repair": True,
+    "self_repair_from_heads": True,
+    "self_repair_from_mlps": True,
+    "self_repair_from_last_mlp": True,
+    "self_repair_from_layernorm": True,
+    "direct_effect": True,
+    "direct_effect_ablated": True,
+    "direct_effect_removed": True,
+    "share_removed": True,
+    "share_hidden": True,
+    "logit_change": True,
+    "layernorm_fraction_of_means": True,
+    "heads_fraction_of_means": True,
+    "mlps_fraction_of_means": True,
+    "layernorm_fraction_clipped": False,
+    "heads_fraction_clipped": False,
+    "mlps_fraction_clipped": False,
+    "layernorm_ratio": False,
+    "share_layernorm_ratio_above_one": False,
+    "share_overcorrected": False,
+    "share_broken": False,
+}
+
+# Of these, ratios of means: where the denominator is near 0 they are wild, and colours end at 1.
+RATIOS = {name for name in QUANTITIES if name.endswith("_of_means")}
+RATIOS |= {"share_removed", "share_hidden"}
+
+# What is repaired, or a share of it, says little of a head of which little was removed.
+ABOUT_REPAIR = {name for name in QUANTITIES if "repair" in name or "fraction" in name}
+ABOUT_REPAIR |= {"share_hidden", "share_overcorrected", "share_broken"}
+
+# Which heads a page shows, by what its ablation removed of them and by their kind.
+KEPT_HEADS = (
+    "all",
+    "at least half removed",
+    "less than half removed",
+    "repaired",
+    "overcorrected",
+    "broken",
+    "neither",
+    "no effect",
+)
+
+# The figures that draw a dot per head and a line per model over depth: the view, and its columns.
+BY_DEPTH = {
+    "1": ("self_repair_by_head", "self_repair"),
+    "6": ("layernorm_repair_by_head", "self_repair_from_layernorm"),
+    "11": ("layernorm_fraction_by_head", "layernorm_fraction_clipped"),
+    "10": ("layernorm_fraction_unclipped_by_head", "layernorm_fraction_unclipped"),
+}
+
+
+def runs(serving: Serving) -> Answer:
+    """All runs, the newest first."""
+    return ask(
+        serving,
+        """
+        select
+            * exclude (ablations, heads, layer_precision, precision_error, versions),
+            array_to_string(ablations, ', ') as ablations,
+            coalesce(len(heads), n_layers * n_heads) as n_ablated_heads,
+            versions::varchar as versions
+        from runs
+        order by finished_at desc, run_id
+        """,
+    )
+
+
+def settings(serving: Serving, run: str) -> Answer:
+    """Everything that decided one run's numbers, one setting a row."""
+    return ask(
+        serving,
+        """
+        with
+
+        one as (
+            select columns(*)::varchar
+            from runs
+            where run_id = $run
+        )
+
+        unpivot one
+        on columns(*)
+        into
+            name setting
+            value value
+        """,
+        run=run,
+    )
+
+
+def heads(serving: Serving, run: str, ablation: str) -> Answer:
+    """One row per head of a run: all quantities with their standard errors, and its kind."""
+    return ask(
+        serving,
+        """
+        with
+
+        kinds as (
+            select
+                run_id,
+                ablation,
+                layer,
+                head,
+                any_value(kind) filter (where row_set = 'top_by_direct_effect') as kind,
+                any_value(kind) filter (where row_set = 'all') as kind_all
+            from head_kinds
+            where run_id = $run
+                and ablation = $ablation
+            group by
+                run_id,
+                ablation,
+                layer,
+                head
+        )
+
+        select
+            format('L{}H{}', layer, head) as name,
+            *
+        from head_summary
+        left join kinds using (run_id, ablation, layer, head)
+        where run_id = $run
+            and ablation = $ablation
+        order by layer, head
+        """,
+        run=run,
+        ablation=ablation,
+    )
+
+
+def by_depth(serving: Serving, figure: str, runs: list[str], ablation: str) -> Answer:
+    """Figures 1, 6, 10 and 11 for some runs; heads are sampled where a chart has too many."""
+    view, quantity = BY_DEPTH[figure]
+    share_removed = "share_removed_all" if figure == "10" else "share_removed"
+    return ask(
+        serving,
+        f"""
+        with
+
+        removed as (
+            select
+                run_id,
+                ablation,
+                layer,
+                head,
+                {share_removed} as share_removed
+            from head_summary
+        )
+
+        select
+            run_id,
+            layer,
+            head,
+            depth,
+            {quantity},
+            {quantity}_se,
+            layer_{quantity},
+            layer_{quantity}_se,
+            share_removed
+        from {view}
+        join removed using (run_id, ablation, layer, head)
+        where run_id in (select unnest($runs))
+            and ablation = $ablation
+        qualify row_number() over (order by md5(concat(run_id, layer, '.', head))) <= {MOST_MARKS}
+        order by run_id, layer, head
+        """,
+        runs=runs,
+        ablation=ablation,
+    )
+
+
+def effects(serving: Serving, run: str, ablation: str) -> Answer:
+    """Fig. 2 and 20-22: direct effect, what was removed of it, and logit change, over all rows."""
+    return ask(
+        serving,
+        """
+        with
+
+        zones as (
+            select
+                run_id,
+                ablation,
+                layer,
+                head,
+                self_repaired
+            from logit_change_by_head
+        )
+
+        select
+            format('L{}H{}', layer, head) as name,
+            layer,
+            head,
+            direct_effect,
+            direct_effect_se,
+            direct_effect_removed,
+            direct_effect_removed_se,
+            share_removed,
+            logit_change,
+            logit_change_se,
+            self_repaired,
+            kind,
+            n_rows,
+            n_clusters
+        from head_kinds
+        join zones using (run_id, ablation, layer, head)
+        where run_id = $run
+            and ablation = $ablation
+            and row_set = 'all'
+        order by layer, head
+        """,
+        run=run,
+        ablation=ablation,
+    )
+
+
+def figures(serving: Serving) -> Answer:
+    """Every figure of the paper with the view that answers it."""
+    return ask(serving, "from figures")
+
+
+def rows_of(serving: Serving, view: str, run: str, most: int = 1000) -> Answer:
+    """The first rows of a view for one run, in order. `view` is a published name."""
+    query = f'from "{view}" where run_id = $run order by all limit {int(most)}'
+    return ask(serving, query, run=run)
+
+
+def authors_models(serving: Serving) -> list[str]:
+    """The models of which the authors published numbers."""
+    answer = ask(serving, "select distinct model from paper_head_summary order by model")
+    return list(answer.frame["model"])

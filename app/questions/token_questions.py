@@ -1,0 +1,189 @@
+"""What the list of a head's tokens asks, and one token opened."""
+
+from selfrepair.app.questions.head_questions import ROWS_OF, WHERE_HEAD
+from selfrepair.app.questions.queries import Answer, Serving, ask
+
+# How the token list can be ordered, and the SQL for it.
+ORDERS = {
+    "largest direct effect": "direct_effect desc",
+    "most removed": "direct_effect_removed desc",
+    "largest self-repair": "self_repair desc",
+    "smallest self-repair": "self_repair",
+    "largest fall of the logit": "logit_change",
+}
+KINDS = {
+    "all": "true",
+    "at least half removed": "direct_effect_removed / nullif(direct_effect, 0) >= 0.5",
+    "overcorrected": "overcorrected",
+    "broken": "broken",
+}
+
+
+FULL_COLOR = 0.995
+"""The quantile of a head's absolute values that gets the full colour.
+
+Seldom one token's number, and above the threshold of the top 2 %, so that these differ in colour.
+"""
+
+
+def color_scale(
+    serving: Serving, run: str, ablation: str, layer: int, head: int, quantity: str
+) -> Answer:
+    """Over all of the head's tokens, the absolute value that gets the full colour."""
+    return ask(
+        serving,
+        f"""
+        select quantile_cont(abs({quantity}), {FULL_COLOR}) as largest
+        from self_repair
+        {WHERE_HEAD}
+            and ablation = $ablation
+        """,
+        run=run,
+        ablation=ablation,
+        layer=layer,
+        head=head,
+    )
+
+
+def instances(
+    serving: Serving,
+    *,
+    run: str,
+    ablation: str,
+    layer: int,
+    head: int,
+    rows: str,
+    order: str,
+    kind: str,
+    search: str,
+    limit: int,
+    offset: int,
+) -> Answer:
+    """One page of the head's tokens; `n_found` is how many there are in all."""
+    return ask(
+        serving,
+        f"""
+        select
+            sequence,
+            position,
+            token_text,
+            target_text,
+            direct_effect,
+            direct_effect_removed,
+            logit_change,
+            self_repair,
+            self_repair_from_heads,
+            self_repair_from_mlps,
+            self_repair_from_layernorm,
+            overcorrected,
+            broken,
+            count(*) over () as n_found
+        from {ROWS_OF[rows]}
+        join tokens using (run_id, sequence, position)
+        {WHERE_HEAD}
+            and ablation = $ablation
+            and {KINDS[kind]}
+            and (contains(lower(target_text), $search) or contains(lower(token_text), $search))
+        order by {ORDERS[order]}, sequence, position
+        limit $limit
+        offset $offset
+        """,
+        run=run,
+        ablation=ablation,
+        layer=layer,
+        head=head,
+        search=search.lower(),
+        limit=limit,
+        offset=offset,
+    )
+
+
+def stretches(
+    serving: Serving,
+    *,
+    run: str,
+    ablation: str,
+    layer: int,
+    head: int,
+    places: list[tuple[int, int]],
+    before: int,
+    after: int,
+) -> Answer:
+    """The text around some places (sequence, position), with the head's numbers at each token."""
+    return ask(
+        serving,
+        """
+        with
+
+        places as (
+            select
+                unnest($sequences::integer[]) as sequence,
+                unnest($positions::integer[]) as place
+        )
+
+        select
+            sequence,
+            place,
+            position,
+            token_text,
+            target_text,
+            direct_effect,
+            direct_effect_removed,
+            self_repair,
+            logit_change
+        from self_repair
+        join tokens using (run_id, sequence, position)
+        join places using (sequence)
+        where run_id = $run
+            and ablation = $ablation
+            and layer = $layer
+            and head = $head
+            and position between place - $before and place + $after
+        order by sequence, place, position
+        """,
+        run=run,
+        ablation=ablation,
+        layer=layer,
+        head=head,
+        sequences=[sequence for sequence, _ in places],
+        positions=[position for _, position in places],
+        before=before,
+        after=after,
+    )
+
+
+def instance(
+    serving: Serving, run: str, layer: int, head: int, sequence: int, position: int
+) -> Answer:
+    """One token under every ablation: what the head did there and what repaired it."""
+    return ask(
+        serving,
+        f"""
+        select
+            ablation,
+            direct_effect,
+            direct_effect_ablated,
+            direct_effect_removed,
+            logit,
+            logit_change,
+            self_repair,
+            self_repair_from_heads,
+            self_repair_from_mlps,
+            self_repair_from_last_mlp,
+            self_repair_from_layernorm,
+            layernorm_ratio,
+            overcorrected,
+            broken
+        from self_repair
+        join tokens using (run_id, sequence, position)
+        {WHERE_HEAD}
+            and sequence = $sequence
+            and position = $position
+        order by ablation = 'resample' desc, ablation
+        """,
+        run=run,
+        layer=layer,
+        head=head,
+        sequence=sequence,
+        position=position,
+    )

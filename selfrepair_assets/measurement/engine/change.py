@@ -1,0 +1,144 @@
+"""Changes: how a change of the residual stream travels through one block.
+
+A linear map acts on a change as it is. A norm is expanded around the clean run (`norm_change`).
+Attention and the MLP's activation are evaluated at the changed input, and the cached clean value
+is subtracted. Everything is (rows, batch, pos, ...): a row is one ablation, say, of one head.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from selfrepair_assets.measurement.engine.clean_run import (
+    LayerActivations,
+    activate,
+    attend,
+    run_layers,
+    split_heads,
+    squared_scale,
+)
+from selfrepair_assets.measurement.model.folded_model import FoldedBlock, FoldedModel
+
+AttendTo = Callable[[FoldedModel, FoldedBlock, LayerActivations, Tensor, Tensor, Tensor], Tensor]
+"""Changes of q, k, v, each (rows, batch, head, pos, d_head), to the change of z."""
+
+
+@dataclass(frozen=True)
+class CleanRun:
+    """The cached clean run that changes are measured against, at prediction positions."""
+
+    model: FoldedModel
+    layers: list[LayerActivations]
+    direction: Tensor  # batch pos d_model: u_t
+    squared_final_scale: Tensor  # batch pos 1: S^2
+
+    @cached_property
+    def head_directions(self) -> list[Tensor]:
+        """Per layer `u_t` through each head's `W_O`, (batch, pos, (head d_head)): one product per
+        token, shared by all ablations."""
+        return [self.direction @ block.out.weight for block in self.model.blocks]
+
+    @cached_property
+    def neuron_direction(self) -> Tensor:
+        """`u_t` through the last layer's `W_out`, (batch, pos, d_mlp)."""
+        return self.direction @ self.model.blocks[-1].mlp_out.weight
+
+    @classmethod
+    def of(cls, model: FoldedModel, tokens: Tensor) -> CleanRun:
+        """Run and cache `tokens` (batch, pos); their last position is only a target."""
+        layers = list(run_layers(model, tokens[:, :-1]))
+        return cls(
+            model=model,
+            layers=layers,
+            direction=model.unembedding_direction(tokens[:, 1:]),
+            squared_final_scale=squared_scale(layers[-1].resid_post, model.eps),
+        )
+
+
+def norm_change(x: Tensor, delta: Tensor, squared: Tensor) -> Tensor:
+    """`(x + delta)/S' - x/S` without cancellation.
+
+    With `m = S'^2 - S^2 = mean(delta (2x + delta))`:
+
+        (x + delta)/S' - x/S = delta/S' + x (1/S' - 1/S),    1/S' - 1/S = -m / (S S' (S + S'))
+
+    Args:
+        x: (batch, pos, d_model), delta: (rows, batch, pos, d_model), squared: `S^2` of x.
+    """
+    _, inverse, inverse_change = scale_change(x, delta, squared)
+    return (delta * inverse).addcmul_(x, inverse_change)
+
+
+def scale_change(x: Tensor, delta: Tensor, squared: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """`S'^2`, `1/S'` and `1/S' - 1/S`, each with a last dimension of 1."""
+    m = torch.linalg.vecdot(delta, torch.add(delta, x, alpha=2)).unsqueeze(-1).div_(x.shape[-1])
+    squared_ablated = squared + m
+    scale, scale_ablated = squared.sqrt(), squared_ablated.sqrt()
+    inverse_change = m.neg_() / (scale * scale_ablated * (scale + scale_ablated))
+    return squared_ablated, scale_ablated.reciprocal(), inverse_change
+
+
+def attend_to_changed(
+    model: FoldedModel, block: FoldedBlock, layer: LayerActivations, q: Tensor, k: Tensor, v: Tensor
+) -> Tensor:
+    """The change of `z` where keys and values change at every position, as queries do."""
+    changed = [(a + b).flatten(0, 1) for a, b in ((q, layer.q), (k, layer.k), (v, layer.v))]
+    return attend(model, block, *changed).unflatten(0, q.shape[:2]).sub_(layer.z)
+
+
+@dataclass(frozen=True)
+class BlockChange:
+    """What a change of a block's input changes in it: each (rows, batch, pos, ...)."""
+
+    z: Tensor | None  # (head d_head); None where attention does not see the change
+    attn_out: Tensor | None
+    mlp_post: Tensor
+    mlp_out: Tensor
+    resid_post: Tensor
+
+
+def mlp_change(
+    model: FoldedModel,
+    block: FoldedBlock,
+    layer: LayerActivations,
+    normalized: Tensor,
+    precision: str,
+) -> tuple[Tensor, Tensor]:
+    """The changes of `mlp_post` and `mlp_out` for a change of the normalised input."""
+    pre = block.mlp_in.of_change(normalized, precision).add_(layer.mlp_pre)
+    post = activate(model, pre).sub_(layer.mlp_post)
+    return post, block.mlp_out.of_change(post, precision)
+
+
+def mid_change(
+    model: FoldedModel, block: FoldedBlock, layer: LayerActivations, delta: Tensor, precision: str
+) -> BlockChange:
+    """A change of `resid_mid` alone: of the sequential block whose head was ablated."""
+    normalized = norm_change(layer.resid_mid, delta, layer.squared_mid)
+    post, out = mlp_change(model, block, layer, normalized, precision)
+    return BlockChange(None, None, post, out, delta.add_(out))
+
+
+def block_change(
+    model: FoldedModel,
+    block: FoldedBlock,
+    layer: LayerActivations,
+    delta: Tensor,
+    precision: str,
+    attend_to: AttendTo = attend_to_changed,
+) -> BlockChange:
+    """A change `delta` of `resid_pre`, followed through attention and MLP; reuses its memory."""
+    normalized = norm_change(layer.resid_pre, delta, layer.squared_pre)
+    changes = split_heads(model, block.qkv.of_change(normalized, precision))
+    z = attend_to(model, block, layer, *changes)
+    attn_out = block.out.of_change(z, precision)
+    delta = delta.add_(attn_out)
+    if not model.parallel_attention:
+        normalized = norm_change(layer.resid_mid, delta, layer.squared_mid)
+    post, mlp_out = mlp_change(model, block, layer, normalized, precision)
+    return BlockChange(z, attn_out, post, mlp_out, delta.add_(mlp_out))

@@ -1,0 +1,128 @@
+"""Self-reinforcing and self-repressing heads: feed a head its own output and look at it again.
+
+To the residual stream that enters the head's layer, at one position, `scale * z_h W_O[h]` is
+added (the head's own clean output there), and the head's new direct effect at that position is
+measured with the clean S. Paper: section 5.3, appendix E, figures 9 and 19.
+
+One position at a time, as the authors do, yet all positions in one pass: in a causal model a
+change at position p reaches the prediction at p through p's own stream alone. So each position
+attends to the *clean* keys and values of those before it and to its own changed ones:
+
+    scores[p, j] = q'_p . k_j  (j < p),     scores[p, p] = q'_p . k'_p
+    z'_p = sum_j a[p, j] v_j + a[p, p] (v'_p - v_p),     a = softmax(scores)
+
+That is exact. A hooked run over every position by itself is the oracle in the tests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from selfrepair_assets.measurement.engine.change import CleanRun, block_change, scale_change
+from selfrepair_assets.measurement.engine.clean_run import LayerActivations, head_effects
+from selfrepair_assets.measurement.model.folded_model import FoldedBlock, FoldedModel
+from selfrepair_assets.measurement.run_spec import Head, by_layer
+
+SCALES = (1.0, 3.0, 5.0)
+"""The authors' multiples of the head's output."""
+
+
+@dataclass(frozen=True)
+class ReinforcedHeads:
+    """Heads of one layer; `direct_effect` (head, batch, pos), the others (scale, head, batch, pos).
+
+    Direct effects are in logits with the clean S; `ln_scale_after` is the changed run's S.
+    """
+
+    heads: list[Head]
+    direct_effect: Tensor
+    direct_effect_after: Tensor
+    ln_scale_after: Tensor
+
+
+def attend_to_own_position(
+    model: FoldedModel, block: FoldedBlock, layer: LayerActivations, q: Tensor, k: Tensor, v: Tensor
+) -> Tensor:
+    """The change of `z` where each position sees its own change and the others clean.
+
+    q, k, v: changes, (rows, batch, head, pos, d_head).
+    """
+    share = model.n_heads // model.n_key_value_heads
+    clean_k, clean_v, k, v = (t.repeat_interleave(share, dim=-3) for t in (layer.k, layer.v, k, v))
+    query = q + layer.q
+    scores = query @ clean_k.transpose(-1, -2)
+    scores.diagonal(dim1=-2, dim2=-1).add_((query * k).sum(-1))
+    positions = q.shape[-2]
+    hidden = torch.ones(positions, positions, dtype=torch.bool, device=q.device).triu(1)
+    if block.window is not None:
+        hidden |= torch.ones_like(hidden).tril(-block.window)
+    pattern = scores.mul_(model.attention_scale).masked_fill_(hidden, -torch.inf).softmax(-1)
+    z = pattern @ clean_v + pattern.diagonal(dim1=-2, dim2=-1).unsqueeze(-1) * v
+    return z.transpose(-2, -3).flatten(-2) - layer.z
+
+
+@torch.inference_mode()
+def reinforce_heads(
+    model: FoldedModel,
+    tokens: Tensor,
+    heads: Sequence[Head],
+    scales: Sequence[float],
+    rows_at_once: int,
+) -> Iterator[ReinforcedHeads]:
+    """Feed each head of `heads` its own output at every prediction position of `tokens`.
+
+    Args:
+        tokens: (batch, pos).
+        rows_at_once: the most `scale x head x batch` rows propagated together.
+
+    Yields:
+        One result per layer.
+    """
+    clean = CleanRun.of(model, tokens)
+    for _, heads_of_layer in by_layer(heads).items():
+        at_once = max(1, rows_at_once // (len(tokens) * len(scales)))
+        parts = [
+            _reinforce(clean, heads_of_layer[i : i + at_once], scales)
+            for i in range(0, len(heads_of_layer), at_once)
+        ]
+        yield ReinforcedHeads(
+            heads_of_layer,
+            torch.cat([part.direct_effect for part in parts]),
+            torch.cat([part.direct_effect_after for part in parts], 1),
+            torch.cat([part.ln_scale_after for part in parts], 1),
+        )
+
+
+def _reinforce(clean: CleanRun, heads: list[Head], scales: Sequence[float]) -> ReinforcedHeads:
+    model, start = clean.model, heads[0].layer
+    layer, block = clean.layers[start], model.blocks[start]
+    chosen = torch.tensor([head.head for head in heads]).to(model.device, non_blocking=True)
+    S = clean.squared_final_scale.sqrt().squeeze(-1)
+    z = layer.z.unflatten(-1, (model.n_heads, model.d_head)).movedim(2, 0)[chosen]
+    W_O = block.out.weight.view(-1, model.n_heads, model.d_head)[:, chosen]
+    output = torch.einsum("rbpe,dre->rbpd", z, W_O)
+    factors = torch.tensor(scales).to(model.device, non_blocking=True)
+    delta = (factors[:, None, None, None, None] * output).flatten(0, 1)  # scale x head first
+
+    own_change: Tensor | None = None
+    for i in range(start, model.n_layers):
+        change = block_change(
+            model, model.blocks[i], clean.layers[i], delta, "fp32", attend_to_own_position
+        )
+        own_change = change.z if i == start else own_change
+        delta = change.resid_post
+
+    assert own_change is not None
+    n = len(heads)
+    effects = head_effects(model, block, layer.z, clean.direction).movedim(-1, 0)[chosen] / S
+    # (scale x head) batch pos head: each row's own head is the one wanted
+    changes = head_effects(model, block, own_change, clean.direction).unflatten(0, (-1, n))
+    own = changes.movedim(-1, 1)[:, chosen].diagonal(dim1=1, dim2=2).movedim(-1, 1) / S
+    squared, _, _ = scale_change(clean.layers[-1].resid_post, delta, clean.squared_final_scale)
+    return ReinforcedHeads(
+        heads, effects, effects + own, squared.sqrt().squeeze(-1).unflatten(0, (-1, n))
+    )

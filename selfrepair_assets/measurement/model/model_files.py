@@ -1,0 +1,280 @@
+"""Where a model's files are, and whether they are all there.
+
+A model is named in one of three ways: the bundled model's name, a folder as `save_pretrained`
+writes it, or a name on the Hugging Face hub. Each comes down to a folder on this machine, which
+is looked through before anything heavy is loaded: the checks here read a few kilobytes.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import operator
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from selfrepair_assets.measurement import hub
+from selfrepair_assets.measurement.errors import InputError
+from selfrepair_assets.measurement.model import bundled
+
+Notify = Callable[[str], None]
+logger = logging.getLogger(__name__)
+
+_SAFETENSORS = re.compile(r"model(-\d+-of-\d+)?\.safetensors")
+_PICKLED = re.compile(r"pytorch_model(-\d+-of-\d+)?\.bin")
+_SMALL_FILES = re.compile(r"[^/]+\.(json|txt|model|jinja|tiktoken)")
+_TOKENIZER_FILES = (
+    ("tokenizer.json",),
+    ("tokenizer.model",),
+    ("spiece.model",),
+    ("vocab.json", "merges.txt"),
+    ("vocab.txt",),
+)
+
+
+@dataclass(frozen=True)
+class ModelFolder:
+    """A complete model on this machine: its folder, and the hub's commit if it came from there."""
+
+    path: Path
+    commit: str | None = None
+
+
+def find_model(
+    model: str, revision: str | None = None, notify: Notify = logger.info
+) -> ModelFolder:
+    """The folder that holds the model, downloaded or converted if need be, and complete.
+
+    Args:
+        model: the bundled model's name, a folder, or a hub name.
+        revision: the hub's branch, tag or commit.
+        notify: is told, in one line, of what takes long.
+
+    Raises:
+        InputError: no such model, no network, a gated model, or files that are missing or broken.
+    """
+    if model in bundled.NAMES:
+        _refuse_revision(model, revision)
+        if Path(model).is_dir():
+            notify(f"{model} is the bundled model: write ./{model} for the folder here")
+        converted = bundled.bundled_model(notify)
+        check_model_folder(converted)
+        return ModelFolder(converted)
+    path = local_folder(model)
+    if path is None:
+        return _download(model, revision, notify)
+    _refuse_revision(model, revision)
+    check_model_folder(path)
+    return ModelFolder(path)
+
+
+def local_folder(model: str) -> Path | None:
+    """The folder, absolute, that a model's name is the path of; None: it can only be a hub name.
+
+    Raises:
+        InputError: a path where no folder is.
+    """
+    path = Path(model).expanduser()
+    try:
+        is_folder, is_there = path.is_dir(), path.exists()
+    except OSError as error:  # a name that is too long, a folder that may not be looked into
+        raise InputError(f"'{model:.200}' cannot be looked for ({error.strerror}).") from None
+    if is_folder:
+        return path.resolve()  # absolute: a relative one may read as another model's hub name
+    if is_there:
+        raise InputError(
+            f"'{model}' is a file. A model is given as its folder, as save_pretrained writes it."
+        )
+    if model.startswith(("/", ".", "~")) or model.endswith("/") or model.count("/") > 1:
+        raise InputError(f"There is no folder '{model}'. Check the path.")
+    return None
+
+
+def check_model_folder(path: Path) -> None:
+    """Look for the configuration, all weights and a tokenizer, without loading any of them.
+
+    Raises:
+        InputError: what is missing or broken, and how to get it.
+    """
+    config = path / "config.json"
+    if not config.is_file():
+        raise InputError(
+            f"The folder '{path}' has no config.json: it is not a model as save_pretrained "
+            "writes it. Give the folder that has it."
+        )
+    _read_json(config)
+    weights = weight_files(path)
+    for file in weights:
+        if file.suffix == ".safetensors":
+            safetensors_header(file)
+    if not any(all((path / name).is_file() for name in names) for names in _TOKENIZER_FILES):
+        raise InputError(
+            f"The folder '{path}' has no tokenizer (tokenizer.json or the like). "
+            "Save it there too: tokenizer.save_pretrained(folder)."
+        )
+
+
+def n_parameters(path: Path) -> int | None:
+    """The number of weights in a checked model folder; None where pickled files hide it."""
+    files = weight_files(path)
+    if any(file.suffix != ".safetensors" for file in files):
+        return None
+    return sum(
+        math.prod(tensor["shape"]) for file in files for tensor in safetensors_header(file).values()
+    )
+
+
+def safetensors_header(path: Path) -> dict[str, dict[str, Any]]:
+    """The tensors that a safetensors file holds: name to dtype, shape and place.
+
+    Raises:
+        InputError: the file is not safetensors, or is cut off.
+    """
+    broken = InputError(
+        f"The weights in '{path}' are broken or incomplete. Copy or download the file again."
+    )
+    try:
+        with path.open("rb") as file:
+            size = int.from_bytes(file.read(8), "little")
+            if size.to_bytes(8, "little") == b"version ":
+                raise InputError(
+                    f"'{path}' is a placeholder of git-lfs, not weights. "
+                    "Run `git lfs pull` in its folder."
+                )
+            if not 0 < size <= path.stat().st_size - 8:
+                raise broken
+            tensors = json.loads(file.read(size))
+        tensors.pop("__metadata__", None)
+        ends = [operator.index(tensor["data_offsets"][1]) for tensor in tensors.values()]
+        end = max(ends, default=0)
+    except OSError as error:
+        raise InputError(f"'{path}' cannot be read: {error.strerror}.") from None
+    except (
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        IndexError,
+        RecursionError,
+    ) as error:
+        if isinstance(error, InputError):
+            raise
+        raise broken from None
+    if not tensors or path.stat().st_size != 8 + size + end:
+        raise broken
+    return tensors
+
+
+def weight_files(path: Path) -> list[Path]:
+    """The files of all weights, in the order in which transformers looks for them."""
+    for single, index in (
+        ("model.safetensors", "model.safetensors.index.json"),
+        ("pytorch_model.bin", "pytorch_model.bin.index.json"),
+    ):
+        if (path / single).is_file():
+            return [path / single]
+        if (path / index).is_file():
+            names = _names_in_index(path / index)
+            missing = [name for name in names if not (path / name).is_file()]
+            if missing or not names:
+                raise InputError(
+                    f"The folder '{path}' lacks {len(missing)} of {len(names)} weight files, "
+                    f"the first being {missing[0] if missing else index}. "
+                    "Copy or download them too."
+                )
+            return [path / name for name in names]
+    others = sorted(p.name for p in path.glob("*.gguf"))
+    hint = f" ({others[0]} is GGUF: save it as safetensors first)" if others else ""
+    raise InputError(
+        f"The folder '{path}' has no weights: neither model.safetensors nor "
+        f"pytorch_model.bin{hint}. Save them there: model.save_pretrained(folder)."
+    )
+
+
+def _names_in_index(index: Path) -> list[str]:
+    """The weight files that an index names: files of its own folder, and no others."""
+    weight_map = _read_json(index).get("weight_map")
+    names: list[Any] = list(weight_map.values()) if isinstance(weight_map, dict) else [None]
+    if not all(isinstance(name, str) and Path(name).name == name for name in names):
+        raise InputError(
+            f"'{index}' does not say which file of its folder each weight is in. "
+            "Copy or download it again."
+        )
+    return sorted(set(names))
+
+
+def look_up(model: str, revision: str | None = None) -> Any:
+    """What the hub says about a model: its commit (`sha`) and its files (`siblings`).
+
+    Raises:
+        InputError: no such model or revision, a gated model; HubUnreachableError: no answer.
+    """
+    from huggingface_hub import HfApi
+
+    try:
+        return HfApi(endpoint=hub.ENDPOINT).model_info(
+            model, revision=revision, timeout=hub.TIMEOUT, files_metadata=True
+        )
+    except Exception as error:
+        raise hub.explain(error, "model", model, revision) from error
+
+
+def _download(model: str, revision: str | None, notify: Notify) -> ModelFolder:
+    """The hub's model in huggingface_hub's cache; from the cache alone where the hub is away."""
+    from huggingface_hub import hf_hub_download, snapshot_download
+
+    try:
+        info = look_up(model, revision)
+    except hub.HubUnreachableError as unreachable:
+        try:
+            config = hf_hub_download(model, "config.json", revision=revision, local_files_only=True)
+        except Exception:
+            raise unreachable from None
+        path = Path(config).parent
+        notify(f"The hub cannot be reached: {model} is taken from this machine's cache")
+        check_model_folder(path)
+        return ModelFolder(path, commit=path.name)
+    sizes = {file.rfilename: file.size or 0 for file in info.siblings or []}
+    weights = [n for n in sizes if _SAFETENSORS.fullmatch(n)]
+    weights = weights or [n for n in sizes if _PICKLED.fullmatch(n)]
+    if not weights:
+        raise InputError(
+            f"The hub's '{model}' has neither model.safetensors nor pytorch_model.bin. "
+            "Choose the repository with the original weights."
+        )
+    wanted = [*weights, *(name for name in sizes if _SMALL_FILES.fullmatch(name))]
+    gigabytes = sum(sizes[name] for name in wanted) / 1e9
+    notify(f"Fetching {model} ({gigabytes:.1f} GB) unless it is on this machine already")
+    try:
+        path = Path(
+            snapshot_download(
+                model, revision=revision, allow_patterns=wanted, endpoint=hub.ENDPOINT
+            )
+        )
+    except Exception as error:
+        raise hub.explain(error, "model", model, revision) from error
+    check_model_folder(path)
+    return ModelFolder(path, commit=path.name)
+
+
+def _refuse_revision(model: str, revision: str | None) -> None:
+    if revision is not None:
+        raise InputError(
+            f"'{model}' is on this machine and has no revisions. Leave --revision away."
+        )
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_bytes())
+    except OSError as error:
+        raise InputError(f"'{path}' cannot be read: {error.strerror}.") from None
+    except (ValueError, RecursionError):
+        raise InputError(f"'{path}' is not JSON. Copy or download it again.") from None
+    if not isinstance(content, dict):
+        raise InputError(f"'{path}' is not a JSON object. Copy or download it again.")
+    return content

@@ -1,0 +1,221 @@
+"""A model's name in, a model that can be measured out.
+
+1. The name becomes a folder with complete files (`model_files`).
+2. The configuration alone tells whether it predicts the next token and whether TransformerBridge
+   knows its architecture.
+3. The weights are loaded in fp32, and each must be there, finite and the folder's own (`weights`):
+   transformers fills weights that are missing with random numbers and says so in a warning only,
+   and TransformerLens takes some names for those of the hub's models.
+4. TransformerLens folds the norms into the weights (`enable_compatibility_mode`). The logits of a
+   few tokens must stay what they were; where they do not, or where it refuses, the model is
+   loaded again unfolded, and `folded` says so.
+"""
+
+from __future__ import annotations
+
+import gc
+import logging
+import threading
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from selfrepair_assets.measurement.errors import InputError
+from selfrepair_assets.measurement.model.checked_boot import (
+    TOLERANCE,
+    architecture_of,
+    boot,
+    layers_and_heads,
+    load_tokenizer,
+    sample_logits,
+)
+from selfrepair_assets.measurement.model.model_files import ModelFolder, Notify, find_model
+from selfrepair_assets.measurement.model.quiet import quiet
+from selfrepair_assets.measurement.model.weights import weights_sha256
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A model in memory, fp32, in evaluation mode, without gradients.
+
+    Attributes:
+        bridge: the TransformerBridge; in compatibility mode where `folded`.
+        tokenizer: as its files say (the bridge has a copy of its own, which it changes).
+        name: the model as the user gave it.
+        revision: the revision that the user gave; `commit` is what it was on the hub.
+        architecture: such as `GPTNeoXForCausalLM`.
+        normalization: `LN` or `RMS`.
+        parallel_attention: attention and MLP of a block read the same residual stream.
+        d_mlp: neurons of an MLP layer, from the weights' shape.
+        n_ctx: the longest sequence in tokens.
+        folded: the norms' weights are folded into the next layer's, and the writing weights and
+            the unembedding are centred, as far as TransformerLens does that for the architecture;
+            the engines look at what is left. Where False the weights are the raw ones.
+        weights_sha256: of the weights as they are stored (`weights.weights_sha256`).
+    """
+
+    bridge: Any
+    tokenizer: Any
+    name: str
+    revision: str | None
+    commit: str | None
+    architecture: str
+    normalization: str
+    parallel_attention: bool
+    n_layers: int
+    n_heads: int
+    d_model: int
+    d_mlp: int
+    d_vocab: int
+    n_ctx: int
+    device: torch.device
+    folded: bool
+    weights_sha256: str
+
+
+_loaded: dict[tuple[object, ...], LoadedModel] = {}
+_lock = threading.Lock()
+
+
+def load_model(
+    model: str,
+    revision: str | None = None,
+    device: str = "auto",
+    center_unembed: bool = True,
+    notify: Notify = logger.info,
+) -> LoadedModel:
+    """Load a model; asked again for the same one, give the one in memory.
+
+    Only the last model is kept, and it is let go before another is loaded.
+
+    Args:
+        model: the bundled model's name, a folder as `save_pretrained` writes it, or a hub name.
+        revision: the hub's branch, tag or commit.
+        device: `auto`, `cpu`, `cuda`, `cuda:1` or `mps`.
+        center_unembed: subtract the vocabulary's mean from the unembedding.
+        notify: is told, in one line each, of what takes long or is out of the ordinary.
+
+    Raises:
+        InputError: whatever keeps this model from being measured, and what to do about it.
+    """
+    chosen = choose_device(device)
+    folder = find_model(model, revision, notify)
+    changed = max(file.stat().st_mtime_ns for file in folder.path.iterdir())
+    key = (model, revision, folder, changed, chosen, center_unembed)
+    with _lock:
+        if key not in _loaded:
+            if _loaded:
+                _let_go()
+            _loaded[key] = _load(model, revision, folder, chosen, center_unembed, notify)
+        return _loaded[key]
+
+
+def look_at_model(model: str, revision: str | None = None) -> tuple[int, int]:
+    """Layers and heads of a model whose files are all there; loads no weights.
+
+    Raises:
+        InputError: as `load_model`, as far as the files' names and the configuration tell.
+    """
+    folder = find_model(model, revision)
+    return layers_and_heads(model, folder.path)
+
+
+def forget_models() -> None:
+    """Let go of the model that is kept in memory."""
+    with _lock:
+        _let_go()
+
+
+def _let_go() -> None:
+    _loaded.clear()
+    gc.collect()  # modules and their hooks refer to each other
+
+
+def choose_device(device: str) -> torch.device:
+    """`auto` is CUDA where there is one, else the CPU; any other name must be there.
+
+    `auto` does not take Apple's MPS: it has no float64, in which means are summed up.
+
+    Raises:
+        InputError: an unknown name, or a device that this machine does not have.
+    """
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        chosen = torch.device(device)
+    except RuntimeError:
+        chosen = torch.device("meta")
+    if chosen.type not in ("cpu", "cuda", "mps"):
+        raise InputError(f"Unknown device '{device}'. Choose from auto, cpu, cuda, cuda:0, mps.")
+    if chosen.type == "cuda" and not torch.cuda.is_available():
+        raise InputError(
+            f"--device {device}: this machine has no CUDA device, or PyTorch was installed without "
+            "CUDA. Use --device auto or cpu."
+        )
+    if chosen.type == "cuda" and (chosen.index or 0) >= torch.cuda.device_count():
+        raise InputError(
+            f"--device {device}: this machine has {torch.cuda.device_count()} CUDA device(s), "
+            "counted from cuda:0."
+        )
+    if chosen.type == "mps" and not torch.backends.mps.is_available():
+        raise InputError("--device mps: this machine has none. Use --device auto or cpu.")
+    return chosen
+
+
+def _load(
+    model: str,
+    revision: str | None,
+    folder: ModelFolder,
+    device: torch.device,
+    center_unembed: bool,
+    notify: Notify,
+) -> LoadedModel:
+    architecture = architecture_of(model, folder.path)
+    tokenizer = load_tokenizer(model, folder.path)
+    bridge = boot(model, architecture, folder.path, tokenizer, device)
+    cfg = bridge.cfg
+    normalization = "RMS" if cfg.uses_rms_norm else "LN"
+    logits = sample_logits(bridge, bridge.original_model.config)
+    folded = True
+    try:
+        with quiet():
+            bridge.enable_compatibility_mode(disable_warnings=True, center_unembed=center_unembed)
+        change = (sample_logits(bridge, bridge.original_model.config) - logits).abs().max()
+        folded = bool(change <= TOLERANCE * logits.abs().max())
+    except (RuntimeError, NotImplementedError, ValueError, KeyError, AttributeError) as error:
+        logger.debug("folding %s failed: %s", model, error)
+        folded = False
+    if not folded:
+        notify(f"TransformerLens cannot fold the norms of {architecture}: its weights stay raw")
+        del bridge
+        bridge = boot(model, architecture, folder.path, tokenizer, device)
+    bridge.eval()
+    bridge.requires_grad_(False)
+    return LoadedModel(
+        bridge=bridge,
+        tokenizer=tokenizer,
+        name=model,
+        revision=revision,
+        commit=folder.commit,
+        architecture=architecture,
+        normalization=normalization,
+        parallel_attention=bool(cfg.parallel_attn_mlp),
+        n_layers=cfg.n_layers,
+        n_heads=cfg.n_heads,
+        d_model=cfg.d_model,
+        d_mlp=_d_mlp(bridge),
+        d_vocab=logits.shape[-1],
+        n_ctx=cfg.n_ctx,
+        device=device,
+        folded=folded,
+        weights_sha256=weights_sha256(folder.path),
+    )
+
+
+def _d_mlp(bridge: Any) -> int:
+    """Neurons of the first MLP. TransformerLens' own `cfg.d_mlp` is 4 d_model for OPT, always."""
+    weight = getattr(bridge.blocks[0].mlp, "W_in", None)
+    return weight.shape[-1] if isinstance(weight, torch.Tensor) else int(bridge.cfg.d_mlp or 0)

@@ -1,0 +1,122 @@
+"""The last steps of a run: check its facts, publish them; see `steps` for what comes before."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from selfrepair.warehouse.checks import CheckResult, run_checks
+from selfrepair.warehouse.errors import WarehouseError
+from selfrepair.warehouse.facts import facts_read
+from selfrepair.warehouse.manifest import (
+    MEASURE_AGAIN,
+    measured_tables,
+    range_of,
+    read_manifest,
+    restore_manifests,
+    shard_files,
+    verify_manifest,
+)
+from selfrepair.warehouse.publish import FactsMode, Generation, publish
+from selfrepair.warehouse.sql_files import relations
+from selfrepair_assets.steps.precision_steps import superseded
+from selfrepair_assets.steps.run_folder import RunFolder
+from selfrepair_assets.steps.run_steps import run_row
+
+logger = logging.getLogger(__name__)
+ROWS_KEPT = 3
+"""Offending rows of a failed check that are kept for whoever asks why nothing is published."""
+
+
+def check(folder: RunFolder, only: Iterable[str] | None = None) -> list[CheckResult]:
+    """Run the checks (`only` these) over the run's shards; keep the outcome for `publish_run`."""
+    results = run_checks(folder.warehouse, run_row(folder), only)
+    outcomes = {
+        result.name: {
+            "of": _what_it_is_of(folder, result.name),
+            "passed": result.passed,
+            "rows": result.rows[:ROWS_KEPT],
+        }
+        for result in results
+    }
+    folder.note("checks", (folder.noted("checks") or {}) | outcomes)
+    return results
+
+
+def publish_run(
+    folder: RunFolder,
+    facts: FactsMode = "native",
+    keep_shards: bool = True,
+    progress: Callable[[float, str], None] | None = None,
+) -> Generation:
+    """Publish a run whose facts pass every check; those that were not checked yet are checked now.
+
+    Raises:
+        WarehouseError: a check fails, or a shard is damaged (DamagedError); what is served stays as
+            it was.
+    """
+    if superseded(folder):
+        raise WarehouseError(
+            f"{folder.run_id} is not measured to the end: a layer has left bf16, and not all of "
+            f"its shards were measured anew: {MEASURE_AGAIN}"
+        )
+    for line in restore_manifests(folder.warehouse, folder.run_id):
+        logger.warning(line)
+    names = [found.name for found in relations() if found.kind == "check"]
+    noted = folder.noted("checks") or {}
+    unknown = [n for n in names if noted.get(n, {}).get("of") != _what_it_is_of(folder, n)]
+    if unknown:
+        for table in measured_tables(folder.warehouse, folder.run_id):
+            verify_manifest(folder.warehouse, table, folder.run_id)
+        check(folder, unknown)
+        noted = folder.noted("checks") or {}
+    broken = failed_checks(folder)
+    if broken:
+        raise WarehouseError(broken)
+    if folder.noted("finished") is None:
+        folder.note("finished", {"at": datetime.now(UTC).isoformat()})
+    return publish(folder.warehouse, run_row(folder), facts, keep_shards, progress)
+
+
+def failed_checks(folder: RunFolder) -> str | None:
+    """The line that says which checks a run fails, at which rows of which file; None for none."""
+    noted = folder.noted("checks") or {}
+    failed = [found.name for found in relations() if not noted.get(found.name, _PASSED)["passed"]]
+    if not failed:
+        return None
+    rows = noted[failed[0]]["rows"]
+    where = "; ".join(", ".join(f"{name} {row[name]}" for name in row) for row in rows)
+    return (
+        f"'{folder.run_id}' is not published: {len(failed)} check(s) fail, first {failed[0]}, at "
+        f"{where}{_file_of(folder, failed[0], rows[0])}. What was published stays. Measure the run "
+        "anew with --restart; if it fails again, this model is measured wrongly: please report it"
+    )
+
+
+_PASSED = {"passed": True}
+
+
+def _file_of(folder: RunFolder, check: str, row: Mapping[str, Any]) -> str:
+    """The shard with a row that breaks a check, where the row says in which sequence it is."""
+    for table in ("head_ablations", *sorted(facts_read(check))):
+        if table not in facts_read(check) or "sequence" not in row:
+            continue
+        for path in shard_files(folder.warehouse, table, folder.run_id):
+            start, stop = range_of(path.name)
+            if start <= int(row["sequence"]) < stop:
+                return f" (in {path})"
+    return ""
+
+
+def _what_it_is_of(folder: RunFolder, check: str) -> str:
+    """One hash of a check's SQL and of the facts that it reads: its outcome is of no others."""
+    body = next(found.body for found in relations() if found.name == check)
+    manifests = [
+        read_manifest(folder.warehouse, table, folder.run_id) for table in sorted(facts_read(check))
+    ]
+    text = json.dumps([body, manifests], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()

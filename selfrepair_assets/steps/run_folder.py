@@ -1,0 +1,338 @@
+"""What the warehouse keeps of a run beside its facts: `<warehouse>/runs/<run>/`.
+
+    run.json             what the run consists of (warehouse/plan.py): its tables and shards, its
+                         settings, and what the model is: architecture, sizes, engine, device
+    tokens.<sha256>.npy  int32 [sequence pos]
+    documents.<…>.npy    int32 [sequence pos], the document that each token is of
+    text.json            the documents' names, and what the sequences were drawn from
+    z_sums/*.npy         per shard, float64 [layer head d_head]; for mean ablation
+    top_rows.<…>.npy     where each head's top rows are, as SQL ranked them
+    bf16-sample.json     the error of bf16 on a sample, before the run
+    bf16-sequences-…     the error of bf16 on the watched rows of each shard
+    checks.json, finished.json, published.json
+
+Files are written whole or not at all, so that a run killed at any moment goes on from here. All
+carry checksums (warehouse/sealed.py); what is damaged is set aside and made again from the text,
+the shards or the model, or measured again.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from selfrepair.warehouse.errors import one_clear_line
+from selfrepair.warehouse.facts import fact_tables, fingerprints
+from selfrepair.warehouse.manifest import remove_facts, remove_leftovers, set_damaged_aside
+from selfrepair.warehouse.paths import Warehouse
+from selfrepair.warehouse.plan import Plan, plan_path, read_plan, require_plan, write_plan
+from selfrepair.warehouse.sealed import (
+    DamagedError,
+    intact_file,
+    read_json,
+    sealed_files,
+    set_aside,
+    write_json,
+    write_sealed,
+)
+from selfrepair_assets.measurement.engine.kept_details import KeptRows
+from selfrepair_assets.measurement.errors import InputError
+from selfrepair_assets.measurement.run_spec import RunSpec
+from selfrepair_assets.measurement.text.corpus import Text
+
+logger = logging.getLogger(__name__)
+PLACE = ("layer", "head", "sequence", "position")
+ROWS_PER_SHARD = 250_000
+"""Rows of `head_ablations` that a shard aims at: some 5 MB, and minutes of work to lose."""
+LEAST_SHARDS = 8
+"""A small run is cut at least so often, so that an interruption loses an eighth of it at most."""
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Sequences `start` (inclusive) to `stop` (exclusive)."""
+
+    start: int
+    stop: int
+
+    def __str__(self) -> str:
+        return f"sequences-{self.start:06d}-{self.stop:06d}"
+
+
+class RunFolder:
+    """One run's folder in a warehouse."""
+
+    def __init__(self, warehouse: Warehouse, run_id: str) -> None:
+        self.warehouse, self.run_id = warehouse, run_id
+        self.path = warehouse.run_folder(run_id)
+
+    @property
+    def exists(self) -> bool:
+        """Whether the run was started; one whose plan is damaged is begun anew over its shards.
+
+        Raises WarehouseError for a run of an older version.
+        """
+        try:
+            return read_plan(self.warehouse, self.run_id) is not None
+        except DamagedError:
+            return False
+
+    def start(
+        self,
+        spec: RunSpec,
+        text: Text,
+        model: dict[str, Any],
+        fingerprint: str,
+        *,
+        restart: bool = False,
+    ) -> None:
+        """Fix the run's settings and text; a run of the same settings goes on where it stopped.
+
+        What is damaged is set aside, with a line of the log for each: it is made or measured again.
+        Only the run's holder (`warehouse.locks.run_held`) may.
+
+        Raises:
+            InputError: the run on disk has other settings, text or weights and `restart` is not
+                set.
+        """
+        if restart:
+            self.remove()
+        with one_clear_line(f"start {self.run_id}"):
+            remove_leftovers(self.warehouse, self.run_id)
+            plan = self._plan_or_aside()
+            if plan is None:
+                self._refuse_foreign_shards(fingerprint)
+                n_heads = len(spec.chosen_heads(model["n_layers"], model["n_heads"]))
+                self._write_text(text)
+                about = {"spec": spec.as_json(), "model": model}
+                tables = _tables(spec, n_heads)
+                write_plan(self.warehouse, self.run_id, fingerprint, tables, about)
+            else:
+                self.refuse_other(spec, fingerprint, model["weights_sha256"])
+                if not self._has_text:
+                    self._write_text(text)  # that of the fingerprint
+            self._forget()
+            aside = set_damaged_aside(self.warehouse, self.run_id)
+        for path in aside:
+            logger.warning(f"{path} is damaged: it is set aside and measured again")
+
+    def remove(self) -> None:
+        """Remove the run's folder and its facts; what is published stays."""
+        plan_path(self.warehouse, self.run_id).unlink(missing_ok=True)  # killed here, it is no run
+        shutil.rmtree(self.path, ignore_errors=True)
+        for table in fact_tables():
+            remove_facts(self.warehouse, table, self.run_id)
+        self._forget()
+
+    def require(self) -> None:
+        """Raises InputError where the run was not started, DamagedError where its plan is lost."""
+        if read_plan(self.warehouse, self.run_id) is None:
+            raise InputError(
+                f"The run '{self.run_id}' was not started in {self.warehouse.root}. "
+                "Materialize run_spec first, or use `selfrepair run`."
+            )
+
+    @cached_property
+    def plan(self) -> Plan:
+        self.require()
+        return require_plan(self.warehouse, self.run_id)
+
+    @cached_property
+    def spec(self) -> RunSpec:
+        return RunSpec.from_json(self.plan.about["spec"])
+
+    @property
+    def fingerprint(self) -> str:
+        """`steps.fingerprint_of` as it was when the run was started (text files may be gone)."""
+        return self.plan.fingerprint
+
+    @property
+    def model(self) -> dict[str, Any]:
+        """What the model is: architecture, sizes, weights, engine, device, versions."""
+        return dict(self.plan.about["model"])
+
+    @property
+    def shards(self) -> list[Shard]:
+        """The parts in which the run's sequences are measured."""
+        return self.shards_of("sequences")
+
+    def shards_of(self, table: str) -> list[Shard]:
+        """The shards that a table has, of all the run's or of the first sequences only."""
+        return [Shard(start, stop) for start, stop in self.plan.tables[table]]
+
+    @cached_property
+    def tokens(self) -> np.ndarray:
+        """int32 [sequence pos], memory-mapped."""
+        return np.load(self._intact(self.path, "tokens"), mmap_mode="r")
+
+    @cached_property
+    def documents(self) -> np.ndarray:
+        """int32 [sequence pos], memory-mapped: the document that each token is of."""
+        return np.load(self._intact(self.path, "documents"), mmap_mode="r")
+
+    @property
+    def document_names(self) -> dict[int, str]:
+        """The names of these documents."""
+        return {int(number): name for number, name in self._about_text["names"].items()}
+
+    @property
+    def drawn_from(self) -> str | None:
+        """What the run's sequences were drawn from, in words; None for an older run."""
+        text: str | None = self._about_text.get("drawn_from")
+        return text
+
+    @property
+    def _about_text(self) -> dict[str, Any]:
+        text = self.noted("text")
+        if text is None and sealed_files(self.path, "documents", ".npy"):
+            raise DamagedError(
+                f"what {self.run_id} knows of its text is gone or damaged: the `selfrepair run` "
+                "command that began the run writes it anew"
+            )
+        return text or {"names": {}}  # a run of an older version has none
+
+    def write_z_sum(self, shard: Shard, z_sum: np.ndarray) -> None:
+        self._save(self.path / "z_sums", str(shard), z_sum)
+
+    def has_z_sum(self, shard: Shard) -> bool:
+        return intact_file(self.path / "z_sums", str(shard), ".npy") is not None
+
+    @property
+    def has_top_rows(self) -> bool:
+        return intact_file(self.path, "top_rows", ".npy") is not None
+
+    def write_top_rows(self, places: Mapping[str, np.ndarray]) -> None:
+        """Keep where the heads' top rows are, sorted by sequence."""
+        rows = np.stack([np.asarray(places[name], dtype=np.int32) for name in PLACE])
+        self._save(self.path, "top_rows", rows[:, np.argsort(rows[2], kind="stable")])
+
+    def top_rows(self, start: int = 0, stop: int | None = None) -> KeptRows:
+        """The heads' top rows in sequences `start` to `stop - 1`, counted from `start`."""
+        rows = np.load(self._intact(self.path, "top_rows"), mmap_mode="r")
+        first, last = np.searchsorted(
+            rows[2], [start, self.spec.n_sequences if stop is None else stop]
+        )
+        found = KeptRows.at(dict(zip(PLACE, rows[:, first:last], strict=True)))
+        return found.after(-start)
+
+    def mean_z(self) -> np.ndarray:
+        """The mean `z` over all tokens of the run: float64 [layer head d_head]."""
+        sums = [self._intact(self.path / "z_sums", str(shard)) for shard in self.shards]
+        total = sum(np.load(path) for path in sums)
+        return np.asarray(total / self.tokens.size)
+
+    def note(self, name: str, value: dict[str, Any]) -> None:
+        """Keep a small fact of the run, such as when it was finished."""
+        write_json(self.path / f"{name}.json", value)
+
+    def noted(self, name: str) -> dict[str, Any] | None:
+        """A fact that was kept; None where it never was, or is damaged: then it is found anew."""
+        path = self.path / f"{name}.json"
+        try:
+            return read_json(path, "it is found anew")
+        except DamagedError as error:
+            logger.warning(str(error))
+            set_aside(path)
+            return None
+
+    def refuse_other(
+        self, spec: RunSpec, fingerprint: str | None = None, weights_sha256: str | None = None
+    ) -> None:
+        """Raises InputError where the run on disk has other settings, text or weights.
+
+        fingerprint: of settings, text and weights as they are now; None looks at settings alone.
+        weights_sha256: the model's as it is now; None does not look.
+        """
+        differences = self.spec.differences(spec)
+        if not differences and weights_sha256 is not None:
+            differences = self._other_weights(weights_sha256)
+        if not differences and fingerprint not in (None, self.fingerprint):
+            differences = ["the corpus has another text now, or an older version measured it"]
+        if differences:
+            raise InputError(
+                f"The run '{self.run_id}' is in this warehouse with other settings "
+                f"({'; '.join(differences)}). Add --restart to measure it anew, "
+                "or use another --warehouse."
+            )
+
+    def _other_weights(self, weights_sha256: str) -> list[str]:
+        begun_with = self.model.get("weights_sha256")
+        if begun_with is None:
+            return ["it was begun without a note of the model's weights"]
+        return [] if begun_with == weights_sha256 else ["the model has other weights now"]
+
+    def _plan_or_aside(self) -> Plan | None:
+        """The plan; one that is damaged is set aside, and the run begun anew over its shards."""
+        try:
+            return read_plan(self.warehouse, self.run_id)
+        except DamagedError as error:
+            aside = set_aside(plan_path(self.warehouse, self.run_id))
+            logger.warning(f"{error} (it is now {aside.name})")
+            return None
+
+    def _refuse_foreign_shards(self, fingerprint: str) -> None:
+        """A run whose plan is lost goes on with its shards, if they are of these settings."""
+        others = fingerprints(self.warehouse, self.run_id) - {fingerprint}
+        if others:
+            raise InputError(
+                f"The warehouse holds shards of '{self.run_id}' that were measured with other "
+                "settings or another text or weights, and its run.json, which says which, is lost. "
+                "Repeat the command that began it, or add --restart to measure it anew."
+            )
+
+    @property
+    def _has_text(self) -> bool:
+        arrays = (intact_file(self.path, stem, ".npy") for stem in ("tokens", "documents"))
+        return None not in arrays and self.noted("text") is not None
+
+    def _write_text(self, text: Text) -> None:
+        self._save(self.path, "tokens", text.tokens)
+        self._save(self.path, "documents", text.documents)
+        names = {str(number): name for number, name in text.names.items()}
+        self.note("text", {"names": names, "drawn_from": text.drawn_from})
+
+    def _save(self, folder: Path, stem: str, array: np.ndarray) -> None:
+        """Writes an array; what lay there under that name is set aside where it is damaged."""
+        path = write_sealed(folder, stem, ".npy", lambda file: np.save(file, array))
+        for other in sealed_files(folder, stem, ".npy"):
+            if other != path:
+                aside = set_aside(other)
+                logger.warning(f"{other} was damaged: it is made anew ({aside.name} is kept)")
+
+    def _intact(self, folder: Path, stem: str) -> Path:
+        path = intact_file(folder, stem, ".npy")
+        if path is None:
+            raise DamagedError(
+                f"{folder / stem}.npy is gone or damaged: the `selfrepair run` command that began "
+                f"the run makes it anew"
+            )
+        return path
+
+    def _forget(self) -> None:
+        """What was read of the run is read anew."""
+        for name in ("plan", "spec", "tokens", "documents"):
+            self.__dict__.pop(name, None)
+
+
+def _tables(spec: RunSpec, n_heads: int) -> dict[str, list[tuple[int, int]]]:
+    """The shards of each table: of all sequences, or of those that heads are fed on."""
+    every = _plan(spec, n_heads)
+    fed = spec.n_reinforcement_sequences
+    first = [(start, min(stop, fed)) for start, stop in every if start < fed]
+    return {table: first if table == "self_reinforcement" else every for table in fact_tables()}
+
+
+def _plan(spec: RunSpec, n_heads: int) -> list[tuple[int, int]]:
+    """Cut the run's sequences in shards."""
+    n, size = spec.n_sequences, spec.shard_sequences
+    if size is None:
+        rows = (spec.sequence_length - 1) * n_heads * len(spec.ablations)
+        size = min(max(1, ROWS_PER_SHARD // rows), -(-n // LEAST_SHARDS))
+    return [(start, min(start + size, n)) for start in range(0, n, size)]

@@ -1,0 +1,222 @@
+"""bf16 is watched on the run: a layer that leaves its bound ends in fp32, in all shards."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import numpy as np
+import pytest
+
+from selfrepair.warehouse import manifest
+from selfrepair.warehouse.errors import WarehouseError
+from selfrepair.warehouse.paths import Warehouse
+from selfrepair_assets.measurement.engine import bf16_error
+from selfrepair_assets.measurement.engine.bf16_error import (
+    BF16_ERROR_BOUND,
+    kept,
+    relative_error,
+)
+from selfrepair_assets.measurement.engine.measure import Measurer
+from selfrepair_assets.measurement.run_spec import Head
+from selfrepair_assets.steps import (
+    ablation_steps,
+    precision_steps,
+    publish_steps,
+    run_steps,
+)
+from selfrepair_assets.steps.run_folder import RunFolder
+from tests.helpers.models.families import save
+from tests.helpers.runs.asset_runs import FACTS, materialize, measured, published, same, write_text
+
+SHARD = 3  # sequences, of 12
+LEAVES = 1  # the layer that leaves the bound, in the second shard
+ABLATIONS = ("resample", "zero")
+
+
+def of(*layers: tuple[float, float]) -> np.ndarray:
+    """What was seen of one ablation: of each layer the squares of the error and of the change."""
+    return np.array([layers])
+
+
+def test_what_was_seen_adds_up_in_the_shards_order() -> None:
+    bound = BF16_ERROR_BOUND**2
+    sample = of((0.25 * bound, 1), (0.25 * bound, 1), (2 * bound, 1), (0, 0))
+    first = bf16_error.chosen(sample)
+    assert first.layers == ["bf16", "bf16", "fp32", "fp32"]  # the last one was not seen at all
+    assert first.errors == [0.5e-2, 0.5e-2, pytest.approx(2**0.5 * 1e-2), None]
+    calm, loud = (of((0.25 * bound, 1), (x * bound, 1), (0, 0), (0, 0)) for x in (0.25, 3.75))
+    after = kept(sample, [calm, loud, calm, calm, calm, calm])
+    assert after.layers == ["bf16", "fp32", "fp32", "fp32"]
+    # It left with (0.25 + 0.25 + 3.75) / 3 of the bound's square, and did not come back.
+    assert after.errors[1] == pytest.approx((4.25 / 3) ** 0.5 * 1e-2)
+    assert after.errors[0] == pytest.approx(0.5e-2)
+    # A shard that is not there yet hides those after it: they may be there in any order.
+    assert kept(sample, [calm, None, loud]) == kept(sample, [calm, None, None])
+    assert kept(sample, [calm, None, loud]).layers[1] == "bf16"
+
+
+def test_the_error_is_the_worst_ablation_and_no_number_is_too_large() -> None:
+    seen = np.array([[[1e-6, 1.0], [0, 0]], [[4e-6, 1.0], [np.nan, 1.0]]])
+    assert relative_error(seen)[0] == pytest.approx(2e-3)
+    assert bf16_error.chosen(seen).layers == ["bf16", "fp32"]
+    quiet = np.array([[[0, 1.0], [0, 1.0]], [[0, 1.0], [0, 1.0]]])
+    assert kept(quiet, [seen]).layers == ["bf16", "fp32"]
+
+
+def test_all_heads_take_turns() -> None:
+    heads = [Head(layer, head) for layer in (0, 1, 2) for head in range(12)]
+    turns = [
+        bf16_error.watched_heads(heads, ["bf16", "fp32", "bf16"], shard, 13) for shard in range(6)
+    ]
+    assert {len(turn) for turn in turns} == {4}  # 2 of 156 rows, in each of two layers
+    assert sorted(h for turn in turns for h in turn) == [h for h in heads if h.layer != 1]
+    few = bf16_error.watched_heads(heads[:2], ["bf16"] * 3, 1, 1)
+    assert few == [Head(0, 1)]
+    many = bf16_error.watched_heads(heads, ["bf16"] * 3, 0, 1000)
+    assert many == heads
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("models")
+    save("gpt2", folder / "gpt2")
+    write_text(folder / "text.txt")
+    return folder / "gpt2"
+
+
+@pytest.fixture(scope="module")
+def instance() -> Iterator[dg.DagsterInstance]:
+    with dg.DagsterInstance.ephemeral() as instance:
+        yield instance
+
+
+@pytest.fixture(autouse=True)
+def later_sequences_are_hard(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the second shard and the third, bf16 is a hundred times worse on one layer."""
+    measure, watch = Measurer.error_of_bf16, precision_steps.watch
+    number = [0]
+
+    def hard(self: Measurer, *args: Any) -> np.ndarray:
+        squares = measure(self, *args)
+        if number[0] in (1, 2):
+            squares[:, LEAVES, 0] *= 1e4
+        return squares
+
+    def numbered(folder: RunFolder, shard: Any) -> Any:
+        number[0] = folder.shards.index(shard)
+        try:
+            return watch(folder, shard)
+        finally:
+            number[0] = 0
+
+    monkeypatch.setattr(Measurer, "error_of_bf16", hard)
+    monkeypatch.setattr(ablation_steps, "watch", numbered)
+
+
+def run(root: Path, model: Path, instance: dg.DagsterInstance, **choices: Any) -> bool:
+    defaults: dict[str, Any] = {
+        "shard_sequences": SHARD,
+        "precision": "bf16",
+        "neuron_heads": f"L{LEAVES}H0,L0H1",
+    }
+    return materialize(root, model, instance, ablations=ABLATIONS, **(defaults | choices)).success
+
+
+@pytest.fixture(scope="module")
+def exact(
+    model: Path, instance: dg.DagsterInstance, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, dict[str, Any]]:
+    root = tmp_path_factory.mktemp("exact")
+    assert run(root, model, instance, precision="fp32", only=FACTS)
+    return measured(root, model)
+
+
+def assert_left(root: Path, model: Path, exact: dict[str, dict[str, Any]]) -> None:
+    """The layer was measured in fp32 everywhere, and the others in bf16."""
+    folder = RunFolder(Warehouse(root), str(model))
+    precision = run_steps.layer_precision(folder)
+    assert precision.layers == ["bf16", "fp32", "bf16"]
+    error = precision.errors[LEAVES]
+    assert error is not None
+    assert error > BF16_ERROR_BOUND
+    assert not precision_steps.superseded(folder)
+    found = measured(root, model)
+    for table in precision_steps.PRECISE_TABLES:
+        there, right = found[table], exact[table]
+        in_layer = there["layer"] == LEAVES
+        assert in_layer.any(), table
+        assert (right["layer"] == there["layer"]).all(), table
+        for name in there if table != "neuron_repairs" else ("absolute_change", "net_change"):
+            same(there[name][in_layer], right[name][in_layer], f"{table}.{name}")
+        files = list((root / "facts" / table).rglob("sequences-*.parquet"))
+        assert len(files) == len(folder.shards), table
+    others = found["head_ablations"]["layer"] != LEAVES
+    columns = (values["head_ablations"]["logit_change"][others] for values in (found, exact))
+    there, right = columns
+    assert 0 < np.linalg.norm(there - right) < BF16_ERROR_BOUND * np.linalg.norm(right)
+
+
+def test_a_layer_that_leaves_the_bound_is_measured_anew(
+    model: Path, tmp_path: Path, instance: dg.DagsterInstance, exact: dict[str, dict[str, Any]]
+) -> None:
+    assert run(tmp_path, model, instance)
+    assert_left(tmp_path, model, exact)
+    [row] = published(tmp_path, "runs")["runs"]
+    assert ["bf16", "fp32", "bf16"] in row
+    there = {p: p.stat().st_ino for p in (tmp_path / "facts").rglob("sequences-*.parquet")}
+    notes = sorted((tmp_path / "runs").rglob("bf16-*.json"))
+    assert len(notes) == 1 + 4
+    notes[2].unlink()  # of the shard by which the layer left: it is found anew, and so is the rest
+    assert run(tmp_path, model, instance)
+    assert_left(tmp_path, model, exact)
+    again = {p: p.stat().st_ino for p in (tmp_path / "facts").rglob("sequences-*.parquet")}
+    assert again.keys() == there.keys(), "the same bytes have the same names"
+    assert published(tmp_path, "runs")["runs"] == [row]
+
+
+class KilledError(WarehouseError):
+    """Ends a run at once, as a kill would: a WarehouseError is not retried."""
+
+
+def killed_after(n: int, work: Callable[..., Any]) -> Callable[..., Any]:
+    """A function that ends the run when it has done its work for the n-th time."""
+    calls = [0]
+
+    def works(*args: Any, **more: Any) -> Any:
+        done = work(*args, **more)
+        calls[0] += 1
+        if calls[0] == n:
+            raise KilledError("killed")
+        return done
+
+    return works
+
+
+@pytest.mark.parametrize("moment", ["noted", "between two tables", "withdrawing", "anew"])
+def test_killed_on_the_way_it_ends_the_same(
+    moment: str,
+    model: Path,
+    tmp_path: Path,
+    instance: dg.DagsterInstance,
+    exact: dict[str, dict[str, Any]],
+) -> None:
+    assert run(tmp_path, model, instance, only=FACTS[: FACTS.index("head_ablations")])
+    measuring = ["head_ablations", "component_changes", "neuron_repairs"]
+    with pytest.MonkeyPatch.context() as patch:
+        if moment == "noted":  # the sample, the first shard, and the second, by which it leaves
+            patch.setattr(RunFolder, "note", killed_after(3, RunFolder.note))
+        elif moment == "withdrawing":  # the first of three superseded files is gone
+            withdraw = killed_after(1, manifest.withdraw_shards)
+            patch.setattr(precision_steps, "withdraw_shards", lambda *a: withdraw(*a[:3], a[3][:1]))
+        else:  # 3 tables of 4 shards, then the first shard's again
+            n = 5 if moment == "between two tables" else 13
+            patch.setattr(run_steps, "write_shard", killed_after(n, run_steps.write_shard))
+        assert not run(tmp_path, model, instance, only=measuring)
+    folder = RunFolder(Warehouse(tmp_path), str(model))
+    assert run_steps.layer_precision(folder).layers[LEAVES] == "fp32", "it is not noted first"
+    if moment != "anew":
+        with pytest.raises(WarehouseError, match="a layer has left bf16"):
+            publish_steps.publish_run(folder)
+    assert run(tmp_path, model, instance, only=FACTS)
+    assert_left(tmp_path, model, exact)

@@ -1,0 +1,110 @@
+"""What the engines' tests share: the oracle's answers, computed once, and the comparison."""
+
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from selfrepair_assets.measurement.engine.measure import Measurer
+from selfrepair_assets.measurement.engine.perturbation import ABLATION_COLUMNS
+from selfrepair_assets.measurement.model.models import LoadedModel, load_model
+from selfrepair_assets.measurement.run_spec import ABLATIONS, Head, RunSpec
+from tests.helpers.models.families import FAMILIES, VARIANTS, random_model, random_tokens, save
+from tests.helpers.models.oracle import CleanFacts, Oracle
+
+HOOKED_VARIANTS = ("gpt2_attention_scaled_by_layer",)
+PERTURBATION = [name for name in (*FAMILIES, *VARIANTS) if name not in HOOKED_VARIANTS]
+FP32_BOUND = 1e-4  # of the head's largest logit change
+
+Columns = dict[tuple[str, Head], dict[str, Tensor]]
+
+
+@dataclass
+class Truth:
+    """What the oracle says of one model on one set of tokens."""
+
+    tokens: np.ndarray
+    partners: np.ndarray
+    mean_z: Tensor
+    clean: CleanFacts
+    columns: Columns
+
+
+@cache
+def truth(name: str, center_unembed: bool = True, length: int = 12, bos: bool = False) -> Truth:
+    tokens = random_tokens(3, length, bos=bos)
+    partners = tokens.roll(2, 0)  # not the next one, which an engine might assume
+    oracle = Oracle(random_model(name), center_unembed)
+    mean_z = oracle.mean_z(tokens)
+    columns = {
+        (ablation, Head(layer, head)): oracle.ablate(
+            tokens, ablation, layer, head, partner_tokens=partners, mean_z=mean_z
+        )
+        for ablation in ABLATIONS
+        for layer in oracle.layers
+        for head in oracle.heads
+    }
+    return Truth(
+        tokens.numpy().astype(np.int32),
+        partners.numpy().astype(np.int32),
+        mean_z,
+        oracle.clean(tokens),
+        columns,
+    )
+
+
+@cache
+def loaded(name: str, center_unembed: bool = True) -> LoadedModel:
+    """The model, saved and loaded once for all tests."""
+    with TemporaryDirectory() as folder:
+        save(name, Path(folder))
+        return load_model(folder, device="cpu", center_unembed=center_unembed)
+
+
+def spec_of(**choices: object) -> RunSpec:
+    settings = {"model": "tiny", "ablations": ABLATIONS, "tokens": 36, "sequence_length": 12}
+    return RunSpec(**{**settings, **choices})  # type: ignore[arg-type]
+
+
+def ablate(measurer: Measurer, expected: Truth, heads: list[Head] | None = None) -> Columns:
+    n_tokens = expected.tokens.size
+    mean_z = (measurer.clean(expected.tokens).z_sum / n_tokens).float().numpy()
+    results = measurer.ablate(
+        expected.tokens,
+        expected.partners,
+        mean_z,
+        heads or sorted({head for _, head in expected.columns}),
+        ABLATIONS,
+    )
+    return {
+        (ablation, head): {name: torch.from_numpy(values[i]) for name, values in columns.items()}
+        for ablation, _, heads_of_layer, columns in results
+        for i, head in enumerate(heads_of_layer)
+    }
+
+
+def assert_equal(measured: Columns, expected: Columns) -> None:
+    """In every column the largest error is a small share of the head's largest logit change."""
+    assert measured.keys() == expected.keys()
+    for key, columns in measured.items():
+        assert set(columns) == set(ABLATION_COLUMNS)
+        largest = expected[key]["logit_change"].abs().max().item()
+        for name, values in columns.items():
+            assert values.dtype == torch.float32
+            error = (values - expected[key][name]).abs().max().item()
+            assert error < FP32_BOUND * largest, f"{name} of {key}: {error} of {largest}"
+
+
+def assert_clean_facts(measurer: Measurer, expected: Truth) -> None:
+    facts = measurer.clean(expected.tokens)
+    for name in ("logit", "logit_bias", "ln_scale", "head_effects", "mlp_effects"):
+        right: Tensor = getattr(expected.clean, name)
+        error = (getattr(facts, name) - right).abs().max()
+        assert error < 3e-5, f"{name}: {error}"
+    mean_z = facts.z_sum / expected.tokens.size
+    assert facts.z_sum.dtype == torch.float64
+    torch.testing.assert_close(mean_z, expected.mean_z, rtol=0, atol=1e-5)

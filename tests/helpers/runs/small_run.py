@@ -1,0 +1,189 @@
+"""A run of made-up numbers that obeys every rule of the specification, written as shards.
+
+Everything but `logit_change` is drawn at random; `logit_change` is what the identity of section 1
+says that it must be. So the warehouse can be tested without a model.
+"""
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from selfrepair.warehouse.facts import SHARD_NAME, shard_fingerprint, write_shard
+from selfrepair.warehouse.manifest import write_manifest
+from selfrepair.warehouse.paths import Warehouse
+from selfrepair.warehouse.plan import read_plan, write_plan
+
+Columns = dict[str, NDArray[Any]]
+FINGERPRINT = "f" * 64
+NEEDED = ("sequences", "tokens", "direct_effects", "mlp_effects", "head_ablations")
+"""The tables of a run without details."""
+WORDS = np.array([" the", " a", " Bär", '"', "\n", " None", "x'y"])
+
+
+def run_row(run_id: str = "toy", **changes: Any) -> dict[str, Any]:
+    """The row of `runs`: 2 sequential layers of 2 heads, 3 sequences of 5 tokens, 2 ablations."""
+    row: dict[str, Any] = {
+        "run_id": run_id,
+        "model": run_id,
+        "revision": None,
+        "weights_sha256": "5" * 64,
+        "architecture": "ToyForCausalLM",
+        "normalization": "LN",
+        "parallel_attention": False,
+        "n_layers": 2,
+        "n_heads": 2,
+        "d_model": 8,
+        "d_mlp": 32,
+        "d_vocab": len(WORDS),
+        "corpus": "toy.txt",
+        "sequence_length": 5,
+        "n_sequences": 3,
+        "sample": "head",
+        "drawn_from": "the first 3 sequences, of 3 documents",
+        "ablations": ["resample", "zero"],
+        "heads": None,
+        "precision": "fp32",
+        "layer_precision": ["fp32", "fp32"],
+        "precision_error": [None, None],
+        "engine": "perturbation",
+        "device": "cpu",
+        "seed": 0,
+        "top_fraction": 0.25,
+        "center_unembed": True,
+        "versions": {"torch": "2.13.0"},
+        "started_at": datetime(2024, 5, 1, 12, tzinfo=UTC),
+        "finished_at": datetime(2024, 5, 1, 13, tzinfo=UTC),
+    }
+    row.update(changes)
+    row["n_tokens"] = row["n_sequences"] * (row["sequence_length"] - 1)
+    return row
+
+
+def tables(row: dict[str, Any], start: int, stop: int) -> dict[str, Columns]:
+    """The facts of sequences `start` to `stop` of a run, per table, in arrays that broadcast.
+
+    Axes: ablation layer head sequence pos. The numbers of a sequence do not depend on the shard.
+    """
+    rng = np.random.default_rng([row["seed"], start])
+    layers, heads, length = row["n_layers"], row["n_heads"], row["sequence_length"]
+    ablations = np.array(row["ablations"])
+    shape = (len(ablations), layers, heads, stop - start, length - 1)
+    sequence, position = np.arange(start, stop), np.arange(length - 1)
+    text = np.random.default_rng(row["seed"]).integers(
+        row["d_vocab"], size=(row["n_sequences"], length)
+    )[start:stop]
+
+    logit = rng.normal(12, 3, shape[3:]).astype("f4")
+    bias = rng.normal(0, 0.3, shape[3:]).astype("f4")
+    scale = rng.uniform(1, 3, shape[3:]).astype("f4")
+    effect = rng.normal(0.5, 1, shape[1:]).astype("f4")
+    ablated = rng.normal(0, 0.2, shape).astype("f4")
+    scale_ablated = (scale * rng.uniform(0.8, 1.1, shape)).astype("f4")
+    from_heads, from_mlps, from_last_mlp = rng.normal(0.1, 0.2, (3, *shape)).astype(
+        "f4"
+    ) * _downstream(row, shape)
+    # Where only the last MLP layer is downstream, all repair from MLPs is the last one's.
+    last_only = layers - 2 if row["parallel_attention"] else layers - 1
+    from_last_mlp[:, last_only] = from_mlps[:, last_only]
+    ratio = scale.astype("f8") / scale_ablated
+    before_norm = logit.astype("f8") - bias + (ablated - effect) + from_heads + from_mlps
+    logit_change = (ratio * before_norm - logit + bias).astype("f4")
+
+    where = {
+        "layer": np.arange(layers)[:, None, None, None],
+        "head": np.arange(heads)[:, None, None],
+        "sequence": sequence[:, None],
+        "position": position,
+    }
+    layer_only = {name: where[name] for name in ("sequence", "position")}
+    return {
+        "sequences": {
+            "sequence": sequence,
+            "resample_partner": (sequence + 1) % row["n_sequences"],
+            "document_numbers": [[number] for number in sequence.tolist()],
+            "document_names": [[f"text {number}"] for number in sequence.tolist()],
+        },
+        "tokens": layer_only
+        | {
+            "token": text[:, :-1],
+            "token_text": WORDS[text[:, :-1] % len(WORDS)],
+            "target": text[:, 1:],
+            "target_text": WORDS[text[:, 1:] % len(WORDS)],
+            "logit": logit,
+            "logit_bias": bias,
+            "ln_scale": scale,
+            "document": sequence[:, None],
+        },
+        "direct_effects": where | {"direct_effect": effect},
+        "mlp_effects": layer_only
+        | {
+            "layer": np.arange(layers)[:, None, None],
+            "direct_effect": rng.normal(0, 1, (layers, *shape[3:])).astype("f4"),
+        },
+        "head_ablations": where
+        | {
+            "ablation": ablations[:, None, None, None, None],
+            "direct_effect": effect,
+            "direct_effect_ablated": ablated,
+            "logit_change": logit_change,
+            "ln_scale": scale,
+            "ln_scale_ablated": scale_ablated,
+            "self_repair_from_heads": from_heads,
+            "self_repair_from_mlps": from_mlps,
+            "self_repair_from_last_mlp": from_last_mlp,
+        },
+    }
+
+
+def _downstream(row: dict[str, Any], shape: tuple[int, ...]) -> NDArray[Any]:
+    """1 where a layer has anything downstream: [part 1 layer 1 1 1]."""
+    mask = np.ones((3, 1, shape[1], 1, 1, 1), dtype="f4")  # parts: heads, mlps, last_mlp
+    mask[0, :, -1] = 0  # no attention layer is downstream of the last one
+    if row["parallel_attention"]:
+        mask[:, :, -1] = 0
+    return mask
+
+
+def write_run(
+    warehouse: Warehouse, row: dict[str, Any], shard: int = 2, fingerprint: str = FINGERPRINT
+) -> dict[str, list[Path]]:
+    """Writes all shards (of `shard` sequences) and manifests of a run; their paths per table."""
+    paths: dict[str, list[Path]] = {}
+    for start in range(0, row["n_sequences"], shard):
+        stop = min(start + shard, row["n_sequences"])
+        for table, columns in tables(row, start, stop).items():
+            path = write_shard(warehouse, table, row["run_id"], start, stop, columns, fingerprint)
+            paths.setdefault(table, []).append(path)
+    for table, written in paths.items():
+        planned(warehouse, table, row["run_id"], fingerprint, written)
+    return paths
+
+
+def planned(
+    warehouse: Warehouse, table: str, run_id: str, fingerprint: str, shards: list[Path]
+) -> dict[str, Any]:
+    """Makes shards a table of the run: in its plan, which a real run fixes at its start, and in its
+    manifest."""
+    names = [SHARD_NAME.fullmatch(path.name) for path in sorted(shards)]
+    ranges = [(int(name[1]), int(name[2])) for name in names if name]
+    there = read_plan(warehouse, run_id)
+    tables = there.tables if there and there.fingerprint == fingerprint else {}
+    write_plan(warehouse, run_id, fingerprint, tables | {table: ranges})
+    return write_manifest(warehouse, table, run_id, fingerprint, shards)
+
+
+def measured_so(warehouse: Warehouse, table: str, run_id: str, shard: Path, columns: Any) -> Path:
+    """Puts a shard of other columns in the place of one, as if they had been measured."""
+    name, fingerprint = SHARD_NAME.fullmatch(shard.name), shard_fingerprint(shard)
+    assert name
+    assert fingerprint
+    shard.unlink()
+    (shard.parent / "manifest.json").unlink()
+    start, stop = int(name[1]), int(name[2])
+    new = write_shard(warehouse, table, run_id, start, stop, columns, fingerprint)
+    shards = sorted(shard.parent.glob("sequences-*.parquet"))
+    write_manifest(warehouse, table, run_id, fingerprint, shards)
+    return new
