@@ -30,7 +30,7 @@ CHROMIUM = next(
 # Streamlit asks for these below every page's own address before it asks at the root.
 LOOKED_FOR = ("_stcore/health", "_stcore/host-config")
 STOPS_WITHIN = 20  # seconds, before a server is killed
-PROJECT = Path(selfrepair.app.main.__file__).parent.parent
+PROJECT = Path(selfrepair.__file__).absolute().parents[1]
 
 
 class Visit:
