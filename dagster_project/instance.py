@@ -20,10 +20,10 @@ import yaml
 from dagster._core.instance import InstanceRef
 
 from selfrepair.warehouse.errors import WarehouseError, one_clear_line, refuse_full_disk
+from selfrepair.warehouse.facts.plan import Plan, all_plans
 from selfrepair.warehouse.locks import held, is_held
 from selfrepair.warehouse.paths import TEMPORARY, Warehouse, written_whole
-from selfrepair.warehouse.plan import Plan, all_plans
-from selfrepair.warehouse.publish import known_runs
+from selfrepair.warehouse.published.runs import known_runs
 from selfrepair.warehouse.sealed import set_aside
 from selfrepair_assets.assets.resources import models
 

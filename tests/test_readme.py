@@ -8,7 +8,7 @@ import pytest
 
 from selfrepair.dagster_project.cli.main import cli
 from selfrepair.warehouse.paths import Warehouse
-from selfrepair.warehouse.read import open_serving
+from selfrepair.warehouse.published.read import open_serving
 from selfrepair.warehouse.sql_files import relations
 from tests.helpers.runs.app_runs import publish_run
 

@@ -3,17 +3,21 @@
 import re
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import duckdb
 
+from selfrepair.warehouse.errors import WarehouseError
 from selfrepair.warehouse.locks import HeldElsewhereError, held, is_held
 from selfrepair.warehouse.paths import Warehouse
 from selfrepair.warehouse.sql_parsing import literal
 
 Connection = duckdb.DuckDBPyConnection
+Progress = Callable[[float, str], None]
+"""Is called with the fraction done of some work (0 to 1), and the step under way."""
 
 MEMORY_AT_MOST = 2**29  # bytes; inserting 143 M rows took 5 % longer in it than in four times that
 ROW_GROUP_ROWS = 122_880  # DuckDB's own number; each group takes memory for what is known of it
@@ -57,6 +61,25 @@ def working_connection(
         if database:
             connection.execute("use memory")
             connection.execute("detach made")
+
+
+def columns_of(connection: Connection, relation: str) -> list[str]:
+    """Names of the columns of a relation or table function, in order."""
+    return [row[0] for row in connection.execute(f"describe from {relation}").fetchall()]
+
+
+def insert_row(connection: Connection, table: str, row: Mapping[str, Any]) -> None:
+    """Inserts one row given by column name; WarehouseError for a missing or unknown column."""
+    columns = columns_of(connection, table)
+    if set(row) != set(columns):
+        raise WarehouseError(
+            f"a row of {table}: missing {sorted(set(columns) - set(row))}, "
+            f"unknown {sorted(set(row) - set(columns))}"
+        )
+    marks = ", ".join("?" for _ in row)
+    connection.execute(
+        f"insert into {table} ({', '.join(row)}) values ({marks})", list(row.values())
+    )
 
 
 @contextmanager

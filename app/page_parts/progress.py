@@ -4,9 +4,9 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from selfrepair.warehouse.facts import shards_there
+from selfrepair.warehouse.facts.plan import Plan, all_plans
+from selfrepair.warehouse.facts.shards import shards_there
 from selfrepair.warehouse.paths import Warehouse
-from selfrepair.warehouse.plan import Plan, all_plans
 
 
 @dataclass(frozen=True)

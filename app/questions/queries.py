@@ -16,9 +16,9 @@ import duckdb
 import pandas as pd
 import streamlit as st
 
-from selfrepair.warehouse.generations import current
 from selfrepair.warehouse.paths import Warehouse
-from selfrepair.warehouse.read import current_generation, open_serving
+from selfrepair.warehouse.published.generations import current
+from selfrepair.warehouse.published.read import current_generation, open_serving
 from selfrepair.warehouse.sql_parsing import literal
 
 MOST_MARKS = 3_000  # that one chart draws

@@ -7,14 +7,15 @@ from contextlib import ExitStack
 import click
 
 from selfrepair.dagster_project.cli.command import command_for
-from selfrepair.warehouse import publish
 from selfrepair.warehouse.errors import WarehouseError
-from selfrepair.warehouse.facts import shards_there
+from selfrepair.warehouse.facts.plan import Plan, all_plans, require_plan
+from selfrepair.warehouse.facts.shards import shards_there
 from selfrepair.warehouse.locks import is_held, refuse_if_held
 from selfrepair.warehouse.paths import Warehouse, slug
-from selfrepair.warehouse.plan import Plan, all_plans, require_plan
-from selfrepair.warehouse.publish import FactsMode
-from selfrepair.warehouse.read import current_generation, open_serving
+from selfrepair.warehouse.published import publish
+from selfrepair.warehouse.published.publish import FactsMode
+from selfrepair.warehouse.published.read import current_generation, open_serving
+from selfrepair.warehouse.published.runs import is_known, published_runs, refuse_unknown
 from selfrepair_assets.measurement.errors import InputError
 from selfrepair_assets.progress import Work
 from selfrepair_assets.steps import publish_steps
@@ -31,7 +32,7 @@ def print_status(warehouse: Warehouse) -> None:
     else:
         try:
             _print_published(warehouse, generation)
-            published = publish.published_runs(warehouse)
+            published = published_runs(warehouse)
         except WarehouseError as error:
             click.echo(
                 f"damaged: {error}. `selfrepair publish` builds the published file anew from the "
@@ -130,11 +131,11 @@ def delete_run(warehouse: Warehouse, run_id: str, *, ask: bool) -> None:
             instance = stack.enter_context(instance_of_command_line(warehouse))
         is_partition = instance and instance.has_dynamic_partition(str(models.name), run_id)
         if not is_partition:
-            publish.refuse_unknown(warehouse, run_id)
+            refuse_unknown(warehouse, run_id)
         refuse_if_held(warehouse, run_id)
         if ask:
             click.confirm(f"Remove '{run_id}' from {warehouse.root} for good?", abort=True)
-        if publish.is_known(warehouse, run_id):  # else it is a partition without anything measured
+        if is_known(warehouse, run_id):  # else it is a partition without anything measured
             publish.delete(warehouse, run_id)
         if instance and is_partition:
             instance.delete_dynamic_partition(str(models.name), run_id)

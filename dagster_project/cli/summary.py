@@ -7,7 +7,7 @@ import duckdb
 
 from selfrepair.app.wording import words
 from selfrepair.warehouse.paths import Warehouse
-from selfrepair.warehouse.read import open_serving
+from selfrepair.warehouse.published.read import open_serving
 
 BAR = 24
 """Characters of the longest bar."""

@@ -5,7 +5,7 @@ from typing import Any
 
 import dagster as dg
 
-from selfrepair.warehouse.facts import facts_read
+from selfrepair.warehouse.facts.tables import facts_read
 from selfrepair.warehouse.sql_files import relations
 from selfrepair_assets.assets.metadata import describe
 from selfrepair_assets.assets.resources import WarehouseResource, mistakes_are_not_retried

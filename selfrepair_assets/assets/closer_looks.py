@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from selfrepair.warehouse.manifest import shard_files
+from selfrepair.warehouse.facts.manifest import shard_files
 from selfrepair_assets.assets.metadata import describe, row_count, table_schema
 from selfrepair_assets.assets.resources import WarehouseResource, mistakes_are_not_retried, models
 from selfrepair_assets.assets.run_spec import preview_of

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import dagster as dg
 
-from selfrepair.warehouse.manifest import shard_files
+from selfrepair.warehouse.facts.manifest import shard_files
 from selfrepair_assets.assets.metadata import (
     describe,
     heat_map,

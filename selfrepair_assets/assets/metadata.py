@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from selfrepair.warehouse.errors import WarehouseError
-from selfrepair.warehouse.facts import schema
+from selfrepair.warehouse.facts.tables import schema
 from selfrepair.warehouse.sql_files import column_comments, relation
 
 CELL = 14

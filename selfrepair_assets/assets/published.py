@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import dagster as dg
 
-from selfrepair.warehouse.facts import fact_tables
-from selfrepair.warehouse.read import open_serving
+from selfrepair.warehouse.facts.tables import fact_tables
+from selfrepair.warehouse.published.read import open_serving
 from selfrepair.warehouse.sql_files import Relation, relations
 from selfrepair.warehouse.sql_parsing import literal
 from selfrepair_assets.assets.metadata import column_schema, describe, preview, row_count

@@ -6,7 +6,7 @@ from typing import get_args
 import dagster as dg
 from pydantic import Field
 
-from selfrepair.warehouse.manifest import shard_files
+from selfrepair.warehouse.facts.manifest import shard_files
 from selfrepair_assets.assets.metadata import describe, preview, row_count, table_schema
 from selfrepair_assets.assets.resources import (
     WarehouseResource,

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow.parquet as pq
 
-from selfrepair.warehouse.facts import schema
-from selfrepair.warehouse.top_rows import most_direct_heads, top_rows, top_rows_by_mlp_repair
+from selfrepair.warehouse.facts.tables import schema
+from selfrepair.warehouse.facts.top_rows import most_direct_heads, top_rows, top_rows_by_mlp_repair
 from selfrepair_assets.measurement.engine.bf16_error import LayerPrecision
 from selfrepair_assets.measurement.engine.kept_details import KeptRows
 from selfrepair_assets.measurement.engine.measure import (

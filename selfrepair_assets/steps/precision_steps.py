@@ -20,8 +20,8 @@ from pathlib import Path
 
 import numpy as np
 
-from selfrepair.warehouse.facts import SHARD_NAME, shard_precision
-from selfrepair.warehouse.manifest import withdraw_shards
+from selfrepair.warehouse.facts.manifest import withdraw_shards
+from selfrepair.warehouse.facts.shards import SHARD_NAME, shard_precision
 from selfrepair_assets.measurement.engine import bf16_error
 from selfrepair_assets.measurement.engine.bf16_error import LayerPrecision
 from selfrepair_assets.measurement.engine.measure import Measurer

@@ -9,10 +9,9 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from selfrepair.warehouse.checks import CheckResult, run_checks
 from selfrepair.warehouse.errors import WarehouseError
-from selfrepair.warehouse.facts import facts_read
-from selfrepair.warehouse.manifest import (
+from selfrepair.warehouse.facts.checks import CheckResult, run_checks
+from selfrepair.warehouse.facts.manifest import (
     MEASURE_AGAIN,
     measured_tables,
     range_of,
@@ -21,7 +20,8 @@ from selfrepair.warehouse.manifest import (
     shard_files,
     verify_manifest,
 )
-from selfrepair.warehouse.publish import FactsMode, Generation, publish
+from selfrepair.warehouse.facts.tables import facts_read
+from selfrepair.warehouse.published.publish import FactsMode, Generation, publish
 from selfrepair.warehouse.sql_files import relations
 from selfrepair_assets.steps.precision_steps import superseded
 from selfrepair_assets.steps.run_folder import RunFolder

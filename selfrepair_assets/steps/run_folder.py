@@ -1,6 +1,6 @@
 """What the warehouse keeps of a run beside its facts: `<warehouse>/runs/<run>/`.
 
-    run.json             what the run consists of (warehouse/plan.py): its tables and shards, its
+    run.json             what the run consists of (warehouse/facts/): its tables and shards, its
                          settings, and what the model is: architecture, sizes, engine, device
     tokens.<sha256>.npy  int32 [sequence pos]
     documents.<…>.npy    int32 [sequence pos], the document that each token is of
@@ -29,10 +29,11 @@ from typing import Any
 import numpy as np
 
 from selfrepair.warehouse.errors import one_clear_line
-from selfrepair.warehouse.facts import fact_tables, fingerprints
-from selfrepair.warehouse.manifest import remove_facts, remove_leftovers, set_damaged_aside
+from selfrepair.warehouse.facts.manifest import remove_facts, remove_leftovers, set_damaged_aside
+from selfrepair.warehouse.facts.plan import Plan, plan_path, read_plan, require_plan, write_plan
+from selfrepair.warehouse.facts.shards import fingerprints
+from selfrepair.warehouse.facts.tables import fact_tables
 from selfrepair.warehouse.paths import Warehouse
-from selfrepair.warehouse.plan import Plan, plan_path, read_plan, require_plan, write_plan
 from selfrepair.warehouse.sealed import (
     DamagedError,
     intact_file,

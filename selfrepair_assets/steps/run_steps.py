@@ -22,8 +22,8 @@ from typing import Any
 
 import numpy as np
 
-from selfrepair.warehouse.facts import intact_shard, write_shard
-from selfrepair.warehouse.manifest import MEASURE_AGAIN, write_manifest
+from selfrepair.warehouse.facts.manifest import MEASURE_AGAIN, write_manifest
+from selfrepair.warehouse.facts.shards import intact_shard, write_shard
 from selfrepair.warehouse.sealed import DamagedError
 from selfrepair_assets.measurement.engine import bf16_error
 from selfrepair_assets.measurement.engine.bf16_error import LayerPrecision, Squares
@@ -368,7 +368,7 @@ def store_shard(
     rows: Columns | Iterable[Columns],
     precision: LayerPrecision | None = None,
 ) -> None:
-    """Write one shard; `rows` in one part or in several, as `warehouse.facts.write_shard` says.
+    """Write one shard; `rows` in one part or in several, as `write_shard` says.
 
     One that is there stays as it is: a run killed between two tables of a shard measures both
     again, and writes the one that is missing.

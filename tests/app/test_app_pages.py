@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from selfrepair.app.questions import queries
-from selfrepair.warehouse.facts import write_shard
+from selfrepair.warehouse.facts.plan import write_plan
+from selfrepair.warehouse.facts.shards import write_shard
 from selfrepair.warehouse.paths import Warehouse
-from selfrepair.warehouse.plan import write_plan
 from tests.helpers.runs.app_runs import PAGES, page, publish_run, said, sound
 from tests.helpers.runs.small_run import FINGERPRINT, run_row, tables
 

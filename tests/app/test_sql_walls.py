@@ -16,7 +16,7 @@ import pytest
 from selfrepair.app.console import landlock, sql_console, sql_wall
 from selfrepair.app.console.sql_examples import EXAMPLES
 from selfrepair.warehouse.paths import Warehouse
-from selfrepair.warehouse.read import open_serving
+from selfrepair.warehouse.published.read import open_serving
 from tests.helpers.hostile.hostile_statements import FIRST, statements
 from tests.helpers.runs.app_runs import publish_run
 

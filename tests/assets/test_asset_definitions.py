@@ -5,7 +5,7 @@ from pathlib import Path
 
 import dagster as dg
 
-from selfrepair.warehouse.facts import facts_read
+from selfrepair.warehouse.facts.tables import facts_read
 from selfrepair.warehouse.paths import Warehouse
 from selfrepair.warehouse.sql_files import lineage, relations
 from selfrepair_assets.measurement.run_spec import RunSpec

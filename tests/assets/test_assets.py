@@ -12,9 +12,9 @@ import pytest
 
 from selfrepair.dagster_project.cli.summary import print_summary
 from selfrepair.warehouse.errors import WarehouseError
-from selfrepair.warehouse.facts import fact_tables
+from selfrepair.warehouse.facts.tables import fact_tables
 from selfrepair.warehouse.paths import Warehouse
-from selfrepair.warehouse.read import current_generation, open_serving
+from selfrepair.warehouse.published.read import current_generation, open_serving
 from selfrepair.warehouse.sealed import DamagedError
 from selfrepair.warehouse.sql_files import relations
 from selfrepair_assets.measurement.engine.bf16_error import LayerPrecision

@@ -8,8 +8,8 @@ import dagster as dg
 import numpy as np
 import pytest
 
-from selfrepair.warehouse import manifest
 from selfrepair.warehouse.errors import WarehouseError
+from selfrepair.warehouse.facts import manifest
 from selfrepair.warehouse.paths import Warehouse
 from selfrepair_assets.measurement.engine import bf16_error
 from selfrepair_assets.measurement.engine.bf16_error import (

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from selfrepair.warehouse.paths import Warehouse
-from selfrepair.warehouse.read import current_generation, open_serving
+from selfrepair.warehouse.published.read import current_generation, open_serving
 from tests.helpers.models.families import save
 from tests.helpers.runs.asset_runs import published, write_text
 

@@ -19,9 +19,9 @@ from typing import NamedTuple
 
 import duckdb
 
-from selfrepair.warehouse.manifest import shard_files
+from selfrepair.warehouse.facts.manifest import shard_files
 from selfrepair.warehouse.paths import Warehouse
-from selfrepair.warehouse.read import open_serving
+from selfrepair.warehouse.published.read import open_serving
 from selfrepair_assets.measurement.engine.bf16_error import BF16_ERROR_BOUND
 
 RUN = [sys.executable, "-c", "from selfrepair.dagster_project.cli.main import main; main()", "run"]

@@ -19,7 +19,7 @@ import numpy as np
 
 from selfrepair.warehouse import sql_files
 from selfrepair.warehouse.paths import Warehouse
-from selfrepair.warehouse.read import open_serving
+from selfrepair.warehouse.published.read import open_serving
 from tests.helpers.runs.literal_facts import (
     copy_direct_effects,
     fill_stored_results,

@@ -20,16 +20,16 @@ from typing import Any
 import numpy as np
 
 from selfrepair.warehouse.connection import Connection
-from selfrepair.warehouse.facts import write_shard
-from selfrepair.warehouse.paths import Warehouse
-from selfrepair.warehouse.publish import publish
-from selfrepair.warehouse.read import open_serving
-from selfrepair.warehouse.top_rows import (
+from selfrepair.warehouse.facts.shards import write_shard
+from selfrepair.warehouse.facts.top_rows import (
     Places,
     most_direct_heads,
     top_rows,
     top_rows_by_mlp_repair,
 )
+from selfrepair.warehouse.paths import Warehouse
+from selfrepair.warehouse.published.publish import publish
+from selfrepair.warehouse.published.read import open_serving
 from selfrepair_assets.measurement.engine.kept_details import curve_counts
 from selfrepair_assets.steps.run_folder import ROWS_PER_SHARD
 from tests.helpers.runs.small_run import FINGERPRINT, planned, run_row, tables

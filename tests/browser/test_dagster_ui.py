@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from selfrepair.warehouse.paths import Warehouse
-from selfrepair.warehouse.read import open_serving
+from selfrepair.warehouse.published.read import open_serving
 from selfrepair.warehouse.sql_files import relations
 from tests.browser.visit import Visit, free_port, serving
 from tests.helpers.runs.asset_runs import LENGTH, SEQUENCES

@@ -13,7 +13,7 @@ from urllib.parse import quote
 import pytest
 
 from selfrepair.warehouse.paths import Warehouse
-from selfrepair.warehouse.read import open_serving
+from selfrepair.warehouse.published.read import open_serving
 from tests.app.test_sql_walls import state
 from tests.browser.visit import Visit, serving_app
 from tests.helpers.hostile.hostile_statements import FIRST, statements

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from selfrepair.warehouse.paths import Warehouse
-from selfrepair.warehouse.read import current_generation
+from selfrepair.warehouse.published.read import current_generation
 from selfrepair_assets.measurement.model.weights import weights_sha256
 from tests.helpers.runs.asset_runs import LENGTH
 from tests.helpers.runs.cli_runs import Said, refused

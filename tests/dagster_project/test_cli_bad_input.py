@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from selfrepair.warehouse.paths import Warehouse
-from selfrepair.warehouse.read import open_serving
+from selfrepair.warehouse.published.read import open_serving
 from selfrepair_assets.measurement.engine import measure
 from selfrepair_assets.steps import run_steps
 from tests.helpers.models import fake_hub

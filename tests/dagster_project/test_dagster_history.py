@@ -18,7 +18,7 @@ from selfrepair.dagster_project.instance import (
     move_history_away,
 )
 from selfrepair.warehouse.paths import Warehouse
-from selfrepair.warehouse.publish import published_runs
+from selfrepair.warehouse.published.runs import published_runs
 from selfrepair_assets.assets.resources import models
 from tests.helpers.models.families import save
 from tests.helpers.runs.cli_runs import Said, refused, small, snapshot

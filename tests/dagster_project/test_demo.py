@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from selfrepair.warehouse.paths import Warehouse
-from selfrepair.warehouse.read import open_serving
+from selfrepair.warehouse.published.read import open_serving
 from selfrepair.warehouse.sql_files import relations
 from tests.helpers.runs.app_runs import PAGES, page, said, sound
 

@@ -29,9 +29,9 @@ from pathlib import Path
 from typing import Any
 
 from selfrepair.dagster_project.cli import main as program
-from selfrepair.warehouse.facts import fact_tables
+from selfrepair.warehouse.facts.tables import fact_tables
 from selfrepair.warehouse.paths import Warehouse
-from selfrepair.warehouse.read import open_serving
+from selfrepair.warehouse.published.read import open_serving
 from tests.faults.faults import HARMS, PLACES, leftovers, whole_folder
 from tests.helpers.models.families import save
 from tests.helpers.runs.asset_runs import LENGTH, write_text

@@ -18,9 +18,9 @@ from collections import Counter
 from pathlib import Path
 
 from selfrepair.app.console import sql_console
-from selfrepair.warehouse.generations import current
 from selfrepair.warehouse.paths import Warehouse
-from selfrepair.warehouse.read import current_generation
+from selfrepair.warehouse.published.generations import current
+from selfrepair.warehouse.published.read import current_generation
 from tests.assets.test_interruption import Reader
 from tests.helpers.models.families import save
 from tests.helpers.runs.asset_runs import LENGTH, write_text

@@ -9,8 +9,8 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from selfrepair.warehouse.checks import check_names, run_checks
 from selfrepair.warehouse.errors import WarehouseError
+from selfrepair.warehouse.facts.checks import check_names, run_checks
 from selfrepair.warehouse.paths import Warehouse
 from tests.helpers.runs.small_run import measured_so, run_row, write_run
 

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from selfrepair.warehouse.checks import run_checks
+from selfrepair.warehouse.facts.checks import run_checks
 from selfrepair.warehouse.paths import Warehouse
 from tests.helpers.runs.detail_facts import write_details
 from tests.helpers.runs.small_run import measured_so, run_row, write_run

@@ -7,8 +7,8 @@ import duckdb
 import pytest
 
 from selfrepair.warehouse.paths import Warehouse
-from selfrepair.warehouse.publish import publish
-from selfrepair.warehouse.read import open_serving
+from selfrepair.warehouse.published.publish import publish
+from selfrepair.warehouse.published.read import open_serving
 from tests.helpers.runs.detail_facts import write_details
 from tests.helpers.runs.literal_facts import answer, warehouse_of
 from tests.helpers.runs.small_run import run_row, write_run

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import duckdb
 
-from selfrepair.warehouse import stored_results
 from selfrepair.warehouse.connection import MEMORY_AT_MOST, dead_spills, working_connection
 from selfrepair.warehouse.paths import Warehouse
+from selfrepair.warehouse.published import stored_results
 from selfrepair.warehouse.sql_files import Relation
 
 

@@ -14,10 +14,9 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from selfrepair.warehouse import facts
 from selfrepair.warehouse.errors import WarehouseError
-from selfrepair.warehouse.facts import fact_tables, intact_shard, schema, write_shard
-from selfrepair.warehouse.manifest import (
+from selfrepair.warehouse.facts import shards as facts
+from selfrepair.warehouse.facts.manifest import (
     damaged_shards,
     drop_shards,
     measured_tables,
@@ -30,6 +29,8 @@ from selfrepair.warehouse.manifest import (
     verify_manifest,
     write_manifest,
 )
+from selfrepair.warehouse.facts.shards import intact_shard, write_shard
+from selfrepair.warehouse.facts.tables import fact_tables, schema
 from selfrepair.warehouse.paths import Warehouse, slug
 from selfrepair.warehouse.sealed import is_intact
 from tests.helpers.runs.small_run import FINGERPRINT, NEEDED, planned, run_row, tables, write_run

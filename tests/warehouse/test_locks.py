@@ -12,7 +12,7 @@ import pytest
 
 from selfrepair.warehouse.locks import HeldElsewhereError, held, is_held, refuse_if_held, run_held
 from selfrepair.warehouse.paths import Warehouse
-from selfrepair.warehouse.publish import delete
+from selfrepair.warehouse.published.publish import delete
 
 HOLD = """
 import sys

@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 
 from selfrepair.warehouse.errors import WarehouseError
-from selfrepair.warehouse.facts import fact_tables, write_shard
-from selfrepair.warehouse.manifest import read_manifest
+from selfrepair.warehouse.facts.manifest import read_manifest
+from selfrepair.warehouse.facts.shards import write_shard
+from selfrepair.warehouse.facts.tables import fact_tables
 from selfrepair.warehouse.paths import Warehouse
-from selfrepair.warehouse.publish import delete, publish, published_runs
-from selfrepair.warehouse.read import current_generation, open_serving
+from selfrepair.warehouse.published.publish import delete, publish
+from selfrepair.warehouse.published.read import current_generation, open_serving
+from selfrepair.warehouse.published.runs import published_runs
 from tests.helpers.runs.small_publishing import BY_LAYER, contents, measured, small_sql
 from tests.helpers.runs.small_run import FINGERPRINT, NEEDED, planned
 

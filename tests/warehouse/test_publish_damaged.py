@@ -9,10 +9,11 @@ import duckdb
 import pytest
 
 from selfrepair.warehouse.errors import WarehouseError
-from selfrepair.warehouse.generations import checksum_file, current
 from selfrepair.warehouse.paths import Warehouse
-from selfrepair.warehouse.publish import delete, known_runs, publish, publish_anew, published_runs
-from selfrepair.warehouse.read import current_generation
+from selfrepair.warehouse.published.generations import checksum_file, current
+from selfrepair.warehouse.published.publish import delete, publish, publish_anew
+from selfrepair.warehouse.published.read import current_generation
+from selfrepair.warehouse.published.runs import known_runs, published_runs
 from tests.helpers.runs.small_publishing import contents, measured, small_sql
 
 

@@ -15,8 +15,9 @@ import pytest
 
 from selfrepair.warehouse.errors import WarehouseError
 from selfrepair.warehouse.paths import Warehouse
-from selfrepair.warehouse.publish import publish, published_runs
-from selfrepair.warehouse.read import current_generation, open_serving
+from selfrepair.warehouse.published.publish import publish
+from selfrepair.warehouse.published.read import current_generation, open_serving
+from selfrepair.warehouse.published.runs import published_runs
 from tests.helpers.runs.small_publishing import contents, measured, small_sql
 from tests.helpers.runs.small_run import run_row, write_run
 
@@ -100,7 +101,7 @@ import os, signal, sys
 from pathlib import Path
 from tests.helpers.runs.small_run import run_row
 from selfrepair.warehouse.paths import Warehouse
-from selfrepair.warehouse.publish import publish
+from selfrepair.warehouse.published.publish import publish
 
 root, source, moment = sys.argv[1:]
 
@@ -227,7 +228,7 @@ from pathlib import Path
 from tests.helpers.runs.small_run import run_row
 from selfrepair.warehouse.errors import WarehouseError
 from selfrepair.warehouse.paths import Warehouse
-from selfrepair.warehouse.publish import publish
+from selfrepair.warehouse.published.publish import publish
 resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))  # as a disk that fills up
 try:
     publish(Warehouse(sys.argv[1]), run_row(), source=Path(sys.argv[2]))

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from selfrepair.warehouse.paths import Warehouse
-from selfrepair.warehouse.publish import publish, published_runs
-from selfrepair.warehouse.repair import set_aside_before, troubles
+from selfrepair.warehouse.published.publish import publish
+from selfrepair.warehouse.published.repair import set_aside_before, troubles
+from selfrepair.warehouse.published.runs import published_runs
 from tests.faults.fault_suite import difference, tables
 from tests.faults.faults import HARMS, leftovers
 from tests.helpers.runs.cli_runs import Said, snapshot

@@ -7,8 +7,8 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from selfrepair.warehouse import stored_results
 from selfrepair.warehouse.errors import WarehouseError
+from selfrepair.warehouse.published import stored_results
 from selfrepair.warehouse.sql_files import (
     create_all,
     create_tables,

@@ -8,11 +8,11 @@ import pyarrow as pa
 import pytest
 
 from selfrepair.warehouse.errors import WarehouseError
-from selfrepair.warehouse.facts import write_shard
+from selfrepair.warehouse.facts.shards import write_shard
+from selfrepair.warehouse.facts.top_rows import most_direct_heads, top_rows, top_rows_by_mlp_repair
 from selfrepair.warehouse.paths import Warehouse
-from selfrepair.warehouse.publish import publish
-from selfrepair.warehouse.read import open_serving
-from selfrepair.warehouse.top_rows import most_direct_heads, top_rows, top_rows_by_mlp_repair
+from selfrepair.warehouse.published.publish import publish
+from selfrepair.warehouse.published.read import open_serving
 from tests.helpers.runs.small_run import FINGERPRINT, planned, run_row, tables, write_run
 
 ROW = run_row(n_sequences=10, n_layers=3, layer_precision=["fp32"] * 3)

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from selfrepair.warehouse.facts import write_shard
+from selfrepair.warehouse.facts.shards import write_shard
 from selfrepair.warehouse.paths import Warehouse
 from selfrepair_assets.measurement.engine.kept_details import curve_counts
 from tests.helpers.runs.small_run import FINGERPRINT, planned, tables

@@ -7,7 +7,7 @@ from streamlit.testing.v1 import AppTest
 
 import selfrepair.app.main
 from selfrepair.warehouse.paths import Warehouse
-from selfrepair.warehouse.publish import publish
+from selfrepair.warehouse.published.publish import publish
 from tests.helpers.runs.app_details import write_details
 from tests.helpers.runs.small_run import run_row, write_run
 

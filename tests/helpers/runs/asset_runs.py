@@ -12,10 +12,11 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from selfrepair.dagster_project.definitions import ASSETS, CHECKS
-from selfrepair.warehouse.facts import SORTED_BY, fact_tables
-from selfrepair.warehouse.manifest import measured_tables, shard_files
+from selfrepair.warehouse.facts.manifest import measured_tables, shard_files
+from selfrepair.warehouse.facts.shards import SORTED_BY
+from selfrepair.warehouse.facts.tables import fact_tables
 from selfrepair.warehouse.paths import Warehouse
-from selfrepair.warehouse.read import open_serving
+from selfrepair.warehouse.published.read import open_serving
 from selfrepair_assets.assets.resources import WarehouseResource, models
 from selfrepair_assets.measurement.run_spec import RunSpec
 from tests.helpers.runs.small_run import measured_so

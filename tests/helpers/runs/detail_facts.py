@@ -13,10 +13,10 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from selfrepair.warehouse.facts import write_shard
-from selfrepair.warehouse.manifest import shard_files
+from selfrepair.warehouse.facts.manifest import shard_files
+from selfrepair.warehouse.facts.shards import write_shard
+from selfrepair.warehouse.facts.top_rows import top_rows, top_rows_by_mlp_repair
 from selfrepair.warehouse.paths import Warehouse
-from selfrepair.warehouse.top_rows import top_rows, top_rows_by_mlp_repair
 from selfrepair_assets.measurement.engine.kept_details import curve_counts
 from tests.helpers.runs.small_run import FINGERPRINT, planned
 

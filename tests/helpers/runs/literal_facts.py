@@ -10,7 +10,8 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from selfrepair.warehouse import sql_files, stored_results
+from selfrepair.warehouse import sql_files
+from selfrepair.warehouse.published import stored_results
 
 RUN = {
     "run_id": "run",

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from selfrepair.warehouse.paths import Warehouse
-from selfrepair.warehouse.read import open_serving
+from selfrepair.warehouse.published.read import open_serving
 from tests.helpers.runs.small_run import run_row, write_run
 
 REPAIR = """-- One row per ablated row.

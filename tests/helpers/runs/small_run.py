@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from selfrepair.warehouse.facts import SHARD_NAME, shard_fingerprint, write_shard
-from selfrepair.warehouse.manifest import write_manifest
+from selfrepair.warehouse.facts.manifest import write_manifest
+from selfrepair.warehouse.facts.plan import read_plan, write_plan
+from selfrepair.warehouse.facts.shards import SHARD_NAME, shard_fingerprint, write_shard
 from selfrepair.warehouse.paths import Warehouse
-from selfrepair.warehouse.plan import read_plan, write_plan
 
 Columns = dict[str, NDArray[Any]]
 FINGERPRINT = "f" * 64

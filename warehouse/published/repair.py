@@ -10,22 +10,22 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from selfrepair.warehouse import generations
-from selfrepair.warehouse.build_anew import look_into, published_rows
 from selfrepair.warehouse.connection import dead_spills, remove_dead_spills
 from selfrepair.warehouse.errors import WarehouseError
-from selfrepair.warehouse.facts import SHARD_NAME, shards_there
-from selfrepair.warehouse.locks import held, is_held, run_held
-from selfrepair.warehouse.manifest import (
+from selfrepair.warehouse.facts.manifest import (
     leftovers_of,
     read_manifest,
     remove_leftovers,
     restore_manifests,
     set_damaged_aside,
 )
+from selfrepair.warehouse.facts.plan import Plan, all_plans
+from selfrepair.warehouse.facts.shards import SHARD_NAME, shards_there
+from selfrepair.warehouse.locks import held, is_held, run_held
 from selfrepair.warehouse.paths import Warehouse
-from selfrepair.warehouse.plan import Plan, all_plans
-from selfrepair.warehouse.publish import publish_anew
+from selfrepair.warehouse.published import generations
+from selfrepair.warehouse.published.build_anew import look_into, published_rows
+from selfrepair.warehouse.published.publish import publish_anew
 from selfrepair.warehouse.sealed import (
     DAMAGED,
     SEALED,

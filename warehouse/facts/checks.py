@@ -14,11 +14,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from selfrepair.warehouse.build_generation import insert_row, view_external_facts
-from selfrepair.warehouse.connection import Connection, working_connection
+from selfrepair.warehouse.connection import Connection, Progress, insert_row, working_connection
 from selfrepair.warehouse.errors import one_clear_line
-from selfrepair.warehouse.facts import facts_read
-from selfrepair.warehouse.generations import Progress
+from selfrepair.warehouse.facts.shard_views import view_external_facts
+from selfrepair.warehouse.facts.tables import facts_read
 from selfrepair.warehouse.paths import Warehouse
 from selfrepair.warehouse.sql_files import Relation, Source, create_all, create_tables, relations
 

@@ -22,15 +22,9 @@ from typing import Any, Literal
 
 import duckdb
 
-from selfrepair.warehouse import build_generation as build
-from selfrepair.warehouse import generations
-from selfrepair.warehouse.build_anew import fill_anew, look_into, published_rows
-from selfrepair.warehouse.connection import working_connection
+from selfrepair.warehouse.connection import Progress, insert_row, working_connection
 from selfrepair.warehouse.errors import WarehouseError, one_clear_line
-from selfrepair.warehouse.facts import fact_tables
-from selfrepair.warehouse.generations import Last, Progress
-from selfrepair.warehouse.locks import run_held
-from selfrepair.warehouse.manifest import (
+from selfrepair.warehouse.facts.manifest import (
     drop_shards,
     measured_tables,
     remove_facts,
@@ -38,8 +32,16 @@ from selfrepair.warehouse.manifest import (
     row_count,
     verify_manifest,
 )
+from selfrepair.warehouse.facts.plan import keep_published_row
+from selfrepair.warehouse.facts.shard_views import view_external_facts
+from selfrepair.warehouse.facts.tables import fact_tables
+from selfrepair.warehouse.locks import run_held
 from selfrepair.warehouse.paths import Warehouse
-from selfrepair.warehouse.plan import keep_published_row
+from selfrepair.warehouse.published import build_generation as build
+from selfrepair.warehouse.published import generations
+from selfrepair.warehouse.published.build_anew import fill_anew, look_into
+from selfrepair.warehouse.published.generations import Last
+from selfrepair.warehouse.published.runs import known_runs, refuse_unknown
 from selfrepair.warehouse.sealed import set_aside
 from selfrepair.warehouse.sql_files import Source, create_all, create_tables, published_definitions
 
@@ -139,45 +141,6 @@ def delete(
     return made
 
 
-def is_known(warehouse: Warehouse, run_id: str) -> bool:
-    """Whether there is anything of a run, published or not."""
-    folders = [warehouse.facts(table, run_id) for table in fact_tables()]
-    folders.append(warehouse.run_folder(run_id))
-    return any(folder.exists() for folder in folders) or run_id in known_runs(warehouse)
-
-
-def refuse_unknown(warehouse: Warehouse, run_id: str) -> None:
-    """Raises WarehouseError where there is nothing of a run, published or not."""
-    if not is_known(warehouse, run_id):
-        known = ", ".join(known_runs(warehouse)) or "nothing"
-        raise WarehouseError(f"there is no run {run_id} in {warehouse.root}; published: {known}")
-
-
-def published_runs(warehouse: Warehouse) -> list[str]:
-    """The run_ids in the served generation; none where nothing is published.
-
-    Raises WarehouseError where it cannot be read.
-    """
-    served = generations.current(warehouse)
-    if served is None:
-        return []
-    with (
-        one_clear_line(f"open {served}"),
-        duckdb.connect() as connection,
-        generations.attached(connection, served, "served"),
-    ):
-        rows = connection.execute("select run_id from served.runs order by run_id").fetchall()
-    return [row[0] for row in rows]
-
-
-def known_runs(warehouse: Warehouse) -> list[str]:
-    """The runs that are published; where the file cannot be read, those that are known to be."""
-    try:
-        return published_runs(warehouse)
-    except WarehouseError:
-        return sorted(published_rows(warehouse))
-
-
 @dataclass(frozen=True)
 class _Change:
     """How the next generation differs from the last one: in the rows of one run, or of none.
@@ -248,10 +211,10 @@ def _build(
         )
     with working_connection(warehouse, building) as connection:
         if change.run_row:
-            build.insert_row(connection, "runs", change.run_row)
+            insert_row(connection, "runs", change.run_row)
         run_ids = build.run_ids_of(connection)
         if facts == "external":
-            build.view_external_facts(connection, warehouse, run_ids)
+            view_external_facts(connection, warehouse, run_ids)
         about = {
             "generation": number,
             "published_at": datetime.now(UTC),
@@ -259,7 +222,7 @@ def _build(
             "definitions": definitions,
         }
         connection.execute("delete from generation")
-        build.insert_row(connection, "generation", about)
+        insert_row(connection, "generation", about)
         create_all(connection, source)
     here = [run_id] if run_id and change.run_row else []
     build.fill_stored_results(

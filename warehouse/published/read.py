@@ -3,8 +3,8 @@
 import duckdb
 
 from selfrepair.warehouse.errors import WarehouseError, one_clear_line
-from selfrepair.warehouse.generations import current, number_of
 from selfrepair.warehouse.paths import Warehouse
+from selfrepair.warehouse.published.generations import current, number_of
 
 
 def current_generation(warehouse: Warehouse) -> int | None:

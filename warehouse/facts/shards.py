@@ -11,20 +11,18 @@ fingerprint of the spec that it was measured for, and the precision where that i
 
 import re
 from collections.abc import Iterable, Mapping
-from functools import cache
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from selfrepair.warehouse.errors import WarehouseError, one_clear_line
+from selfrepair.warehouse.facts.tables import fact_tables, schema
 from selfrepair.warehouse.paths import Warehouse
 from selfrepair.warehouse.sealed import is_intact, sealed_files, write_sealed
-from selfrepair.warehouse.sql_files import Source, relations
 
 SHARD_NAME = re.compile(r"sequences-(\d{6,})-(\d{6,})\.[0-9a-f]{64}\.parquet")
 SORTED_BY = ("ranking", "ablation", "layer", "head", "scale", "sequence", "position")
@@ -34,47 +32,6 @@ HEADS_BY = SORTED_BY[:4]  # what the rows of one head have in common, the head l
 # rows of head_ablations) where there are so many: small enough that one layer's rows are found by
 # the footer's minima and maxima, large enough that asking all footers costs less than the rows.
 ROW_GROUP = 2**20
-
-
-def fact_tables() -> list[str]:
-    """The tables that are measured into shards: those that hold a run's rows by sequence."""
-    return [
-        found.name
-        for found in relations()
-        if found.kind == "table" and re.search(r"^\s*sequence integer", found.body, re.MULTILINE)
-    ]
-
-
-def facts_read(relation: str, source: Source | None = None) -> set[str]:
-    """The fact tables that a relation reads, itself or through macros and views."""
-    known = {found.name: found for found in relations(source)}
-    todo, names = [relation], set[str]()
-    while todo:
-        name = todo.pop()
-        if name not in names:
-            names.add(name)
-            todo += known[name].upstream
-    return names & set(fact_tables())
-
-
-@cache
-def schema(table: str) -> pa.Schema:
-    """Arrow schema of a table's shards, from its one definition in `sql/tables/`.
-
-    Text is stored as a dictionary where it repeats (`ablation`); `run_id` is not a column.
-    """
-    for found in relations():
-        if found.kind == "table" and found.name == table:
-            with duckdb.connect() as connection:
-                connection.execute(found.body)
-                whole = connection.table(table).to_arrow_table().schema
-            not_null = re.findall(r"^\s*(\w+)\s.*not null,?$", found.body, re.MULTILINE)
-            return pa.schema(
-                field.with_nullable(field.name not in not_null)
-                for field in whole
-                if field.name != "run_id"
-            )
-    raise WarehouseError(f"sql/tables/ defines no table {table!r}")
 
 
 def shard_stem(start: int, stop: int) -> str:

@@ -12,14 +12,14 @@ from typing import Any
 
 import duckdb
 
-from selfrepair.warehouse import build_generation as build
-from selfrepair.warehouse.connection import working_connection
+from selfrepair.warehouse.connection import Progress, insert_row, working_connection
 from selfrepair.warehouse.errors import WarehouseError
-from selfrepair.warehouse.facts import fact_tables
-from selfrepair.warehouse.generations import Last, Progress, attached
-from selfrepair.warehouse.manifest import measured_tables, restore_manifests, verify_manifest
+from selfrepair.warehouse.facts.manifest import measured_tables, restore_manifests, verify_manifest
+from selfrepair.warehouse.facts.plan import Plan, all_plans, published_row
+from selfrepair.warehouse.facts.tables import fact_tables
 from selfrepair.warehouse.paths import Warehouse
-from selfrepair.warehouse.plan import Plan, all_plans, published_row
+from selfrepair.warehouse.published import build_generation as build
+from selfrepair.warehouse.published.generations import Last, attached
 from selfrepair.warehouse.sealed import DamagedError
 
 logger = logging.getLogger(__name__)
@@ -95,7 +95,7 @@ def fill_anew(
             if facts == "native":
                 build.insert_facts(warehouse, building, run_id, lambda _done, _step: None)
             with working_connection(warehouse, building) as connection:
-                build.insert_row(connection, "runs", rows[run_id])
+                insert_row(connection, "runs", rows[run_id])
         elif facts == "external" or not _salvaged(warehouse, building, there, run_id):
             lost.append(run_id)
     if last is None and not others:

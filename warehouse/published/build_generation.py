@@ -3,25 +3,28 @@
 A generation is built alone in a file that nobody else opens, so nothing here needs a transaction.
 """
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import duckdb
 
-from selfrepair.warehouse import stored_results
 from selfrepair.warehouse.connection import (
     ROW_GROUP_ROWS,
     SMALL_ROW_GROUP_ROWS,
     Connection,
+    columns_of,
     working_connection,
 )
 from selfrepair.warehouse.errors import WarehouseError
-from selfrepair.warehouse.facts import HEADS_BY, SORTED_BY, fact_tables
-from selfrepair.warehouse.generations import attached
-from selfrepair.warehouse.manifest import complete_manifest, measured_tables, shard_files
+from selfrepair.warehouse.facts.manifest import complete_manifest, measured_tables, shard_files
+from selfrepair.warehouse.facts.shard_views import parquet
+from selfrepair.warehouse.facts.shards import HEADS_BY, SORTED_BY
+from selfrepair.warehouse.facts.tables import fact_tables
 from selfrepair.warehouse.paths import Warehouse
+from selfrepair.warehouse.published import stored_results
+from selfrepair.warehouse.published.generations import attached
 from selfrepair.warehouse.sql_files import Source, relations
 from selfrepair.warehouse.sql_parsing import literal
 
@@ -110,20 +113,6 @@ def carry_over(
                 )
 
 
-def insert_row(connection: Connection, table: str, row: Mapping[str, Any]) -> None:
-    """Inserts one row given by column name; WarehouseError for a missing or unknown column."""
-    columns = columns_of(connection, table)
-    if set(row) != set(columns):
-        raise WarehouseError(
-            f"a row of {table}: missing {sorted(set(columns) - set(row))}, "
-            f"unknown {sorted(set(row) - set(columns))}"
-        )
-    marks = ", ".join("?" for _ in row)
-    connection.execute(
-        f"insert into {table} ({', '.join(row)}) values ({marks})", list(row.values())
-    )
-
-
 def insert_facts(
     warehouse: Warehouse, building: Path, run_id: str, done: Callable[[float, str], None]
 ) -> None:
@@ -201,36 +190,6 @@ def _writing(
     return working_connection(warehouse, building, row_group_rows=rows)
 
 
-def view_external_facts(
-    connection: Connection,
-    warehouse: Warehouse,
-    run_ids: Iterable[str],
-    tables: Collection[str] | None = None,
-) -> None:
-    """Makes the fact tables views over the shards of these runs, with the same columns and types.
-
-    tables: those that are asked, which must be measured; the others have no rows. None: all.
-    A table of that name is replaced. Paths are absolute; the files are those of the manifests.
-    Raises WarehouseError where a table of a run's plan is not measured.
-    """
-    run_ids = list(run_ids)
-    for table in fact_tables():
-        described = connection.execute(f"describe {table}").fetchall()
-        columns = ", ".join(f"cast({row[0]} as {row[1]}) as {row[0]}" for row in described)
-        # The first part has no row: it names all columns, should shards lack one, or be none.
-        nothing = ", ".join(f"cast(null as {row[1]}) as {row[0]}" for row in described)
-        parts = [f"select {nothing} where false"]
-        parts += [
-            f"select {literal(run_id)} as run_id, *"
-            f" from {parquet(shard_files(warehouse, table, run_id))}"
-            for run_id in run_ids
-            if (tables is None or table in tables) and table in measured_tables(warehouse, run_id)
-        ]
-        query = " union all by name ".join(parts)
-        connection.execute(f"drop table {table}")
-        connection.execute(f"create view {table} as select {columns} from ({query})")
-
-
 def check(building: Path, run_ids: list[str], run_id: str, rows: Mapping[str, int]) -> None:
     """Opens a closed file as a reader will: every view must bind, and the runs must be there.
 
@@ -262,11 +221,6 @@ def run_ids_of(connection: Connection) -> list[str]:
     return [row[0] for row in rows]
 
 
-def columns_of(connection: Connection, relation: str) -> list[str]:
-    """Names of the columns of a relation or table function, in order."""
-    return [row[0] for row in connection.execute(f"describe from {relation}").fetchall()]
-
-
 def columns_in_common(connection: Connection, table: str, database: str) -> list[str]:
     """The columns of a table that an attached file has too; none where it lacks the table."""
     there = connection.execute(
@@ -274,12 +228,6 @@ def columns_in_common(connection: Connection, table: str, database: str) -> list
         [database, table],
     ).fetchall()
     return [name for name in columns_of(connection, table) if (name,) in there]
-
-
-def parquet(files: Iterable[Path]) -> str:
-    """A table function that reads exactly these files, in this order."""
-    names = ", ".join(literal(file) for file in files)
-    return f"read_parquet([{names}], hive_partitioning = false)"
 
 
 def _some_heads(connection: Connection, files: str, columns: list[str], at_once: int) -> list[str]:

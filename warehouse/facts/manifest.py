@@ -21,9 +21,10 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from selfrepair.warehouse.errors import WarehouseError, one_clear_line
-from selfrepair.warehouse.facts import SHARD_NAME, fact_tables, intact_shard, shard_fingerprint
+from selfrepair.warehouse.facts.plan import read_plan, require_plan
+from selfrepair.warehouse.facts.shards import SHARD_NAME, intact_shard, shard_fingerprint
+from selfrepair.warehouse.facts.tables import fact_tables
 from selfrepair.warehouse.paths import TEMPORARY, Warehouse
-from selfrepair.warehouse.plan import read_plan, require_plan
 from selfrepair.warehouse.sealed import (
     SEALED,
     DamagedError,

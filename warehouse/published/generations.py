@@ -18,7 +18,7 @@ import errno
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +26,7 @@ from typing import Literal
 
 import duckdb
 
+from selfrepair.warehouse.connection import Progress
 from selfrepair.warehouse.errors import WarehouseError, one_clear_line
 from selfrepair.warehouse.locks import held
 from selfrepair.warehouse.paths import TEMPORARY, Warehouse, sync, written_whole
@@ -37,8 +38,6 @@ from selfrepair.warehouse.sql_parsing import literal
 STORAGE_VERSION = "v1.5.0"
 KEPT = 2
 NAME = re.compile(r"selfrepair-(\d{6,})\.duckdb")
-
-Progress = Callable[[float, str], None]
 
 
 def current(warehouse: Warehouse) -> Path | None:

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from selfrepair.warehouse.build_generation import parquet
 from selfrepair.warehouse.connection import Connection, working_connection
 from selfrepair.warehouse.errors import one_clear_line
-from selfrepair.warehouse.manifest import shard_files
+from selfrepair.warehouse.facts.manifest import shard_files
+from selfrepair.warehouse.facts.shard_views import parquet
 from selfrepair.warehouse.paths import Warehouse
 from selfrepair.warehouse.sql_files import relation
 from selfrepair.warehouse.sql_parsing import literal

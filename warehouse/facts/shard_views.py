@@ -1,0 +1,46 @@
+"""A run's shards as DuckDB reads them: a table function, or views of the fact tables' names."""
+
+from collections.abc import Collection, Iterable
+from pathlib import Path
+
+from selfrepair.warehouse.connection import Connection
+from selfrepair.warehouse.facts.manifest import measured_tables, shard_files
+from selfrepair.warehouse.facts.tables import fact_tables
+from selfrepair.warehouse.paths import Warehouse
+from selfrepair.warehouse.sql_parsing import literal
+
+
+def parquet(files: Iterable[Path]) -> str:
+    """A table function that reads exactly these files, in this order."""
+    names = ", ".join(literal(file) for file in files)
+    return f"read_parquet([{names}], hive_partitioning = false)"
+
+
+def view_external_facts(
+    connection: Connection,
+    warehouse: Warehouse,
+    run_ids: Iterable[str],
+    tables: Collection[str] | None = None,
+) -> None:
+    """Makes the fact tables views over the shards of these runs, with the same columns and types.
+
+    tables: those that are asked, which must be measured; the others have no rows. None: all.
+    A table of that name is replaced. Paths are absolute; the files are those of the manifests.
+    Raises WarehouseError where a table of a run's plan is not measured.
+    """
+    run_ids = list(run_ids)
+    for table in fact_tables():
+        described = connection.execute(f"describe {table}").fetchall()
+        columns = ", ".join(f"cast({row[0]} as {row[1]}) as {row[0]}" for row in described)
+        # The first part has no row: it names all columns, should shards lack one, or be none.
+        nothing = ", ".join(f"cast(null as {row[1]}) as {row[0]}" for row in described)
+        parts = [f"select {nothing} where false"]
+        parts += [
+            f"select {literal(run_id)} as run_id, *"
+            f" from {parquet(shard_files(warehouse, table, run_id))}"
+            for run_id in run_ids
+            if (tables is None or table in tables) and table in measured_tables(warehouse, run_id)
+        ]
+        query = " union all by name ".join(parts)
+        connection.execute(f"drop table {table}")
+        connection.execute(f"create view {table} as select {columns} from ({query})")

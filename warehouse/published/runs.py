@@ -1,0 +1,48 @@
+"""Which runs there are: published, or known of in any way."""
+
+import duckdb
+
+from selfrepair.warehouse.errors import WarehouseError, one_clear_line
+from selfrepair.warehouse.facts.tables import fact_tables
+from selfrepair.warehouse.paths import Warehouse
+from selfrepair.warehouse.published import generations
+from selfrepair.warehouse.published.build_anew import published_rows
+
+
+def is_known(warehouse: Warehouse, run_id: str) -> bool:
+    """Whether there is anything of a run, published or not."""
+    folders = [warehouse.facts(table, run_id) for table in fact_tables()]
+    folders.append(warehouse.run_folder(run_id))
+    return any(folder.exists() for folder in folders) or run_id in known_runs(warehouse)
+
+
+def refuse_unknown(warehouse: Warehouse, run_id: str) -> None:
+    """Raises WarehouseError where there is nothing of a run, published or not."""
+    if not is_known(warehouse, run_id):
+        known = ", ".join(known_runs(warehouse)) or "nothing"
+        raise WarehouseError(f"there is no run {run_id} in {warehouse.root}; published: {known}")
+
+
+def published_runs(warehouse: Warehouse) -> list[str]:
+    """The run_ids in the served generation; none where nothing is published.
+
+    Raises WarehouseError where it cannot be read.
+    """
+    served = generations.current(warehouse)
+    if served is None:
+        return []
+    with (
+        one_clear_line(f"open {served}"),
+        duckdb.connect() as connection,
+        generations.attached(connection, served, "served"),
+    ):
+        rows = connection.execute("select run_id from served.runs order by run_id").fetchall()
+    return [row[0] for row in rows]
+
+
+def known_runs(warehouse: Warehouse) -> list[str]:
+    """The runs that are published; where the file cannot be read, those that are known to be."""
+    try:
+        return published_runs(warehouse)
+    except WarehouseError:
+        return sorted(published_rows(warehouse))
