@@ -17,7 +17,7 @@ from selfrepair.app.figures.drawn import Look
 from selfrepair.app.figures.paper_claims import PAPER, head_of
 from selfrepair.app.figures.report_output import refuse_output, write_output
 from selfrepair.app.questions import run_questions
-from selfrepair.app.questions.queries import Serving, lacking, meaning, relations, serving
+from selfrepair.app.questions.queries import Serving, lacking, relations, serving
 from selfrepair.app.wording import words
 from selfrepair.app.wording.headline import Headline, all_kinds, headline
 from selfrepair.warehouse.errors import WarehouseError
@@ -185,7 +185,7 @@ def _settings(now: Serving, run: str) -> str:
         '<table class="settings">'
         + "".join(
             f"<tr><td>{escape(words.name(name))}</td><td>{escape(value)}</td>"
-            f"<td>{escape(meaning(now, name, 'runs'))}</td></tr>"
+            f"<td>{escape(run_questions.meaning_of_setting(now, name))}</td></tr>"
             for name, value in zip(rows["setting"], rows["value"], strict=True)
         )
         + "</table>"

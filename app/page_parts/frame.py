@@ -134,7 +134,8 @@ def settings(serving: Serving, run: str) -> None:
     """All settings of a run, with what each one means."""
     answer = run_questions.settings(serving, run)
     shown = answer.frame.copy()
-    shown["meaning"] = [queries.meaning(serving, name, "runs") for name in shown["setting"]]
+    meanings = [run_questions.meaning_of_setting(serving, name) for name in shown["setting"]]
+    shown["meaning"] = meanings
     shown["setting"] = shown["setting"].map(words.name)
     among = kinds.clusters(serving, run)
     st.markdown(f"**Settings of {run}**: {among.text}; {among.errors}")

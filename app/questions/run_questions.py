@@ -4,7 +4,9 @@ Nothing is defined here: self-repair, top rows, fractions and errors are the vie
 columns and rows, puts values into bins, or takes a sample where a chart could not draw them all.
 """
 
+from selfrepair.app.questions import queries
 from selfrepair.app.questions.queries import MOST_MARKS, Answer, Serving, ask
+from selfrepair_assets.measurement.run_spec import OPTIONS
 
 # What can be shown per head. name -> whether it has a sign (0 is then the colours' middle).
 QUANTITIES = {
@@ -66,7 +68,7 @@ def runs(serving: Serving) -> Answer:
         serving,
         """
         select
-            * exclude (ablations, heads, layer_precision, precision_error, versions),
+            * exclude (ablations, heads, layer_precision, precision_error, versions, options),
             array_to_string(ablations, ', ') as ablations,
             coalesce(len(heads), n_layers * n_heads) as n_ablated_heads,
             versions::varchar as versions
@@ -77,26 +79,51 @@ def runs(serving: Serving) -> Answer:
 
 
 def settings(serving: Serving, run: str) -> Answer:
-    """Everything that decided one run's numbers, one setting a row."""
+    """Everything that is known of one run: what `runs` says, and each further option of it."""
     return ask(
         serving,
         """
         with
 
         one as (
-            select columns(*)::varchar
+            select columns(* exclude (options))::varchar
+            from runs
+            where run_id = $run
+        ),
+
+        known as (
+            from one
+            unpivot (value for setting in (columns(*)))
+        ),
+
+        chosen as (
+            select unnest(map_entries(options)) as option
             from runs
             where run_id = $run
         )
 
-        unpivot one
-        on columns(*)
-        into
-            name setting
-            value value
+        select
+            setting,
+            value
+        from known
+        union all
+        select
+            option.key,
+            coalesce(option.value, 'left to the run')
+        from chosen
+        where option.key not in (select setting from known)
         """,
         run=run,
     )
+
+
+def meaning_of_setting(serving: Serving, setting: str) -> str:
+    """What a row of `settings` means: the column of `runs`, or the option of `selfrepair run`."""
+    columns = queries.columns(serving)
+    of_runs = columns[columns["relation"] == "runs"].set_index("column")["meaning"]
+    if setting in of_runs:
+        return str(of_runs[setting])
+    return OPTIONS[setting].explained if setting in OPTIONS else ""
 
 
 def heads(serving: Serving, run: str, ablation: str) -> Answer:

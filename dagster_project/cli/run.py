@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import logging
 import time
-from dataclasses import asdict
 from typing import Any
 
 import click
@@ -79,10 +78,8 @@ def _materialize(warehouse: Warehouse, spec: RunSpec, restart: bool) -> None:
         refuse_unreadable_history,
     )
     from selfrepair_assets.assets.resources import WarehouseResource, models
+    from selfrepair_assets.assets.run_spec import launchpad_config
 
-    config = {k: v for k, v in asdict(spec).items() if k not in ("model", "revision")}
-    lists = {name: list(getattr(spec, name)) for name in ("ablations", "reinforcement_scales")}
-    config |= {**lists, "restart": restart}
     with instance_of_command_line(warehouse) as instance:
         is_new = False
         try:
@@ -97,7 +94,7 @@ def _materialize(warehouse: Warehouse, spec: RunSpec, restart: bool) -> None:
                 tags=tags_of_this_process(),
                 resources={"store": WarehouseResource(root=str(warehouse.root), bar=True)},
                 run_config={
-                    "ops": {"run_spec": {"config": config}},
+                    "ops": {"run_spec": {"config": launchpad_config(spec, restart)}},
                     "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
                 },
             )

@@ -1,10 +1,9 @@
 """The assets `run_spec` and `sequences`: what a run is, and the text it is measured on."""
 
-from types import NoneType
-from typing import get_args
+from typing import Any
 
 import dagster as dg
-from pydantic import Field
+from pydantic import Field, create_model
 
 from selfrepair.warehouse.facts.manifest import shard_files
 from selfrepair_assets.assets.metadata import describe, preview, row_count, table_schema
@@ -14,54 +13,52 @@ from selfrepair_assets.assets.resources import (
     models,
     split_run_id,
 )
-from selfrepair_assets.measurement.run_spec import RunSpec
+from selfrepair_assets.measurement.options import Option
+from selfrepair_assets.measurement.run_spec import OPTIONS, RunSpec
 from selfrepair_assets.steps import ablation_steps, run_steps
 
+LAUNCHPAD = {name: found for name, found in OPTIONS.items() if found.in_launchpad}
 
-class RunSpecConfig(dg.Config):
-    """A run's settings in the Launchpad; the model is the partition.
 
-    What may be left to us is empty or 0, not null: the Launchpad lists no option that is null.
+def _field(found: Option) -> tuple[Any, Any]:
+    """An option's type and field in the Launchpad, which lists no option that is null.
+
+    What may be left to the run is therefore empty text or 0 there.
     """
+    if found.is_list:
+        list_type = list.__class_getitem__(found.value_type)
+        return list_type, Field(list(found.default), description=found.help)
+    if not found.unset:
+        return found.type, Field(found.default, description=found.help)
+    empty = found.value_type()
+    left = f"{found.help} {'If 0' if empty == 0 else 'If empty'}: {found.unset}."
+    return found.type, Field(empty, description=left)
 
-    corpus: str = Field(
-        "python-docs",
-        description="python-docs, pile, a dataset id, or a .txt, .jsonl or .parquet path",
-    )
-    text_column: str | None = Field("", description="The dataset's column of text; found if empty")
-    tokens: int = Field(100_000, description="Tokens of text; tokens // sequence_length sequences")
-    sequence_length: int = Field(128, description="Tokens of a sequence, BOS included")
-    sample: str = Field("random", description="random sequences of the corpus, or its head")
-    ablations: list[str] = Field(["resample"], description="Some of resample, mean, zero")
-    layers: str | None = Field(
-        "", description="Layers whose heads are ablated, as 8:12; all if empty"
-    )
-    heads: str | None = Field(
-        "", description="Heads that are ablated, as L10H11,L9H3; all if empty"
-    )
-    precision: str = Field("fp32", description="fp32, or bf16 (fast, its error kept below 1 %)")
-    device: str = Field("auto", description="auto, cpu, cuda, cuda:1 or mps")
-    batch_size: int | None = Field(0, description="Sequences at once; from the memory if 0")
-    shard_sequences: int | None = Field(0, description="Sequences in a shard; chosen if 0")
-    seed: int = Field(0, description="Of the sample and the resample pairing")
-    top_fraction: float = Field(0.02, description="Share of a head's rows that count as its top")
-    center_unembed: bool = Field(True, description="Centre W_U over the vocabulary (Llama: off)")
-    neuron_heads: str | None = Field("", description="Heads followed to every neuron; 4 if empty")
-    reinforcement_scales: list[float] = Field([1.0, 3.0, 5.0], description="Multiples that are fed")
-    reinforcement_layers: str | None = Field("", description="Layers fed; upper half if empty")
-    reinforcement_sequences: int = Field(50, description="Sequences fed, as many as there are")
-    reinforcement_tokens: int = Field(30, description="First tokens of these sequences")
-    restart: bool = Field(False, description="Measure anew where other settings are on disk")
+
+_fields: dict[str, Any] = {name: _field(found) for name, found in LAUNCHPAD.items()}
+_Options: Any = create_model("_Options", __base__=dg.Config, **_fields)
+
+
+class RunSpecConfig(_Options):
+    """A run's options in the Launchpad; the model is the partition."""
+
+    restart: bool = Field(False, description="Measure anew where other settings are on disk.")
 
     def spec(self, run_id: str) -> RunSpec:
         choices = self.model_dump(exclude={"restart"})
-        for name, field in type(self).model_fields.items():
-            if NoneType in get_args(field.annotation):
+        for name, found in LAUNCHPAD.items():
+            if found.is_list:
+                choices[name] = tuple(choices[name])
+            elif found.unset:
                 choices[name] = choices[name] or None
-        for name in ("ablations", "reinforcement_scales"):
-            choices[name] = tuple(choices[name])
         model, revision = split_run_id(run_id)
         return RunSpec(model=model, revision=revision, **choices)
+
+
+def launchpad_config(spec: RunSpec, restart: bool = False) -> dict[str, Any]:
+    """The config of `run_spec` with which the Launchpad would ask for a run."""
+    asked = {name: value for name, value in spec.as_json().items() if name in LAUNCHPAD}
+    return asked | {"restart": restart}
 
 
 @dg.asset(partitions_def=models, group_name="run", kinds={"python", "torch"})

@@ -1,4 +1,4 @@
-"""What a run is: every choice that determines its numbers, and the few that do not.
+"""What a run is: its options, defined here and nowhere else, and what follows from them.
 
 A `RunSpec` is made once, from the command line or from Dagster's Launchpad, and is stored with
 the run. Everything after it reads the stored one, so that nothing else can hold another opinion.
@@ -8,144 +8,111 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import random
-import re
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+import struct
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from typing import Any
 
-import numpy as np
-
 from selfrepair_assets.measurement.errors import InputError
+from selfrepair_assets.measurement.heads import (
+    Head,
+    named_heads,
+    named_layers,
+    parse_heads,
+    parse_layers,
+)
+from selfrepair_assets.measurement.options import AUTO, option, options_of
 
 ABLATIONS = ("resample", "mean", "zero")
-PRECISIONS = ("fp32", "bf16")
-SAMPLES = ("random", "head")
 MEASUREMENT_VERSION = 2
 """Raised when the measurement changes in a way that makes old shards wrong to mix with new."""
-
-MOST = 10**12  # tokens, and any other number
-LONGEST = 1_000  # characters of a name; a file system takes 4,096 bytes of a path
-
-_NOT_PART_OF_THE_NUMBERS = ("device", "batch_size", "shard_sequences")
-
-
-@dataclass(frozen=True, order=True)
-class Head:
-    """An attention head, written `L10H11`: the 12th head of the 11th layer."""
-
-    layer: int
-    head: int
-
-    def __str__(self) -> str:
-        return f"L{self.layer}H{self.head}"
-
-    @classmethod
-    def parse(cls, text: str) -> Head:
-        match = re.fullmatch(r"L(\d+)H(\d+)", text.strip(), flags=re.IGNORECASE)
-        if match is None:
-            raise InputError(f"'{text}' is not a head. Write layer and head as in L10H11.")
-        return cls(int(match[1]), int(match[2]))
-
-
-def parse_heads(text: str) -> tuple[Head, ...]:
-    """`"L10H11,L9H3"` to heads, sorted and without repeats."""
-    return tuple(sorted({Head.parse(part) for part in text.split(",") if part.strip()}))
-
-
-def by_layer(heads: Sequence[Head]) -> dict[int, list[Head]]:
-    """Heads by their layer, both in order."""
-    layers: dict[int, list[Head]] = {}
-    for head in sorted(heads):
-        layers.setdefault(head.layer, []).append(head)
-    return layers
-
-
-def parse_layers(text: str) -> slice | tuple[int, ...]:
-    """`"8:12"` (8 to 11, as Python slices), `"-2:"` (the last two), `"3"` or `"0,5,7"`."""
-    try:
-        if ":" in text:
-            start, stop = text.split(":")
-            return slice(int(start) if start.strip() else None, int(stop) if stop.strip() else None)
-        return tuple(sorted({int(part) for part in text.split(",") if part.strip()}))
-    except ValueError:
-        raise InputError(
-            f"'{text}' is not a choice of layers. Write a range as in 8:12 (layers 8 to 11), "
-            "or numbers as in 0,5,7."
-        ) from None
 
 
 @dataclass(frozen=True)
 class RunSpec:
-    """The settings of one run.
+    """The options of one run; `OPTIONS` has what is said of each."""
 
-    Attributes:
-        model: hub id, local directory, or the bundled model's name, as the user gave it.
-        revision: the hub's branch, tag or commit; None is the default branch.
-        corpus: `python-docs`, `pile`, a dataset id, or a path to .txt, .jsonl or .parquet.
-        text_column: the dataset's column that holds the text; None finds it.
-        tokens: tokens of text, BOS included; the run has `tokens // sequence_length` sequences.
-        sequence_length: tokens in one sequence, BOS included; one less prediction positions.
-        sample: `random`: sequences drawn from the corpus; `head`: its first ones.
-        ablations: subset of `resample`, `mean`, `zero` (section 3.2 of the paper).
-        layers: the layers whose heads are ablated, as the user wrote it (`8:12`); None is all.
-        heads: the heads that are ablated (`L10H11,L9H3`), within `layers`; None is all.
-        precision: `fp32`, or `bf16` (products of changes in bfloat16 where that keeps 1e-2).
-        device: `auto`, `cpu`, `cuda`, `cuda:1`, `mps`.
-        batch_size: sequences measured at once; None takes what the memory holds.
-        shard_sequences: sequences in one shard; None chooses.
-        seed: of the sample and of the resample pairing.
-        top_fraction: the share of a head's rows that its top rows are (the paper's 2 %).
-        center_unembed: subtract the vocabulary's mean from `W_U` (the paper: on, off for Llama).
-        neuron_heads: heads whose ablation is followed to every neuron of the last MLP layer
-            (`L10H11,L9H3`); None takes the four of the largest mean direct effect before it.
-        reinforcement_scales: multiples of a head's own output that it is fed (section 5.3).
-        reinforcement_layers: as `layers`; None is the upper half.
-        reinforcement_sequences: sequences that heads are fed on, the run's first ones; the paper's
-            50, or as many as there are.
-        reinforcement_tokens: their first tokens, on which heads are fed; the paper's 30.
-    """
-
-    model: str
-    revision: str | None = None
-    corpus: str = "python-docs"
-    text_column: str | None = None
-    tokens: int = 100_000
-    sequence_length: int = 128
-    sample: str = "random"
-    ablations: tuple[str, ...] = ("resample",)
-    layers: str | None = None
-    heads: str | None = None
-    precision: str = "fp32"
-    device: str = "auto"
-    batch_size: int | None = None
-    shard_sequences: int | None = None
-    seed: int = 0
-    top_fraction: float = 0.02
-    center_unembed: bool = True
-    neuron_heads: str | None = None
-    reinforcement_scales: tuple[float, ...] = (1.0, 3.0, 5.0)
-    reinforcement_layers: str | None = None
-    reinforcement_sequences: int = 50
-    reinforcement_tokens: int = 30
+    model: str = option(
+        "A hub id, a folder as save_pretrained writes it, or the bundled model's name.",
+        in_launchpad=False,
+    )
+    revision: str | None = option(
+        "The hub's branch, tag or commit of the model.",
+        None,
+        unset="the default branch",
+        in_launchpad=False,
+    )
+    corpus: str = option(
+        "python-docs (embedded), pile, a dataset id, or a .txt, .jsonl or .parquet path.",
+        "python-docs",
+        metavar="NAME|PATH",
+    )
+    text_column: str | None = option("The dataset's column of text.", None, unset="found")
+    tokens: int = option("Tokens of text; the run has the sequences that they fill.", 100_000)
+    sequence_length: int = option(
+        "Tokens of a sequence, the beginning-of-sequence token included.", 128
+    )
+    sample: str = option(
+        "random: sequences drawn from the corpus; head: its first ones.",
+        "random",
+        choices=("random", "head"),
+    )
+    ablations: tuple[str, ...] = option(
+        f"Comma-separated: {', '.join(ABLATIONS)}.", ("resample",), choices=ABLATIONS
+    )
+    layers: str | None = option("Layers whose heads are ablated: 8:12 or 0,5,7.", None, unset="all")
+    heads: str | None = option("Heads that are ablated: L10H11,L9H3.", None, unset="all")
+    precision: str = option(
+        "fp32, or bf16: faster, with each layer's error watched and kept below 1 %.",
+        "fp32",
+        choices=("fp32", "bf16"),
+    )
+    device: str = option("auto, cpu, cuda, cuda:1 or mps.", "auto", decides_numbers=False)
+    batch_size: int | None = option(
+        "Sequences measured at once.", None, unset=AUTO, least=1, decides_numbers=False
+    )
+    shard_sequences: int | None = option(
+        "Sequences in a shard, which is what an interruption can lose.",
+        None,
+        unset="chosen",
+        least=1,
+        decides_numbers=False,
+    )
+    seed: int = option("Of the sample and of the resample ablation's pairing.", 0)
+    top_fraction: float = option(
+        "The share of a head's tokens that the paper's figures look at.", 0.02
+    )
+    center_unembed: bool = option(
+        "Centre the logits over the vocabulary; the paper does, but for Llama.", True
+    )
+    neuron_heads: str | None = option(
+        "Heads whose ablation is followed to every neuron of the last MLP layer: L10H11,L9H3.",
+        None,
+        unset="the four of largest mean direct effect before it",
+    )
+    reinforcement_scales: tuple[float, ...] = option(
+        "Multiples of a head's own output that it is fed.", (1.0, 3.0, 5.0)
+    )
+    reinforcement_layers: str | None = option(
+        "Layers whose heads are fed.", None, unset="upper half"
+    )
+    reinforcement_sequences: int = option(
+        "Sequences that heads are fed on, as many as there are.", 50, least=1
+    )
+    reinforcement_tokens: int = option(
+        "First tokens of each of these sequences on which heads are fed.", 30
+    )
 
     def __post_init__(self) -> None:
         if not self.model.strip():
             raise InputError("No model is named. Give a hub id, a directory or the bundled model.")
-        for option in fields(self):
-            _refuse_odd_value(option.name, getattr(self, option.name))
+        for name, found in OPTIONS.items():
+            found.refuse_odd(getattr(self, name))
         object.__setattr__(self, "ablations", tuple(dict.fromkeys(self.ablations)))
-        unknown = [name for name in self.ablations if name not in ABLATIONS]
-        if unknown or not self.ablations:
-            raise InputError(
-                f"Unknown ablation '{', '.join(unknown)}'. Choose from {', '.join(ABLATIONS)}."
-            )
-        if self.precision not in PRECISIONS:
-            raise InputError(
-                f"Unknown precision '{self.precision}'. Choose from {', '.join(PRECISIONS)}."
-            )
-        if self.sample not in SAMPLES:
-            raise InputError(f"Unknown sample '{self.sample}'. Choose from {', '.join(SAMPLES)}.")
+        for name, found in OPTIONS.items():
+            found.refuse_others(getattr(self, name))
         if self.sequence_length < 2:
             raise InputError(
                 f"Sequences of {self.sequence_length} token(s) predict nothing. "
@@ -159,10 +126,6 @@ class RunSpec:
             )
         if not 0 < self.top_fraction <= 1:
             raise InputError(f"--top-fraction is a share above 0 up to 1, not {self.top_fraction}.")
-        for name in ("batch_size", "shard_sequences", "reinforcement_sequences"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise InputError(f"--{name.replace('_', '-')} is 1 or more, not {value}.")
         if self.reinforcement_tokens < 2:
             raise InputError(
                 f"--reinforcement-tokens {self.reinforcement_tokens} predict nothing: 2 or more."
@@ -171,11 +134,10 @@ class RunSpec:
             parse_layers(layers or ":")
         for heads in (self.heads, self.neuron_heads):
             parse_heads(heads or "")
-        with np.errstate(over="ignore"):  # beyond 32 bits it is infinite, which is refused below
-            scales = [np.float32(scale) for scale in self.reinforcement_scales]
+        scales = [_in_32_bits(scale) for scale in self.reinforcement_scales]
         if not scales:
             raise InputError("--reinforcement-scales needs one number at least, as in 1,3,5.")
-        if not all(np.isfinite(scales)) or len(set(scales)) < len(scales):
+        if not all(map(math.isfinite, scales)) or len(set(scales)) < len(scales):
             raise InputError(
                 f"--reinforcement-scales {', '.join(f'{s:g}' for s in self.reinforcement_scales)}: "
                 "each is a finite number of 32 bits, and none is there twice, as in 1,3,5."
@@ -193,7 +155,7 @@ class RunSpec:
     @property
     def fingerprint(self) -> str:
         """SHA-256 of every choice that determines the numbers, and of the measurement's version."""
-        choices = {k: v for k, v in asdict(self).items() if k not in _NOT_PART_OF_THE_NUMBERS}
+        choices = {k: v for k, v in asdict(self).items() if OPTIONS[k].decides_numbers}
         text = json.dumps({"version": MEASUREMENT_VERSION, **choices}, sort_keys=True, default=list)
         return hashlib.sha256(text.encode()).hexdigest()
 
@@ -203,23 +165,25 @@ class RunSpec:
         Raises:
             InputError: a layer or head that the model does not have.
         """
-        chosen = _layers("--layers", self.layers, n_layers)
+        chosen = named_layers("--layers", self.layers, n_layers)
         heads = [Head(layer, head) for layer in chosen for head in range(n_heads)]
-        return (
-            heads if self.heads is None else _among("--heads", self.heads, heads, n_layers, n_heads)
-        )
+        if self.heads is None:
+            return heads
+        return named_heads("--heads", self.heads, heads, n_layers, n_heads)
 
     def chosen_neuron_heads(self, n_layers: int, n_heads: int) -> list[Head] | None:
         """Of the ablated heads those followed to every neuron; None: found by their effect."""
         if self.neuron_heads is None:
             return None
         chosen = self.chosen_heads(n_layers, n_heads)
-        return _among("--neuron-heads", self.neuron_heads, chosen, n_layers, n_heads)
+        return named_heads("--neuron-heads", self.neuron_heads, chosen, n_layers, n_heads)
 
     def reinforced_heads(self, n_layers: int, n_heads: int) -> list[Head]:
         """Of the ablated heads those that are fed their own output."""
         upper = f"{n_layers // 2}:"
-        layers = _layers("--reinforcement-layers", self.reinforcement_layers or upper, n_layers)
+        layers = named_layers(
+            "--reinforcement-layers", self.reinforcement_layers or upper, n_layers
+        )
         return [head for head in self.chosen_heads(n_layers, n_heads) if head.layer in layers]
 
     @property
@@ -256,72 +220,32 @@ class RunSpec:
         if stored["reinforcement_sequences"] is None:  # as it was chosen then
             eighth = -(-stored["tokens"] // stored["sequence_length"] // 8)
             stored["reinforcement_sequences"] = max(1, min(50, eighth))
-        for name in ("ablations", "reinforcement_scales"):
-            stored[name] = tuple(stored[name])
-        return cls(**stored)
+        values: dict[str, Any] = {
+            name: tuple(value) if OPTIONS[name].is_list else value for name, value in stored.items()
+        }
+        return cls(**values)
+
+    def as_typed(self) -> dict[str, str | None]:
+        """Each option as a user types it; None where it is left to the run."""
+        return {name: found.typed(getattr(self, name)) for name, found in OPTIONS.items()}
 
     def differences(self, other: RunSpec) -> list[str]:
         """The settings that determine numbers in which two specs differ, as `name: a, not b`."""
         return [
-            f"{f.name}: {getattr(self, f.name)}, not {getattr(other, f.name)}"
-            for f in fields(self)
-            if f.name not in _NOT_PART_OF_THE_NUMBERS
-            and getattr(self, f.name) != getattr(other, f.name)
+            f"{name}: {getattr(self, name)}, not {getattr(other, name)}"
+            for name, found in OPTIONS.items()
+            if found.decides_numbers and getattr(self, name) != getattr(other, name)
         ]
 
-    def with_(self, **changes: object) -> RunSpec:
-        return replace(self, **changes)  # type: ignore[arg-type]
+
+OPTIONS = options_of(RunSpec)
+"""All options by name, in their order."""
 
 
-def _refuse_odd_value(name: str, value: object) -> None:
-    """Raises InputError for a number or a text that no run can have, whatever it is for."""
-    option = "MODEL" if name == "model" else "--" + name.replace("_", "-")
-    if isinstance(value, int) and not -MOST <= value <= MOST:
-        raise InputError(f"{option} {value:.3g} is beyond any run: the most is {MOST:.0e}.")
-    if isinstance(value, str):
-        if len(value) > LONGEST:
-            raise InputError(
-                f"{option} has {len(value):,} characters, and may have {LONGEST:,}. Give a name."
-            )
-        if not value.isprintable() or _is_no_text(value):
-            raise InputError(
-                f"{option} {value!r:.80} has characters that cannot be printed. Give a name as it "
-                "is typed, without line breaks."
-            )
-
-
-def _is_no_text(value: str) -> bool:
+def _in_32_bits(number: float) -> float:
+    """The number that a float32 holds in its place, infinite where it holds none."""
     try:
-        value.encode()
-    except UnicodeEncodeError:  # half a character, as a wrongly encoded argument has
-        return True
-    return False
-
-
-def _layers(option: str, text: str | None, n_layers: int) -> list[int]:
-    """The layers that an option names; all where it names none."""
-    chosen = parse_layers(text or ":")
-    there = list(range(n_layers))
-    layers = there[chosen] if isinstance(chosen, slice) else list(chosen)
-    if not layers or not set(layers) <= set(there):
-        raise InputError(
-            f"{option} {text} names a layer that is not there: "
-            f"the model has layers 0 to {n_layers - 1}."
-        )
-    return layers
-
-
-def _among(option: str, text: str, heads: list[Head], n_layers: int, n_heads: int) -> list[Head]:
-    """The heads that an option names, all of which must be among `heads`."""
-    wanted = parse_heads(text)
-    for head in wanted:
-        if head.layer >= n_layers or head.head >= n_heads:
-            raise InputError(
-                f"There is no head {head}: the model has layers 0 to {n_layers - 1} "
-                f"and heads 0 to {n_heads - 1}."
-            )
-        if head not in heads:
-            raise InputError(f"{option} {head}: that head is not among those that are ablated.")
-    if not wanted:
-        raise InputError(f"{option} names no head. Write heads as in L10H11,L9H3.")
-    return list(wanted)
+        rounded: float = struct.unpack("f", struct.pack("f", number))[0]
+    except OverflowError:
+        return math.inf
+    return rounded

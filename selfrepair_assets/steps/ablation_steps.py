@@ -21,7 +21,7 @@ from selfrepair_assets.measurement.engine.measure import (
     Progress,
 )
 from selfrepair_assets.measurement.engine.perturbation import AblatedHeads
-from selfrepair_assets.measurement.run_spec import Head
+from selfrepair_assets.measurement.heads import Head
 from selfrepair_assets.steps.precision_steps import is_watched, watch
 from selfrepair_assets.steps.run_folder import RunFolder, Shard
 from selfrepair_assets.steps.run_steps import (

@@ -334,6 +334,7 @@ def run_row(folder: RunFolder) -> dict[str, Any]:
         "precision_error": precision.errors if precision.tag else None,
         "seed": spec.seed,
         "center_unembed": spec.center_unembed,
+        "options": spec.as_typed(),
         "started_at": datetime.fromisoformat(model["started_at"]),
         "finished_at": datetime.fromisoformat(finished["at"]),
     }  # fmt: skip

@@ -1,5 +1,7 @@
 -- One row per run: one model measured on one text with one set of options.
 -- Everything that decides a run's numbers is here; section 3 of the paper is its protocol.
+-- options has all of them, as they are typed after `selfrepair run`, which explains each with
+-- --help: options['neuron_heads']. Null in runs of older versions.
 -- weights_sha256 is of all stored tensors, names and values; null in runs of older versions.
 -- precision_error is what was seen of bf16: on a sample before the run and on some rows of every
 -- shard, all together, of the worst ablation. A layer is in bf16 in the end if that stayed below
@@ -34,6 +36,7 @@ create table runs (
     seed bigint not null,
     top_fraction double not null,
     center_unembed boolean not null,
+    options map(varchar, varchar),
     versions map(varchar, varchar) not null,
     started_at timestamptz not null,
     finished_at timestamptz not null

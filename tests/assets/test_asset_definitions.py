@@ -8,7 +8,7 @@ import dagster as dg
 from selfrepair.warehouse.facts.tables import facts_read
 from selfrepair.warehouse.paths import Warehouse
 from selfrepair.warehouse.sql_files import lineage, relations
-from selfrepair_assets.measurement.run_spec import RunSpec
+from selfrepair_assets.measurement.run_spec import OPTIONS, RunSpec
 from selfrepair_assets.steps import ablation_steps, run_steps
 
 
@@ -72,11 +72,18 @@ def test_definitions_pools_and_settings(tmp_path: Path) -> None:
 
 
 def test_the_launchpad_lists_every_option_and_the_empty_ones_are_left_to_us() -> None:
-    from selfrepair_assets.assets.run_spec import RunSpecConfig
+    from selfrepair_assets.assets.run_spec import RunSpecConfig, launchpad_config
 
+    fields = RunSpecConfig.model_fields
+    assert set(fields) == {*OPTIONS, "restart"} - {"model", "revision"}
+    for name in set(fields) - {"restart"}:
+        assert str(fields[name].description).startswith(OPTIONS[name].help), name
     config = RunSpecConfig.model_validate({})
     assert None not in config.model_dump().values()
     assert config.spec("some-model") == RunSpec(model="some-model")
     choices = {"layers": "1:3", "batch_size": 7, "seed": 0, "text_column": None}
     chosen = RunSpecConfig.model_validate(choices)
     assert chosen.spec("m@v2") == RunSpec(model="m", revision="v2", layers="1:3", batch_size=7)
+    asked = launchpad_config(chosen.spec("m@v2"), restart=True)
+    assert RunSpecConfig.model_validate(asked).spec("m@v2") == chosen.spec("m@v2")
+    assert asked["restart"] is True

@@ -18,7 +18,7 @@ from selfrepair_assets.measurement.engine.bf16_error import (
     relative_error,
 )
 from selfrepair_assets.measurement.engine.measure import Measurer
-from selfrepair_assets.measurement.run_spec import Head
+from selfrepair_assets.measurement.heads import Head
 from selfrepair_assets.steps import (
     ablation_steps,
     precision_steps,

@@ -24,7 +24,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from selfrepair_assets.measurement.run_spec import Head
+from selfrepair_assets.measurement.heads import Head
 
 
 @dataclass

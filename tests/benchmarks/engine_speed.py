@@ -24,8 +24,9 @@ import numpy as np
 import torch
 
 from selfrepair_assets.measurement.engine.measure import Measurer
+from selfrepair_assets.measurement.heads import Head
 from selfrepair_assets.measurement.model.models import LoadedModel, load_model
-from selfrepair_assets.measurement.run_spec import Head, RunSpec
+from selfrepair_assets.measurement.run_spec import RunSpec
 from selfrepair_assets.measurement.text.corpus import token_sequences
 from tests.benchmarks.authors_algorithm import AuthorsAlgorithm
 

@@ -1,13 +1,21 @@
 """The `selfrepair` command: its help, and what each command shows."""
 
 import json
+import shlex
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import click
+import pytest
+
+from selfrepair.dagster_project.cli.command import command_of
+from selfrepair.dagster_project.cli.main import cli
 from selfrepair.warehouse.paths import Warehouse
-from selfrepair.warehouse.published.read import current_generation
+from selfrepair.warehouse.published.read import current_generation, open_serving
 from selfrepair_assets.measurement.model.weights import weights_sha256
+from selfrepair_assets.measurement.run_spec import OPTIONS, RunSpec
 from tests.helpers.runs.asset_runs import LENGTH
 from tests.helpers.runs.cli_runs import Said, refused
 
@@ -96,3 +104,40 @@ def test_settings_are_kept_as_asked(gpt2_warehouse: Path, gpt2_folder: Path) -> 
     assert stored["model"] == str(gpt2_folder / "gpt2")
     assert stored["tokens"] == 8 * LENGTH
     assert stored["top_fraction"] == 0.1
+    with open_serving(Warehouse(gpt2_warehouse)) as connection:
+        [(options,)] = connection.execute("select options from runs").fetchall()
+    assert options == RunSpec.from_json(stored).as_typed()
+    assert set(options) == set(OPTIONS)
+    assert options["top_fraction"] == "0.1"
+
+
+def test_the_command_has_every_option_with_its_help_and_default() -> None:
+    command = cli.commands["run"]
+    by_name = {found.name: found for found in command.params}
+    assert set(by_name) == {*OPTIONS, "restart", "root"}
+    for name, option in OPTIONS.items():
+        shown = by_name[name]
+        if isinstance(shown, click.Option):
+            assert shown.opts == [option.flag]
+            assert shown.help == option.explained
+    context = command.make_context("run", ["some-model"])
+    choices = {name: context.params[name] for name in OPTIONS}
+    assert RunSpec(**choices) == RunSpec("some-model")
+
+
+@pytest.mark.parametrize(
+    "choices",
+    [
+        {"revision": "v2", "layers": "1:3", "batch_size": 7, "shard_sequences": 2},
+        {"ablations": ("zero", "mean"), "reinforcement_scales": (1.0, 2.5), "seed": -3},
+        {"center_unembed": False, "top_fraction": 0.015, "neuron_heads": "L1H1"},
+        {"text_column": "a text", "corpus": "./it's.txt", "precision": "bf16"},
+    ],
+)
+def test_what_tells_a_user_the_command_is_the_command(choices: dict[str, Any]) -> None:
+    spec = RunSpec("some-model", **choices)
+    words = shlex.split(command_of(spec))
+    assert words[:2] == ["selfrepair", "run"]
+    given = cli.commands["run"].make_context("run", words[2:]).params
+    assert RunSpec(**{name: given[name] for name in OPTIONS}) == spec
+    assert RunSpec.from_json(json.loads(json.dumps(spec.as_json()))) == spec

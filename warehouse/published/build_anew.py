@@ -12,7 +12,7 @@ from typing import Any
 
 import duckdb
 
-from selfrepair.warehouse.connection import Progress, insert_row, working_connection
+from selfrepair.warehouse.connection import Progress, columns_of, insert_row, working_connection
 from selfrepair.warehouse.errors import WarehouseError
 from selfrepair.warehouse.facts.manifest import measured_tables, restore_manifests, verify_manifest
 from selfrepair.warehouse.facts.plan import Plan, all_plans, published_row
@@ -95,7 +95,8 @@ def fill_anew(
             if facts == "native":
                 build.insert_facts(warehouse, building, run_id, lambda _done, _step: None)
             with working_connection(warehouse, building) as connection:
-                insert_row(connection, "runs", rows[run_id])
+                columns = columns_of(connection, "runs")
+                insert_row(connection, "runs", dict.fromkeys(columns) | rows[run_id])
         elif facts == "external" or not _salvaged(warehouse, building, there, run_id):
             lost.append(run_id)
     if last is None and not others:

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from selfrepair_assets.measurement.run_spec import Head, by_layer
+from selfrepair_assets.measurement.heads import Head, by_layer
 
 BF16_ERROR_BOUND = 1e-2
 """The largest error of a layer over a whole run that bf16 may make."""

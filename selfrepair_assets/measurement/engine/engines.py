@@ -14,13 +14,13 @@ from selfrepair_assets.measurement.engine.hooked import HookedEngine
 from selfrepair_assets.measurement.engine.kept_details import KeptRows
 from selfrepair_assets.measurement.engine.perturbation import AblatedHeads
 from selfrepair_assets.measurement.engine.self_reinforcement import ReinforcedHeads
+from selfrepair_assets.measurement.heads import Head
 from selfrepair_assets.measurement.model.folded_model import (
     FoldedModel,
     UnknownArchitectureError,
     fold,
 )
 from selfrepair_assets.measurement.model.models import LoadedModel
-from selfrepair_assets.measurement.run_spec import Head
 
 logger = logging.getLogger(__name__)
 

@@ -16,8 +16,8 @@ from selfrepair_assets.measurement.engine.clean_run import CleanFacts, dot
 from selfrepair_assets.measurement.engine.kept_details import KeptDetails, KeptRows
 from selfrepair_assets.measurement.engine.perturbation import AblatedHeads, join
 from selfrepair_assets.measurement.engine.self_reinforcement import ReinforcedHeads
+from selfrepair_assets.measurement.heads import Head, by_layer
 from selfrepair_assets.measurement.model.hooked_model import Activations, HookedModel
-from selfrepair_assets.measurement.run_spec import Head, by_layer
 
 
 class HookedEngine(HookedModel):

@@ -21,8 +21,9 @@ from selfrepair_assets.measurement.engine.kept_details import KeptRows
 from selfrepair_assets.measurement.engine.perturbation import AblatedHeads, join
 from selfrepair_assets.measurement.engine.self_reinforcement import SCALES, ReinforcedHeads
 from selfrepair_assets.measurement.errors import InputError
+from selfrepair_assets.measurement.heads import Head, by_layer
 from selfrepair_assets.measurement.model.models import LoadedModel
-from selfrepair_assets.measurement.run_spec import Head, RunSpec, by_layer
+from selfrepair_assets.measurement.run_spec import RunSpec
 
 CPU_TOKENS_AT_ONCE = 2048
 """Rows x positions of one propagation on a CPU: activations that stay in its caches."""

@@ -35,8 +35,8 @@ from selfrepair_assets.measurement.engine.change import (
 )
 from selfrepair_assets.measurement.engine.clean_run import dot, head_effects, run_layers
 from selfrepair_assets.measurement.engine.kept_details import KeptDetails, KeptRows
+from selfrepair_assets.measurement.heads import Head, by_layer
 from selfrepair_assets.measurement.model.folded_model import FoldedModel
-from selfrepair_assets.measurement.run_spec import Head, by_layer
 
 ABLATION_COLUMNS = (
     "direct_effect",

@@ -24,8 +24,8 @@ from torch import Tensor
 
 from selfrepair_assets.measurement.engine.change import CleanRun, block_change, scale_change
 from selfrepair_assets.measurement.engine.clean_run import LayerActivations, head_effects
+from selfrepair_assets.measurement.heads import Head, by_layer
 from selfrepair_assets.measurement.model.folded_model import FoldedBlock, FoldedModel
-from selfrepair_assets.measurement.run_spec import Head, by_layer
 
 SCALES = (1.0, 3.0, 5.0)
 """The authors' multiples of the head's output."""

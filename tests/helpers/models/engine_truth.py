@@ -11,8 +11,9 @@ from torch import Tensor
 
 from selfrepair_assets.measurement.engine.measure import Measurer
 from selfrepair_assets.measurement.engine.perturbation import ABLATION_COLUMNS
+from selfrepair_assets.measurement.heads import Head
 from selfrepair_assets.measurement.model.models import LoadedModel, load_model
-from selfrepair_assets.measurement.run_spec import ABLATIONS, Head, RunSpec
+from selfrepair_assets.measurement.run_spec import ABLATIONS, RunSpec
 from tests.helpers.models.families import FAMILIES, VARIANTS, random_model, random_tokens, save
 from tests.helpers.models.oracle import CleanFacts, Oracle
 

@@ -2,7 +2,6 @@
 
 import random
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from selfrepair.warehouse.facts.tables import fact_tables
 from selfrepair.warehouse.paths import Warehouse
 from selfrepair.warehouse.published.read import open_serving
 from selfrepair_assets.assets.resources import WarehouseResource, models
+from selfrepair_assets.assets.run_spec import launchpad_config
 from selfrepair_assets.measurement.run_spec import RunSpec
 from tests.helpers.runs.small_run import measured_so
 
@@ -52,10 +52,11 @@ def materialize(
         "top_fraction": 0.1,
     }
     spec = RunSpec(model=str(model), **(defaults | choices))
-    config = {k: v for k, v in asdict(spec).items() if k not in ("model", "revision")}
-    for name in ("ablations", "reinforcement_scales"):
-        config[name] = list(config[name])
-    asked = {"run_spec": {"config": config}} if only is None or "run_spec" in only else {}
+    asked = (
+        {"run_spec": {"config": launchpad_config(spec)}}
+        if only is None or "run_spec" in only
+        else {}
+    )
     instance.add_dynamic_partitions(str(models.name), [spec.run_id])
     return dg.materialize(
         [*ASSETS, *CHECKS],

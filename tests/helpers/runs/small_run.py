@@ -53,6 +53,7 @@ def run_row(run_id: str = "toy", **changes: Any) -> dict[str, Any]:
         "seed": 0,
         "top_fraction": 0.25,
         "center_unembed": True,
+        "options": {"reinforcement_scales": "1,3,5", "layers": None, "seed": "0"},
         "versions": {"torch": "2.13.0"},
         "started_at": datetime(2024, 5, 1, 12, tzinfo=UTC),
         "finished_at": datetime(2024, 5, 1, 13, tzinfo=UTC),

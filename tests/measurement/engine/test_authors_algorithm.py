@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
+from selfrepair_assets.measurement.heads import Head
 from selfrepair_assets.measurement.model.models import load_model
-from selfrepair_assets.measurement.run_spec import Head
 from tests.benchmarks import engine_speed
 from tests.benchmarks.authors_algorithm import AuthorsAlgorithm
 from tests.helpers.models.families import random_model, random_tokens, save

@@ -6,7 +6,8 @@ import torch
 
 from selfrepair_assets.measurement.engine.kept_details import KeptRows, curve_counts
 from selfrepair_assets.measurement.engine.measure import Measurer
-from selfrepair_assets.measurement.run_spec import ABLATIONS, Head
+from selfrepair_assets.measurement.heads import Head
+from selfrepair_assets.measurement.run_spec import ABLATIONS
 from tests.helpers.models.engine_truth import (
     FP32_BOUND,
     HOOKED_VARIANTS,

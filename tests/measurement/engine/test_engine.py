@@ -13,9 +13,10 @@ from selfrepair_assets.measurement.engine import engines
 from selfrepair_assets.measurement.engine.hooked import HookedEngine
 from selfrepair_assets.measurement.engine.measure import EngineMismatchError, Measurer
 from selfrepair_assets.measurement.errors import InputError
+from selfrepair_assets.measurement.heads import Head
 from selfrepair_assets.measurement.model.folded_model import UnknownArchitectureError
 from selfrepair_assets.measurement.model.models import load_model
-from selfrepair_assets.measurement.run_spec import ABLATIONS, Head
+from selfrepair_assets.measurement.run_spec import ABLATIONS
 from tests.helpers.models.engine_truth import (
     HOOKED_VARIANTS,
     PERTURBATION,

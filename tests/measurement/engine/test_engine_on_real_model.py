@@ -11,9 +11,10 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from selfrepair_assets.measurement.engine.measure import Measurer
+from selfrepair_assets.measurement.heads import Head
 from selfrepair_assets.measurement.model.bundled import NAME, bundled_model
 from selfrepair_assets.measurement.model.models import load_model
-from selfrepair_assets.measurement.run_spec import Head, RunSpec
+from selfrepair_assets.measurement.run_spec import RunSpec
 from selfrepair_assets.measurement.text.corpus import token_sequences
 from tests.helpers.models.oracle import Oracle
 

@@ -10,7 +10,7 @@ from selfrepair_assets.measurement.engine.kept_details import (
     summarize_neurons,
 )
 from selfrepair_assets.measurement.engine.perturbation import AblatedHeads, join
-from selfrepair_assets.measurement.run_spec import Head
+from selfrepair_assets.measurement.heads import Head
 from tests.helpers.runs.literal_facts import warehouse_of
 
 
