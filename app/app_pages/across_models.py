@@ -28,9 +28,7 @@ def page() -> None:
         )
     with right:
         measured = {a for text in runs["ablations"] for a in text.split(", ")}
-        ablation = frame.picked_ablation(
-            [a for a in ("resample", "mean", "zero") if a in measured] or sorted(measured)
-        )
+        ablation = frame.picked_ablation(measured)
     figure = state.one_of(
         "Figure",
         "figure",

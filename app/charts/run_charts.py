@@ -3,7 +3,7 @@
 A mark that can be clicked carries `customdata`, whose first entries say what to open.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -11,10 +11,10 @@ import plotly.graph_objects as go
 
 from selfrepair.app.wording import words
 from selfrepair.app.wording.kinds import is_little, little_removed
+from selfrepair_assets.measurement.ablations import ABLATIONS
 
 # Seven colours that can be told apart on white and on black, also by colour-blind readers.
 COLORS = ["#4c7bf3", "#e8963d", "#22a58b", "#c2569b", "#8a63d2", "#8b8f3a", "#d2555a"]
-ABLATIONS = {"resample": COLORS[0], "mean": COLORS[1], "zero": COLORS[3]}
 PARTS = {
     "self_repair_from_heads": COLORS[0],
     "self_repair_from_mlps": COLORS[1],
@@ -239,6 +239,6 @@ def _colors(n: int) -> Sequence[str]:
     return [COLORS[i % len(COLORS)] for i in range(n)]
 
 
-def ablation_color(ablation: str, colors: Mapping[str, str] = ABLATIONS) -> str:
+def ablation_color(ablation: str) -> str:
     """The colour that an ablation has everywhere."""
-    return colors.get(ablation, "#8a8f98")
+    return ABLATIONS[ablation].color if ablation in ABLATIONS else "#8a8f98"

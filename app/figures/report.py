@@ -22,6 +22,7 @@ from selfrepair.app.wording import words
 from selfrepair.app.wording.headline import Headline, all_kinds, headline
 from selfrepair.warehouse.errors import WarehouseError
 from selfrepair.warehouse.paths import Warehouse
+from selfrepair_assets.measurement.ablations import in_order
 
 STYLE = """
 :root { color-scheme: light; }
@@ -45,8 +46,8 @@ def write_report(warehouse: Warehouse, run_id: str, output: Path | str) -> None:
 
     output: a file, a pipe, or `-` for what is printed (`report_output.py`).
 
-    The ablation is resample where the run has it, and the head, where a figure is of one head, the
-    one with most self-repair (the paper's own head where the run has it).
+    The ablation is the run's first in the order of `ABLATIONS`, and the head, where a figure is of
+    one head, the one with most self-repair (the paper's own head where the run has it).
     Raises WarehouseError where nothing is published, or not this run, or the file cannot be made.
     """
     refuse_output(str(output), warehouse)
@@ -65,7 +66,7 @@ def write_report(warehouse: Warehouse, run_id: str, output: Path | str) -> None:
 
 
 def _document(now: Serving, run: str, ablations: list[str]) -> str:
-    ablation = "resample" if "resample" in ablations else ablations[0]
+    ablation = in_order(ablations)[0]
     known = run_questions.figures(now).frame
     parts: list[str] = []
     for row in known.to_dict("records"):

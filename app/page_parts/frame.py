@@ -1,6 +1,6 @@
 """What stands around every page: the run and ablation that are looked at, and what was measured."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import streamlit as st
@@ -9,6 +9,7 @@ from selfrepair.app.page_parts import state
 from selfrepair.app.questions import queries, run_questions
 from selfrepair.app.questions.queries import Serving
 from selfrepair.app.wording import glossary, kinds, words
+from selfrepair_assets.measurement.ablations import ABLATIONS, in_order
 
 HeadsOf = Callable[[str, str], list[str]]
 
@@ -115,19 +116,12 @@ def picked(
     return run, ablation, layer, head
 
 
-def picked_ablation(ablations: list[str]) -> str:
+def picked_ablation(measured: Iterable[str]) -> str:
     """The chosen ablation among those that were measured."""
-    return str(
-        state.one_of(
-            "Ablation",
-            "ablation",
-            ablations,
-            "resample" if "resample" in ablations else None,
-            kind="row",
-            help="What replaces the head's z: the same head's z on another sequence (resample), "
-            "its mean over the run (mean), or zeros (zero).",
-        )
-    )
+    names = in_order(measured)
+    by_what = [f"{name}: {ABLATIONS[name].replaced_by}" for name in names if name in ABLATIONS]
+    said = f"What replaces the head's z. {'; '.join(by_what)}."
+    return str(state.one_of("Ablation", "ablation", names, kind="row", help=said))
 
 
 def settings(serving: Serving, run: str) -> None:

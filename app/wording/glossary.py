@@ -5,6 +5,8 @@ Formulas name columns of the warehouse; their exact definitions are in `sql/`.
 
 from dataclasses import dataclass
 
+from selfrepair_assets.measurement.ablations import ABLATIONS
+
 
 @dataclass(frozen=True)
 class Term:
@@ -92,28 +94,9 @@ GROUPS: dict[str, tuple[Term, ...]] = {
             "section 5.3, appendix E",
         ),
     ),
-    "How a head is removed": (
-        Term(
-            "resample_ablation",
-            "resample ablation",
-            "The head's output z is replaced, at every position of the sequence at once, by the "
-            "same head's z at the same positions of another sequence.",
-            "section 2.1",
-        ),
-        Term(
-            "mean_ablation",
-            "mean ablation",
-            "The head's output z is replaced, at every position at once, by the head's mean z over "
-            "all tokens of the run.",
-            "section 3.2",
-        ),
-        Term(
-            "zero_ablation",
-            "zero ablation",
-            "The head's output z is replaced by zeros at every position. It moves the residual "
-            "stream's norm most.",
-            "section 3.2, appendix D",
-        ),
+    "How a head is removed": tuple(
+        Term(f"{kind.name}_ablation", f"{kind.name} ablation", kind.meaning, kind.section)
+        for kind in ABLATIONS.values()
     ),
     "What the rest of the model does": (
         Term(

@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from selfrepair_assets.measurement.ablations import ABLATIONS
 from selfrepair_assets.measurement.errors import InputError
 from selfrepair_assets.measurement.heads import (
     Head,
@@ -25,7 +26,6 @@ from selfrepair_assets.measurement.heads import (
 )
 from selfrepair_assets.measurement.options import AUTO, option, options_of
 
-ABLATIONS = ("resample", "mean", "zero")
 MEASUREMENT_VERSION = 2
 """Raised when the measurement changes in a way that makes old shards wrong to mix with new."""
 
@@ -60,7 +60,7 @@ class RunSpec:
         choices=("random", "head"),
     )
     ablations: tuple[str, ...] = option(
-        f"Comma-separated: {', '.join(ABLATIONS)}.", ("resample",), choices=ABLATIONS
+        f"Comma-separated: {', '.join(ABLATIONS)}.", ("resample",), choices=tuple(ABLATIONS)
     )
     layers: str | None = option("Layers whose heads are ablated: 8:12 or 0,5,7.", None, unset="all")
     heads: str | None = option("Heads that are ablated: L10H11,L9H3.", None, unset="all")

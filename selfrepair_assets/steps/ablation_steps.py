@@ -13,14 +13,16 @@ import pyarrow.parquet as pq
 
 from selfrepair.warehouse.facts.tables import schema
 from selfrepair.warehouse.facts.top_rows import most_direct_heads, top_rows, top_rows_by_mlp_repair
+from selfrepair_assets.measurement.ablations import any_needs
 from selfrepair_assets.measurement.engine.bf16_error import LayerPrecision
-from selfrepair_assets.measurement.engine.kept_details import KeptRows
+from selfrepair_assets.measurement.engine.interface import AblationRequest
+from selfrepair_assets.measurement.engine.kept_rows import KeptRows
 from selfrepair_assets.measurement.engine.measure import (
     EngineMismatchError,
     Measurer,
     Progress,
 )
-from selfrepair_assets.measurement.engine.perturbation import AblatedHeads
+from selfrepair_assets.measurement.engine.results import AblatedHeads
 from selfrepair_assets.measurement.heads import Head
 from selfrepair_assets.steps.precision_steps import is_watched, watch
 from selfrepair_assets.steps.run_folder import RunFolder, Shard
@@ -220,17 +222,16 @@ def _ablate(
     spec = folder.spec
     partners = np.array(spec.resample_partners())[sequences]
     measurer = Measurer(load_for(folder), spec, precision.layers)
-    results = measurer.ablate_with_details(
+    request = AblationRequest(
         np.asarray(folder.tokens[sequences]),
-        np.asarray(folder.tokens[partners]) if "resample" in ablations else None,
-        folder.mean_z() if "mean" in ablations else None,
         heads,
         ablations,
+        np.asarray(folder.tokens[partners]) if any_needs(ablations, "partner_tokens") else None,
+        folder.mean_z() if any_needs(ablations, "mean_z") else None,
         kept,
         all_neurons,
-        progress,
     )
-    return list(results)
+    return list(measurer.ablate(request, progress))
 
 
 def in_order(parts: Iterable[AblatedHeads]) -> list[AblatedHeads]:

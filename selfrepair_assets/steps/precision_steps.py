@@ -22,8 +22,10 @@ import numpy as np
 
 from selfrepair.warehouse.facts.manifest import withdraw_shards
 from selfrepair.warehouse.facts.shards import SHARD_NAME, shard_precision
+from selfrepair_assets.measurement.ablations import any_needs
 from selfrepair_assets.measurement.engine import bf16_error
 from selfrepair_assets.measurement.engine.bf16_error import LayerPrecision
+from selfrepair_assets.measurement.engine.interface import AblationRequest
 from selfrepair_assets.measurement.engine.measure import Measurer
 from selfrepair_assets.steps.run_folder import RunFolder, Shard
 from selfrepair_assets.steps.run_steps import (
@@ -62,12 +64,14 @@ def watch(folder: RunFolder, shard: Shard) -> LayerPrecision:
         )
         sequence = shard.start + number % size
         partner = spec.resample_partners()[sequence]
-        squares = Measurer(load_for(folder), spec).error_of_bf16(
+        request = AblationRequest(
             np.asarray(folder.tokens[[sequence]]),
-            np.asarray(folder.tokens[[partner]]),
-            folder.mean_z() if "mean" in spec.ablations else None,
             heads,
+            spec.ablations,
+            np.asarray(folder.tokens[[partner]]),
+            folder.mean_z() if any_needs(spec.ablations, "mean_z") else None,
         )
+        squares = Measurer(load_for(folder), spec).error_of_bf16(request)
         before = layer_precision(folder)
         seen = {"sequence": sequence, "heads": [str(head) for head in heads]}
         folder.note(watched_note(shard), seen | {"squares": squares.tolist()})

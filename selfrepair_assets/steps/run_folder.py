@@ -43,7 +43,7 @@ from selfrepair.warehouse.sealed import (
     write_json,
     write_sealed,
 )
-from selfrepair_assets.measurement.engine.kept_details import KeptRows
+from selfrepair_assets.measurement.engine.kept_rows import KeptRows
 from selfrepair_assets.measurement.errors import InputError
 from selfrepair_assets.measurement.run_spec import RunSpec
 from selfrepair_assets.measurement.text.corpus import Text

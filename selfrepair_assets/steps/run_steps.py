@@ -25,8 +25,10 @@ import numpy as np
 from selfrepair.warehouse.facts.manifest import MEASURE_AGAIN, write_manifest
 from selfrepair.warehouse.facts.shards import intact_shard, write_shard
 from selfrepair.warehouse.sealed import DamagedError
+from selfrepair_assets.measurement.ablations import any_needs
 from selfrepair_assets.measurement.engine import bf16_error
 from selfrepair_assets.measurement.engine.bf16_error import LayerPrecision, Squares
+from selfrepair_assets.measurement.engine.interface import AblationRequest
 from selfrepair_assets.measurement.engine.measure import Measurer, Progress
 from selfrepair_assets.measurement.errors import InputError
 from selfrepair_assets.measurement.model.models import (
@@ -262,9 +264,11 @@ def _sampled_squares(folder: RunFolder, progress: Progress | None = None) -> Squ
     noted = folder.noted(SAMPLE)
     if noted is None:
         tokens, partners = _precision_sample(folder)
-        mean_z = folder.mean_z() if "mean" in spec.ablations else None
+        mean_z = folder.mean_z() if any_needs(spec.ablations, "mean_z") else None
         measurer = Measurer(load_for(folder), spec)
-        squares = measurer.sampled_error(tokens, partners, mean_z, progress)
+        heads = measurer.sampled_heads
+        request = AblationRequest(tokens, heads, spec.ablations, partners, mean_z)
+        squares = measurer.error_of_bf16(request, progress)
         noted = {"squares": squares.tolist()}
         folder.note(SAMPLE, noted)
     return np.array(noted["squares"])

@@ -18,7 +18,7 @@ from selfrepair.warehouse.published.read import current_generation, open_serving
 from selfrepair.warehouse.sealed import DamagedError
 from selfrepair.warehouse.sql_files import relations
 from selfrepair_assets.measurement.engine.bf16_error import LayerPrecision
-from selfrepair_assets.measurement.engine.kept_details import KeptRows
+from selfrepair_assets.measurement.engine.kept_rows import KeptRows
 from selfrepair_assets.measurement.errors import InputError
 from selfrepair_assets.steps import ablation_steps, publish_steps, run_steps
 from selfrepair_assets.steps.run_folder import RunFolder

@@ -23,6 +23,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
+from selfrepair_assets.measurement.engine import bf16_error
+from selfrepair_assets.measurement.engine.interface import AblationRequest
 from selfrepair_assets.measurement.engine.measure import Measurer
 from selfrepair_assets.measurement.heads import Head
 from selfrepair_assets.measurement.model.models import LoadedModel, load_model
@@ -76,12 +78,13 @@ def ours(timed: Timed, measurer: Measurer, tokens: np.ndarray, clock: str) -> No
     heads = [
         Head(layer, head) for layer in range(loaded.n_layers) for head in range(loaded.n_heads)
     ]
-    partners = np.roll(tokens, 1, axis=0)
+    request = AblationRequest(tokens, heads, ["resample"], np.roll(tokens, 1, axis=0))
     started = CLOCKS[clock]()
-    results = list(measurer.ablate(tokens, partners, None, heads, ("resample",)))
+    results = list(measurer.ablate(request))
     seconds = CLOCKS[clock]() - started
-    for _, _, heads_of_layer, columns in results:
-        timed.logit_changes.update(zip(heads_of_layer, columns["logit_change"], strict=True))
+    for found in results:
+        changes = found.columns["logit_change"].numpy()
+        timed.logit_changes.update(zip(found.heads, changes, strict=True))
     timed.rates.append(len(heads) * tokens.shape[0] * (tokens.shape[1] - 1) / seconds)
 
 
@@ -104,7 +107,9 @@ def compare(
     spec = RunSpec(model=loaded.name, tokens=n_tokens, sequence_length=length, precision="bf16")
     fp32 = Measurer(loaded, spec)
     started = time.perf_counter()
-    layer_precision, _ = fp32.choose_precision(tokens[:2, :64])
+    sample, partners = tokens[:2, :64], np.roll(tokens[:2, :64], 1, axis=0)
+    request = AblationRequest(sample, fp32.sampled_heads, ["resample"], partners)
+    layer_precision, _ = bf16_error.chosen(fp32.error_of_bf16(request))
     print(f"choosing the precision of each layer took {time.perf_counter() - started:.0f} s, once")
     bf16 = Measurer(loaded, spec, layer_precision)
     timed = {"authors": Timed(), "fp32": Timed(), "bf16": Timed()}

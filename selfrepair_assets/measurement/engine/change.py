@@ -37,6 +37,11 @@ class CleanRun:
     direction: Tensor  # batch pos d_model: u_t
     squared_final_scale: Tensor  # batch pos 1: S^2
 
+    @property
+    def final_scale(self) -> Tensor:
+        """The clean S, (batch, pos)."""
+        return self.squared_final_scale.sqrt().squeeze(-1)
+
     @cached_property
     def head_directions(self) -> list[Tensor]:
         """Per layer `u_t` through each head's `W_O`, (batch, pos, (head d_head)): one product per

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
+from selfrepair_assets.measurement.engine.results import CleanFacts
 from selfrepair_assets.measurement.model.folded_model import FoldedBlock, FoldedModel
 
 
@@ -35,23 +36,6 @@ class LayerActivations:
     mlp_post: Tensor  # batch pos d_mlp
     mlp_out: Tensor  # batch pos d_model
     resid_post: Tensor  # batch pos d_model
-
-
-@dataclass(frozen=True)
-class CleanFacts:
-    """What the warehouse keeps of the clean run, at the prediction positions `p < pos - 1`.
-
-    Shapes: `logit`, `logit_bias`, `ln_scale` (batch, pos - 1); `head_effects` (layer, head, batch,
-    pos - 1); `mlp_effects` (layer, batch, pos - 1), in logits. `z_sum` (layer, head, d_head),
-    float64, is the sum of `z` over all `batch * pos` positions, for mean ablation.
-    """
-
-    logit: Tensor
-    logit_bias: Tensor
-    ln_scale: Tensor
-    head_effects: Tensor
-    mlp_effects: Tensor
-    z_sum: Tensor
 
 
 def squared_scale(x: Tensor, eps: float) -> Tensor:
@@ -141,7 +125,7 @@ def run_layers(model: FoldedModel, tokens: Tensor) -> Iterator[LayerActivations]
 def head_effects(model: FoldedModel, block: FoldedBlock, z: Tensor, direction: Tensor) -> Tensor:
     """`(z_h W_O[h]) . u_t` of every head, before the division by S: (batch, pos, head)."""
     projected = direction @ block.out.weight  # batch pos (head d_head): u_t through each W_O[h]
-    return (z * projected).unflatten(-1, (model.n_heads, model.d_head)).sum(-1)
+    return model.by_head(z * projected).sum(-1)
 
 
 @torch.inference_mode()

@@ -11,11 +11,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.linalg import vecdot
 
-from selfrepair_assets.measurement.engine.clean_run import CleanFacts, dot
-from selfrepair_assets.measurement.engine.kept_details import KeptDetails, KeptRows
-from selfrepair_assets.measurement.engine.perturbation import AblatedHeads, join
-from selfrepair_assets.measurement.engine.self_reinforcement import ReinforcedHeads
+from selfrepair_assets.measurement.ablations import any_needs
+from selfrepair_assets.measurement.engine.interface import AblationRequest, tokens_on
+from selfrepair_assets.measurement.engine.kept_details import KeptDetails, answer
+from selfrepair_assets.measurement.engine.results import AblatedHeads, CleanFacts, ReinforcedHeads
 from selfrepair_assets.measurement.heads import Head, by_layer
 from selfrepair_assets.measurement.model.hooked_model import Activations, HookedModel
 
@@ -45,48 +46,36 @@ class HookedEngine(HookedModel):
         bias = self.bias[tokens[:, 1:]]
         heads = [self.head_effects(layer, run.z[layer][:, :-1], u) for layer in layers]
         return CleanFacts(
-            logit=dot(x, u) / scale + bias,
+            logit=vecdot(x, u) / scale + bias,
             logit_bias=bias,
             ln_scale=scale,
             head_effects=(torch.stack(heads) / scale[..., None]).movedim(-1, 1),
-            mlp_effects=torch.stack([dot(run.mlp_out[i][:, :-1], u) for i in layers]) / scale,
+            mlp_effects=torch.stack([vecdot(run.mlp_out[i][:, :-1], u) for i in layers]) / scale,
             z_sum=torch.stack([run.z[i].double().sum((0, 1)) for i in layers]),
         )
 
     @torch.inference_mode()
     def ablate_heads(
-        self,
-        tokens: Tensor,
-        *,
-        partner_tokens: Tensor | None,
-        mean_z: Tensor | None,
-        heads: Sequence[Head],
-        ablations: Sequence[str],
-        layer_precision: Sequence[str],
-        rows_at_once: int,
-        kept: KeptRows | None = None,
-        all_neurons: bool = False,
+        self, request: AblationRequest, layer_precision: Sequence[str], rows_at_once: int
     ) -> Iterator[AblatedHeads]:
-        """As `perturbation.ablate_heads`; always fp32, one head after another."""
+        """Always in fp32, one head after another."""
+        tokens = tokens_on(self.loaded.device, request.tokens)
         clean = self.run(tokens)
-        partners = self.run(partner_tokens) if partner_tokens is not None else None
-        for ablation in ablations:
-            for layer, of_layer in by_layer(heads).items():
-                if ablation == "resample":
-                    if partners is None:
-                        raise ValueError("resample ablation needs partner_tokens")
-                    replacement = partners.z[layer]
-                elif ablation == "mean":
-                    if mean_z is None:
-                        raise ValueError("mean ablation needs mean_z")
-                    replacement = mean_z[layer].to(tokens.device, torch.float32)
-                else:
-                    replacement = torch.zeros((), device=tokens.device)
-                parts = [
-                    self._ablate(tokens, clean, ablation, head, replacement, kept, all_neurons)
-                    for head in of_layer
-                ]
-                yield join(parts, of_layer)
+        partners: Activations | None = None
+        if any_needs(request.ablations, "partner_tokens"):
+            assert request.partner_tokens is not None  # the request has looked
+            partners = self.run(tokens_on(self.loaded.device, request.partner_tokens))
+        for kind in request.kinds:
+            for layer, heads in by_layer(request.heads).items():
+                partner_z = None if partners is None else partners.z[layer]
+                z = request.layer_z(layer, clean.z[layer], partner_z)
+                new_z = kind.replacement(z).expand_as(clean.z[layer])
+                parts = []
+                for head in heads:
+                    details = KeptDetails.wanted(request, [head], self.loaded.device)
+                    columns, scale = self._ablate(tokens, clean, head, new_z, details)
+                    parts.append(answer(kind.name, [head], columns, details, scale))
+                yield AblatedHeads.of_heads(parts)
 
     @torch.inference_mode()
     def reinforce_heads(
@@ -95,18 +84,13 @@ class HookedEngine(HookedModel):
         """As `self_reinforcement.reinforce_heads`: here really one run per position."""
         clean = self.run(tokens)
         for _, of_layer in by_layer(heads).items():
-            parts = [self._reinforce(tokens, clean, head, scales) for head in of_layer]
-            yield ReinforcedHeads(
-                of_layer,
-                torch.stack([part[0] for part in parts]),
-                torch.stack([part[1] for part in parts], 1),
-                torch.stack([part[2] for part in parts], 1),
+            yield ReinforcedHeads.of_heads(
+                [self._reinforce(tokens, clean, head, scales) for head in of_layer]
             )
 
     def _reinforce(
         self, tokens: Tensor, clean: Activations, head: Head, scales: Sequence[float]
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Direct effect (batch, pos), and after and ln_scale after, (scale, batch, pos)."""
+    ) -> ReinforcedHeads:
         W_O = self.W_O[head.layer][head.head]
         z = clean.z[head.layer][:, :, head.head]
         u = self.directions[tokens[:, 1:]]
@@ -125,9 +109,10 @@ class HookedEngine(HookedModel):
                     return resid
 
                 run = self.run(tokens, feed=[(f"blocks.{head.layer}.hook_resid_pre", feed)])
-                after[i, :, p] = dot(run.z[head.layer][:, p, head.head], own[:, p]) / scale[:, p]
+                after[i, :, p] = vecdot(run.z[head.layer][:, p, head.head], own[:, p]) / scale[:, p]
                 ln_scale[i, :, p] = self.normalize(run.resid[:, p])[1].squeeze(-1)
-        return dot(z[:, :-1], own) / scale, after, ln_scale
+        effect = vecdot(z[:, :-1], own) / scale
+        return ReinforcedHeads([head], effect[None], after[:, None], ln_scale[:, None])
 
     def bytes_per_sequence(self, positions: int) -> int:
         return self.bytes_per_row(positions)
@@ -141,50 +126,47 @@ class HookedEngine(HookedModel):
         self,
         tokens: Tensor,
         clean: Activations,
-        ablation: str,
         head: Head,
-        replacement: Tensor,
-        kept: KeptRows | None,
-        all_neurons: bool,
-    ) -> AblatedHeads:
+        new_z: Tensor,
+        details: KeptDetails | None,
+    ) -> tuple[dict[str, Tensor], Tensor]:
+        """The columns of one head's ablation, each (1, batch, pos - 1), and the clean S.
+
+        new_z: what the layer's `z` is replaced by, (batch, pos, head, d_head).
+        """
         layer, index = head.layer, head.head
-        z = clean.z[layer]
-        new = replacement.expand_as(z)[:, :, index]
+        z, new = clean.z[layer], new_z[:, :, index]
         run = self.run(tokens, replace=(layer, index, new))
         u = self.directions[tokens[:, 1:]]
         x, scale = self.normalize(clean.resid[:, :-1])
         x_ablated, scale_ablated = self.normalize(run.resid[:, :-1])
         scale, scale_ablated = scale.squeeze(-1), scale_ablated.squeeze(-1)
         own = u @ self.W_O[layer][index].T  # batch pos d_head: u_t through the head's W_O
-        effect = dot(z[:, :-1, index], own) / scale
-        rows = KeptRows.none() if kept is None else kept.of(layer, [index])
-        details = KeptDetails.of(rows, [index], tokens.device, all_neurons)
+        effect = vecdot(z[:, :-1, index], own) / scale
         from_heads, from_mlps = torch.zeros_like(scale), torch.zeros_like(scale)
         from_last_mlp = torch.zeros_like(scale)
         first_mlp = layer + 1 if self.loaded.parallel_attention else layer
         for i in range(first_mlp, self.loaded.n_layers):
-            mlp_effect = dot((run.mlp_out[i] - clean.mlp_out[i])[:, :-1], u)
-            heads = self.head_effects(i, (run.z[i] - clean.z[i])[:, :-1], u)
+            mlp_effect = vecdot((run.mlp_out[i] - clean.mlp_out[i])[:, :-1], u)
             if i > layer:
-                from_heads += dot((run.attn_out[i] - clean.attn_out[i])[:, :-1], u) / scale
+                from_heads += vecdot((run.attn_out[i] - clean.attn_out[i])[:, :-1], u) / scale
             from_last_mlp = mlp_effect / scale
             from_mlps += from_last_mlp
-            details.add_effects(heads[None] if i > layer else None, mlp_effect[None])
-        if first_mlp < self.loaded.n_layers and self.W_out is not None:
-            through = (u @ self.W_out.T)[None]  # u_t through the last W_out
-            post, post_ablated = (r.mlp_post[:, :-1][None] for r in (clean, run))
-            details.add_neurons(post * through, (post_ablated - post) * through)
+            if details is not None:
+                if i > layer:
+                    heads = self.head_effects(i, (run.z[i] - clean.z[i])[:, :-1], u)
+                    details.add_head_effects(heads[None])
+                details.add_mlp(mlp_effect[None])
+        if details is not None and first_mlp < self.loaded.n_layers and self.W_out is not None:
+            post, post_ablated = clean.mlp_post[:, :-1], run.mlp_post[:, :-1]
+            details.add_neurons(post, (post_ablated - post)[None], u @ self.W_out.T)
         columns = {
             "direct_effect": effect,
-            "direct_effect_ablated": effect + dot((new - z[:, :, index])[:, :-1], own) / scale,
-            "logit_change": dot(x_ablated, u) / scale_ablated - dot(x, u) / scale,
+            "direct_effect_ablated": effect + vecdot((new - z[:, :, index])[:, :-1], own) / scale,
+            "logit_change": vecdot(x_ablated, u) / scale_ablated - vecdot(x, u) / scale,
             "ln_scale_ablated": scale_ablated,
             "self_repair_from_heads": from_heads,
             "self_repair_from_mlps": from_mlps,
             "self_repair_from_last_mlp": from_last_mlp,
         }
-        columns = {name: column[None] for name, column in columns.items()}
-        if kept is None:
-            return AblatedHeads(ablation, [head], columns)
-        of_rows = details.columns(scale, columns["direct_effect"])
-        return AblatedHeads(ablation, [head], columns, rows, of_rows)
+        return {name: column[None] for name, column in columns.items()}, scale

@@ -12,7 +12,7 @@ that a kept row costs one element-wise product.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 
@@ -20,7 +20,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from selfrepair_assets.measurement.engine.change import CleanRun
+from selfrepair_assets.measurement.engine.interface import AblationRequest
+from selfrepair_assets.measurement.engine.kept_rows import KeptRows
+from selfrepair_assets.measurement.engine.results import AblatedHeads
+from selfrepair_assets.measurement.heads import Head
 
 TOP_NEURONS = 50
 """Neurons kept of a row, the most repairing first (Fig. 8 shows as many)."""
@@ -37,62 +40,6 @@ def curve_counts(n: int) -> list[int]:
     """
     hundredths = {round(Fraction(i * n, 100)) for i in range(101)}
     return sorted(hundredths | set(range(max(0, n - TOP_NEURONS), n + 1)))
-
-
-@dataclass(frozen=True)
-class KeptRows:
-    """Prediction positions that details are wanted of; each array is (row), int64, on the host.
-
-    `sequence` counts within the tokens that are measured together.
-    """
-
-    layer: np.ndarray
-    head: np.ndarray
-    sequence: np.ndarray
-    position: np.ndarray
-
-    @classmethod
-    def none(cls) -> KeptRows:
-        return cls(*(np.zeros(0, dtype=np.int64) for _ in range(4)))
-
-    def __len__(self) -> int:
-        return len(self.layer)
-
-    def where(self, mask: np.ndarray) -> KeptRows:
-        return KeptRows(self.layer[mask], self.head[mask], self.sequence[mask], self.position[mask])
-
-    def of(self, layer: int, heads: list[int]) -> KeptRows:
-        return self.where((self.layer == layer) & np.isin(self.head, heads))
-
-    @classmethod
-    def at(cls, places: Mapping[str, np.ndarray]) -> KeptRows:
-        """From columns layer, head, sequence, position."""
-        names = ("layer", "head", "sequence", "position")
-        return cls(*(np.asarray(places[name], dtype=np.int64) for name in names))
-
-    def of_heads(self, heads: Sequence[tuple[int, int]]) -> KeptRows:
-        """The rows of some heads, given as (layer, head)."""
-        wanted = {layer * 100_000 + head for layer, head in heads}
-        return self.where(np.isin(self.layer * 100_000 + self.head, list(wanted)))
-
-    def renumbered(self) -> tuple[np.ndarray, KeptRows]:
-        """The sequences that have a row, and the rows with these counted from 0."""
-        here, sequence = np.unique(self.sequence, return_inverse=True)
-        return here, KeptRows(self.layer, self.head, sequence, self.position)
-
-    @classmethod
-    def joined(cls, parts: Sequence[KeptRows]) -> KeptRows:
-        names = ("layer", "head", "sequence", "position")
-        return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
-
-    def after(self, sequences: int) -> KeptRows:
-        """The same rows where `sequences` others come before their own."""
-        return KeptRows(self.layer, self.head, self.sequence + sequences, self.position)
-
-    def in_sequences(self, start: int, stop: int) -> KeptRows:
-        """The rows of sequences `start` to `stop - 1`, counted from `start`."""
-        some = self.where((self.sequence >= start) & (self.sequence < stop))
-        return KeptRows(some.layer, some.head, some.sequence - start, some.position)
 
 
 @dataclass
@@ -113,40 +60,49 @@ class KeptDetails:
     neurons: tuple[Tensor, Tensor] | None = None  # clean, change: (row, d_mlp)
 
     @classmethod
-    def of(
-        cls, rows: KeptRows, heads: list[int], device: torch.device, all_neurons: bool
-    ) -> KeptDetails:
-        """For the stacked `heads` of a layer; indices go to the device without waiting for it."""
-        stacked = np.searchsorted(np.array(heads), rows.head)
+    def wanted(
+        cls, request: AblationRequest, heads: Sequence[Head], device: torch.device
+    ) -> KeptDetails | None:
+        """For stacked heads of one layer; None where the request wants no details.
+
+        Indices go to the device without waiting for it.
+        """
+        if request.kept is None:
+            return None
+        indices = [head.head for head in heads]
+        rows = request.kept.of(heads[0].layer, indices)
+        stacked = np.searchsorted(np.array(indices), rows.head)
         r, b, p = (
             torch.from_numpy(np.ascontiguousarray(index)).to(device, non_blocking=True)
             for index in (stacked, rows.sequence, rows.position)
         )
-        return cls(rows, (r, b, p), all_neurons)
+        return cls(rows, (r, b, p), request.all_neurons)
 
-    def add_layer(
-        self, clean: CleanRun, i: int, z: Tensor | None, mlp_post: Tensor, mlp_effect: Tensor
-    ) -> None:
-        """Layer i's changes of z and mlp_post, (rows, batch, pos, ...); mlp_effect as below."""
-        model, (r, b, p) = clean.model, self.at
-        if z is not None:
-            effects = z[r, b, p] * clean.head_directions[i][b, p]
-            self.head_changes.append(effects.unflatten(-1, (model.n_heads, model.d_head)).sum(-1))
-        self.mlp_changes.append(mlp_effect[r, b, p])
-        if i == model.n_layers - 1:
-            direction = clean.neuron_direction[b, p]
-            clean_effect = clean.layers[i].mlp_post[b, p] * direction
-            self.neurons = (clean_effect, mlp_post[r, b, p] * direction)
+    def add_heads(self, z: Tensor, directions: Tensor, n_heads: int) -> None:
+        """A later layer's change of z, (rows, batch, pos, (head d_head)), its heads' effects.
 
-    def add_effects(self, heads: Tensor | None, mlp_effect: Tensor) -> None:
-        """A layer's changes in direct effect: (rows, batch, pos, head) and (rows, batch, pos)."""
-        if heads is not None:
-            self.head_changes.append(heads[self.at])
-        self.mlp_changes.append(mlp_effect[self.at])
+        directions: `u_t` through each head's `W_O`, (batch, pos, (head d_head)).
+        """
+        _, b, p = self.at
+        effects = z[self.at] * directions[b, p]
+        self.head_changes.append(effects.unflatten(-1, (n_heads, -1)).sum(-1))
 
-    def add_neurons(self, clean: Tensor, change: Tensor) -> None:
-        """The last layer's neurons' direct effect and its change, (rows, batch, pos, d_mlp)."""
-        self.neurons = (clean[self.at], change[self.at])
+    def add_head_effects(self, effects: Tensor) -> None:
+        """The same from the effects themselves, (rows, batch, pos, head), not yet divided by S."""
+        self.head_changes.append(effects[self.at])
+
+    def add_mlp(self, effect: Tensor) -> None:
+        """A later MLP layer's change in direct effect, (rows, batch, pos), not yet divided by S."""
+        self.mlp_changes.append(effect[self.at])
+
+    def add_neurons(self, post: Tensor, change: Tensor, direction: Tensor) -> None:
+        """The last layer's neurons: clean (batch, pos, d_mlp), change (rows, batch, pos, d_mlp).
+
+        direction: `u_t` through `W_out`, (batch, pos, d_mlp).
+        """
+        _, b, p = self.at
+        through = direction[b, p]
+        self.neurons = (post[b, p] * through, change[self.at] * through)
 
     def columns(self, scale: Tensor, effect: Tensor) -> dict[str, Tensor]:
         """The details in logits, each (row, ...).
@@ -167,6 +123,20 @@ class KeptDetails:
         if self.all_neurons:
             return columns | {"direct_effects": neurons, "direct_effects_ablated": neurons + change}
         return columns | summarize_neurons(neurons, change, effect[self.at])
+
+
+def answer(
+    ablation: str,
+    heads: list[Head],
+    columns: dict[str, Tensor],
+    details: KeptDetails | None,
+    scale: Tensor,
+) -> AblatedHeads:
+    """The ablation of stacked heads with the details that were wanted; scale: the clean S."""
+    if details is None:
+        return AblatedHeads(ablation, heads, columns)
+    of_rows = details.columns(scale, columns["direct_effect"])
+    return AblatedHeads(ablation, heads, columns, details.rows, of_rows)
 
 
 def summarize_neurons(clean: Tensor, change: Tensor, effect: Tensor) -> dict[str, Tensor]:

@@ -22,58 +22,26 @@ causal model the last position, which predicts nothing, changes none of the othe
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from selfrepair_assets.measurement.ablations import any_needs
+from selfrepair_assets.measurement.engine import clean_run
 from selfrepair_assets.measurement.engine.change import (
+    BlockChange,
     CleanRun,
     block_change,
     mid_change,
     scale_change,
 )
 from selfrepair_assets.measurement.engine.clean_run import dot, head_effects, run_layers
-from selfrepair_assets.measurement.engine.kept_details import KeptDetails, KeptRows
+from selfrepair_assets.measurement.engine.interface import AblationRequest, tokens_on
+from selfrepair_assets.measurement.engine.kept_details import KeptDetails, answer
+from selfrepair_assets.measurement.engine.results import AblatedHeads, CleanFacts, ReinforcedHeads
+from selfrepair_assets.measurement.engine.self_reinforcement import reinforce_heads
 from selfrepair_assets.measurement.heads import Head, by_layer
 from selfrepair_assets.measurement.model.folded_model import FoldedModel
-
-ABLATION_COLUMNS = (
-    "direct_effect",
-    "direct_effect_ablated",
-    "logit_change",
-    "ln_scale_ablated",
-    "self_repair_from_heads",
-    "self_repair_from_mlps",
-    "self_repair_from_last_mlp",
-)
-
-
-@dataclass(frozen=True)
-class AblatedHeads:
-    """The ablations of some heads of one layer.
-
-    `columns` are (head, batch, pos - 1), float32; `details` are (row, ...) of `kept`, if some
-    rows were to be kept.
-    """
-
-    ablation: str
-    heads: list[Head]
-    columns: dict[str, Tensor]
-    kept: KeptRows | None = None
-    details: dict[str, Tensor] | None = None
-
-    def on_host(self, sequences_before: int = 0) -> AblatedHeads:
-        """In the host's memory, its kept rows counted after some other sequences."""
-        return AblatedHeads(
-            self.ablation,
-            self.heads,
-            {name: column.cpu() for name, column in self.columns.items()},
-            self.kept.after(sequences_before) if self.kept is not None else None,
-            {name: column.cpu() for name, column in self.details.items()}
-            if self.details is not None
-            else None,
-        )
 
 
 def propagate(
@@ -95,9 +63,9 @@ def propagate(
     model, start = clean.model, ablated[0].layer
     layer, block = clean.layers[start], model.blocks[start]
     chosen = torch.tensor([head.head for head in ablated]).to(model.device, non_blocking=True)
-    u, scale = clean.direction, clean.squared_final_scale.sqrt().squeeze(-1)
+    u, scale = clean.direction, clean.final_scale
 
-    z = layer.z.unflatten(-1, (model.n_heads, model.d_head))
+    z = model.by_head(layer.z)
     z_change = (replacement - z).movedim(2, 0)[chosen]  # head batch pos d_head
     W_O = block.out.weight.view(-1, model.n_heads, model.d_head)[:, chosen]
     delta = torch.einsum("rbpe,dre->rbpd", z_change, W_O)
@@ -105,6 +73,7 @@ def propagate(
     from_heads, from_mlps = torch.zeros_like(effect_change), torch.zeros_like(effect_change)
     from_last_mlp = torch.zeros_like(effect_change)
 
+    change: BlockChange | None = None
     for i in range(start, model.n_layers):
         layer, block = clean.layers[i], model.blocks[i]
         if i > start:
@@ -119,8 +88,12 @@ def propagate(
         from_last_mlp = dot(change.mlp_out, u)
         from_mlps += from_last_mlp
         if details is not None:
-            details.add_layer(clean, i, change.z, change.mlp_post, from_last_mlp)
+            if change.z is not None:
+                details.add_heads(change.z, clean.head_directions[i], model.n_heads)
+            details.add_mlp(from_last_mlp)
 
+    if details is not None and change is not None:
+        details.add_neurons(layer.mlp_post, change.mlp_post, clean.neuron_direction)
     x = clean.layers[-1].resid_post
     squared_ablated, inverse, inverse_change = scale_change(x, delta, clean.squared_final_scale)
     logit_change = dot(delta, u) * inverse.squeeze(-1) + dot(x, u) * inverse_change.squeeze(-1)
@@ -137,95 +110,59 @@ def propagate(
     }
 
 
-@torch.inference_mode()
-def ablate_heads(
-    model: FoldedModel,
-    tokens: Tensor,
-    *,
-    partner_tokens: Tensor | None,
-    mean_z: Tensor | None,
-    heads: Sequence[Head],
-    ablations: Sequence[str],
-    layer_precision: Sequence[str],
-    rows_at_once: int,
-    kept: KeptRows | None = None,
-    all_neurons: bool = False,
-) -> Iterator[AblatedHeads]:
-    """Ablate every head of `heads` by itself, at every position of `tokens` (batch, pos) at once.
+class PerturbationEngine:
+    """An `Engine` for a model whose architecture is known: see the top of this file."""
 
-    Args:
-        partner_tokens: the sequences whose `z` replaces, (batch, pos); for `resample`.
-        mean_z: the run's mean `z`, (layer, head, d_head); for `mean`.
-        layer_precision: `fp32` or `bf16` for the heads of each layer.
-        rows_at_once: the most `head x batch` rows propagated together.
-        kept: the rows whose details are wanted; `all_neurons` instead of their summary.
-    """
-    clean = CleanRun.of(model, tokens)
-    partner_z: list[Tensor] = []
-    if "resample" in ablations:
-        if partner_tokens is None:
-            raise ValueError("resample ablation needs partner_tokens")
-        partner_z = [layer.z for layer in run_layers(model, partner_tokens[:, :-1])]
-    for ablation in ablations:
-        for layer, heads_of_layer in by_layer(heads).items():
-            replacement = _replacement(model, ablation, layer, partner_z, mean_z)
-            at_once = max(1, rows_at_once // len(tokens))
-            parts = [
-                _ablate_some(
-                    clean, ablation, heads_of_layer[i : i + at_once], replacement,
-                    layer_precision[layer], kept, all_neurons,
-                )
-                for i in range(0, len(heads_of_layer), at_once)
-            ]  # fmt: skip
-            yield join(parts, heads_of_layer)
+    name = "perturbation"
+    has_neurons = True
 
+    def __init__(self, model: FoldedModel) -> None:
+        self.model = model
 
-def _ablate_some(
-    clean: CleanRun,
-    ablation: str,
-    heads: list[Head],
-    replacement: Tensor,
-    precision: str,
-    kept: KeptRows | None,
-    all_neurons: bool,
-) -> AblatedHeads:
-    """One propagation of stacked heads, with the details of their kept rows."""
-    if kept is None:
-        columns = propagate(clean, heads, replacement, precision)
-        return AblatedHeads(ablation, heads, columns)
-    indices = [head.head for head in heads]
-    rows = kept.of(heads[0].layer, indices)
-    details = KeptDetails.of(rows, indices, clean.model.device, all_neurons)
-    columns = propagate(clean, heads, replacement, precision, details)
-    scale = clean.squared_final_scale.sqrt().squeeze(-1)
-    of_rows = details.columns(scale, columns["direct_effect"])
-    return AblatedHeads(ablation, heads, columns, rows, of_rows)
+    def logits(self, tokens: Tensor) -> Tensor:
+        return clean_run.logits(self.model, tokens)
 
+    def clean_facts(self, tokens: Tensor) -> CleanFacts:
+        return clean_run.clean_facts(self.model, tokens)
 
-def join(parts: Sequence[AblatedHeads], heads: list[Head], dim: int = 0) -> AblatedHeads:
-    """Parts of one ablation and layer as one: of other heads (dim 0) or other sequences (dim 1)."""
-    if len(parts) == 1:
-        return parts[0]
-    columns = {n: torch.cat([p.columns[n] for p in parts], dim) for n in parts[0].columns}
-    kept = [part.kept for part in parts if part.kept is not None]  # which may be no rows
-    details = [part.details for part in parts if part.details is not None]
-    return AblatedHeads(
-        parts[0].ablation,
-        heads,
-        columns,
-        KeptRows.joined(kept) if kept else None,
-        {n: torch.cat([d[n] for d in details]) for n in details[0]} if details else None,
-    )
+    @torch.inference_mode()
+    def ablate_heads(
+        self, request: AblationRequest, layer_precision: Sequence[str], rows_at_once: int
+    ) -> Iterator[AblatedHeads]:
+        model, tokens = self.model, tokens_on(self.model.device, request.tokens)
+        clean = CleanRun.of(model, tokens)
+        partners: list[Tensor | None] = [None] * model.n_layers
+        if any_needs(request.ablations, "partner_tokens"):
+            assert request.partner_tokens is not None  # the request has looked
+            others = tokens_on(model.device, request.partner_tokens)[:, :-1]
+            partners = [model.by_head(layer.z) for layer in run_layers(model, others)]
+        at_once = max(1, rows_at_once // len(tokens))
+        for kind in request.kinds:
+            for layer, heads in by_layer(request.heads).items():
+                own = model.by_head(clean.layers[layer].z)
+                replacement = kind.replacement(request.layer_z(layer, own, partners[layer]))
+                parts = []
+                for i in range(0, len(heads), at_once):
+                    stacked, precision = heads[i : i + at_once], layer_precision[layer]
+                    details = KeptDetails.wanted(request, stacked, model.device)
+                    columns = propagate(clean, stacked, replacement, precision, details)
+                    parts.append(answer(kind.name, stacked, columns, details, clean.final_scale))
+                yield AblatedHeads.of_heads(parts)
 
+    def reinforce_heads(
+        self, tokens: Tensor, heads: Sequence[Head], scales: Sequence[float], rows_at_once: int
+    ) -> Iterator[ReinforcedHeads]:
+        return reinforce_heads(self.model, tokens, heads, scales, rows_at_once)
 
-def _replacement(
-    model: FoldedModel, ablation: str, layer: int, partner_z: list[Tensor], mean_z: Tensor | None
-) -> Tensor:
-    """What stands in for `z` of the layer, broadcastable to (batch, pos, head, d_head)."""
-    if ablation == "resample":
-        return partner_z[layer].unflatten(-1, (model.n_heads, model.d_head))
-    if ablation == "zero":
-        return torch.zeros((), device=model.device)
-    if mean_z is None:
-        raise ValueError("mean ablation needs mean_z")
-    return mean_z[layer].to(model.device, torch.float32)
+    def bytes_per_sequence(self, positions: int) -> int:
+        """The cached clean run of one sequence and its partner's `z`."""
+        m, block = self.model, self.model.blocks[0]
+        width = 3 * m.d_model + len(block.qkv.weight) + 2 * m.n_heads * m.d_head
+        return 4 * positions * m.n_layers * (width + len(block.mlp_in.weight) + m.d_mlp)
+
+    def bytes_per_row(self, positions: int) -> int:
+        """What one head of one sequence needs at the widest point of a layer."""
+        m, block = self.model, self.model.blocks[0]
+        return 4 * positions * (
+            6 * m.d_model + 4 * len(block.qkv.weight) + 3 * len(block.mlp_in.weight)
+        )  # fmt: skip

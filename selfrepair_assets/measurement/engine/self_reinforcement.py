@@ -17,31 +17,15 @@ That is exact. A hooked run over every position by itself is the oracle in the t
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from selfrepair_assets.measurement.engine.change import CleanRun, block_change, scale_change
 from selfrepair_assets.measurement.engine.clean_run import LayerActivations, head_effects
+from selfrepair_assets.measurement.engine.results import ReinforcedHeads
 from selfrepair_assets.measurement.heads import Head, by_layer
 from selfrepair_assets.measurement.model.folded_model import FoldedBlock, FoldedModel
-
-SCALES = (1.0, 3.0, 5.0)
-"""The authors' multiples of the head's output."""
-
-
-@dataclass(frozen=True)
-class ReinforcedHeads:
-    """Heads of one layer; `direct_effect` (head, batch, pos), the others (scale, head, batch, pos).
-
-    Direct effects are in logits with the clean S; `ln_scale_after` is the changed run's S.
-    """
-
-    heads: list[Head]
-    direct_effect: Tensor
-    direct_effect_after: Tensor
-    ln_scale_after: Tensor
 
 
 def attend_to_own_position(
@@ -85,15 +69,11 @@ def reinforce_heads(
     clean = CleanRun.of(model, tokens)
     for _, heads_of_layer in by_layer(heads).items():
         at_once = max(1, rows_at_once // (len(tokens) * len(scales)))
-        parts = [
-            _reinforce(clean, heads_of_layer[i : i + at_once], scales)
-            for i in range(0, len(heads_of_layer), at_once)
-        ]
-        yield ReinforcedHeads(
-            heads_of_layer,
-            torch.cat([part.direct_effect for part in parts]),
-            torch.cat([part.direct_effect_after for part in parts], 1),
-            torch.cat([part.ln_scale_after for part in parts], 1),
+        yield ReinforcedHeads.of_heads(
+            [
+                _reinforce(clean, heads_of_layer[i : i + at_once], scales)
+                for i in range(0, len(heads_of_layer), at_once)
+            ]
         )
 
 
@@ -101,8 +81,8 @@ def _reinforce(clean: CleanRun, heads: list[Head], scales: Sequence[float]) -> R
     model, start = clean.model, heads[0].layer
     layer, block = clean.layers[start], model.blocks[start]
     chosen = torch.tensor([head.head for head in heads]).to(model.device, non_blocking=True)
-    S = clean.squared_final_scale.sqrt().squeeze(-1)
-    z = layer.z.unflatten(-1, (model.n_heads, model.d_head)).movedim(2, 0)[chosen]
+    S = clean.final_scale
+    z = model.by_head(layer.z).movedim(2, 0)[chosen]
     W_O = block.out.weight.view(-1, model.n_heads, model.d_head)[:, chosen]
     output = torch.einsum("rbpe,dre->rbpd", z, W_O)
     factors = torch.tensor(scales).to(model.device, non_blocking=True)

@@ -89,6 +89,10 @@ class FoldedModel:
     def device(self) -> torch.device:
         return self.W_E.device
 
+    def by_head(self, z: Tensor) -> Tensor:
+        """`(..., (head d_head))` to `(..., head, d_head)`."""
+        return z.unflatten(-1, (self.n_heads, self.d_head))
+
     def unembedding_direction(self, targets: Tensor) -> Tensor:
         """`u_t` of each target: (..., ) token ids to (..., d_model); folded and centred already."""
         return self.W_U[targets]

@@ -1,6 +1,7 @@
 """What the engines' tests share: the oracle's answers, computed once, and the comparison."""
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -9,11 +10,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from selfrepair_assets.measurement.ablations import ABLATIONS
+from selfrepair_assets.measurement.engine import bf16_error
+from selfrepair_assets.measurement.engine.bf16_error import LayerPrecision
+from selfrepair_assets.measurement.engine.interface import AblationRequest
 from selfrepair_assets.measurement.engine.measure import Measurer
-from selfrepair_assets.measurement.engine.perturbation import ABLATION_COLUMNS
+from selfrepair_assets.measurement.engine.results import ABLATION_COLUMNS, AblatedHeads
 from selfrepair_assets.measurement.heads import Head
 from selfrepair_assets.measurement.model.models import LoadedModel, load_model
-from selfrepair_assets.measurement.run_spec import ABLATIONS, RunSpec
+from selfrepair_assets.measurement.run_spec import RunSpec
 from tests.helpers.models.families import FAMILIES, VARIANTS, random_model, random_tokens, save
 from tests.helpers.models.oracle import CleanFacts, Oracle
 
@@ -67,25 +72,40 @@ def loaded(name: str, center_unembed: bool = True) -> LoadedModel:
 
 
 def spec_of(**choices: object) -> RunSpec:
-    settings = {"model": "tiny", "ablations": ABLATIONS, "tokens": 36, "sequence_length": 12}
+    settings = {"model": "tiny", "ablations": tuple(ABLATIONS), "tokens": 36, "sequence_length": 12}
     return RunSpec(**{**settings, **choices})  # type: ignore[arg-type]
 
 
-def ablate(measurer: Measurer, expected: Truth, heads: list[Head] | None = None) -> Columns:
-    n_tokens = expected.tokens.size
-    mean_z = (measurer.clean(expected.tokens).z_sum / n_tokens).float().numpy()
-    results = measurer.ablate(
+def request_of(expected: Truth, heads: Sequence[Head] | None = None) -> AblationRequest:
+    """All ablations of some heads, or of all, of the model that the truth is of."""
+    return AblationRequest(
         expected.tokens,
-        expected.partners,
-        mean_z,
         heads or sorted({head for _, head in expected.columns}),
-        ABLATIONS,
+        list(ABLATIONS),
+        expected.partners,
+        expected.mean_z.float().numpy(),
     )
+
+
+def ablate(measurer: Measurer, expected: Truth, heads: Sequence[Head] | None = None) -> Columns:
+    """The columns of each ablation of each head, with the mean `z` that the engine measures."""
+    mean_z = (measurer.clean(expected.tokens).z_sum / expected.tokens.size).float().numpy()
+    request = replace(request_of(expected, heads), mean_z=mean_z)
+    return columns_of(measurer.ablate(request))
+
+
+def columns_of(results: Iterable[AblatedHeads]) -> Columns:
     return {
-        (ablation, head): {name: torch.from_numpy(values[i]) for name, values in columns.items()}
-        for ablation, _, heads_of_layer, columns in results
-        for i, head in enumerate(heads_of_layer)
+        (found.ablation, head): {name: values[i] for name, values in found.columns.items()}
+        for found in results
+        for i, head in enumerate(found.heads)
     }
+
+
+def choose_precision(measurer: Measurer, request: AblationRequest) -> LayerPrecision:
+    """The precision of each layer by what the request's sequences show, as before a run."""
+    sample = replace(request, heads=measurer.sampled_heads)
+    return bf16_error.chosen(measurer.error_of_bf16(sample))
 
 
 def assert_equal(measured: Columns, expected: Columns) -> None:

@@ -1,18 +1,22 @@
 """Who repaired, which neurons, and self-reinforcement: both engines against the oracle."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
-from selfrepair_assets.measurement.engine.kept_details import KeptRows, curve_counts
+from selfrepair_assets.measurement.ablations import ABLATIONS
+from selfrepair_assets.measurement.engine.kept_details import curve_counts
+from selfrepair_assets.measurement.engine.kept_rows import KeptRows
 from selfrepair_assets.measurement.engine.measure import Measurer
 from selfrepair_assets.measurement.heads import Head
-from selfrepair_assets.measurement.run_spec import ABLATIONS
 from tests.helpers.models.engine_truth import (
     FP32_BOUND,
     HOOKED_VARIANTS,
     PERTURBATION,
     loaded,
+    request_of,
     spec_of,
     truth,
 )
@@ -35,15 +39,8 @@ def test_component_and_neuron_changes_equal_the_oracle(name: str, batch_size: in
     expected, oracle = truth(name), Oracle(random_model(name))
     tokens, partners = (torch.from_numpy(t).long() for t in (expected.tokens, expected.partners))
     clean = oracle.run(tokens)
-    results = Measurer(loaded(name), spec_of(batch_size=batch_size)).ablate_with_details(
-        expected.tokens,
-        expected.partners,
-        expected.mean_z.float().numpy(),
-        HEADS,
-        ABLATIONS,
-        kept=ROWS,
-        all_neurons=True,
-    )
+    request = replace(request_of(expected, HEADS), kept=ROWS, all_neurons=True)
+    results = Measurer(loaded(name), spec_of(batch_size=batch_size)).ablate(request)
     seen = 0
     for found in results:
         assert found.kept is not None
@@ -87,14 +84,10 @@ def test_the_summary_of_the_neurons_equals_the_oracle(name: str) -> None:
     expected, oracle = truth(name), Oracle(random_model(name))
     tokens, partners = (torch.from_numpy(t).long() for t in (expected.tokens, expected.partners))
     clean = oracle.run(tokens)
-    (found,) = Measurer(loaded(name), spec_of(batch_size=3)).ablate_with_details(
-        expected.tokens,
-        expected.partners,
-        expected.mean_z.float().numpy(),
-        HEADS[:2],
-        ("resample",),
-        kept=ROWS.of_heads([(0, 1)]),
+    request = replace(
+        request_of(expected, HEADS[:2]), ablations=["resample"], kept=ROWS.of_heads([(0, 1)])
     )
+    (found,) = Measurer(loaded(name), spec_of(batch_size=3)).ablate(request)
     assert found.kept is not None
     assert found.details is not None
     assert len(found.kept) == 2

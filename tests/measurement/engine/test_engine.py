@@ -9,20 +9,22 @@ import pytest
 import torch
 from transformer_lens.model_bridge import TransformerBridge
 
-from selfrepair_assets.measurement.engine import engines
+from selfrepair_assets.measurement.ablations import ABLATIONS
+from selfrepair_assets.measurement.engine import choose_engine
 from selfrepair_assets.measurement.engine.hooked import HookedEngine
+from selfrepair_assets.measurement.engine.interface import AblationRequest
 from selfrepair_assets.measurement.engine.measure import EngineMismatchError, Measurer
 from selfrepair_assets.measurement.errors import InputError
 from selfrepair_assets.measurement.heads import Head
 from selfrepair_assets.measurement.model.folded_model import UnknownArchitectureError
 from selfrepair_assets.measurement.model.models import load_model
-from selfrepair_assets.measurement.run_spec import ABLATIONS
 from tests.helpers.models.engine_truth import (
     HOOKED_VARIANTS,
     PERTURBATION,
     ablate,
     assert_clean_facts,
     assert_equal,
+    columns_of,
     loaded,
     spec_of,
     truth,
@@ -37,7 +39,7 @@ def only_hooked(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*args: object, **kwargs: object) -> None:
         raise UnknownArchitectureError("in this test")
 
-    monkeypatch.setattr(engines, "fold", refuse)
+    monkeypatch.setattr(choose_engine, "fold", refuse)
 
 
 @pytest.mark.parametrize("name", PERTURBATION)
@@ -100,15 +102,16 @@ def test_a_head_replaced_by_itself_changes_nothing(name: str) -> None:
     tokens = truth(name).tokens
     clean = measurer.clean(tokens)
     heads = [Head(0, 1), Head(2, 3)]
-    for _, layer, _, columns in measurer.ablate(tokens, tokens, None, heads, ("resample",)):
-        assert np.abs(columns["logit_change"]).max() < 1e-5
+    measured = columns_of(measurer.ablate(AblationRequest(tokens, heads, ["resample"], tokens)))
+    assert measured.keys() == {("resample", head) for head in heads}
+    for columns in measured.values():
+        assert columns["logit_change"].abs().max() < 1e-5
         for name_of_part in ("heads", "mlps", "last_mlp"):
-            assert np.abs(columns[f"self_repair_from_{name_of_part}"]).max() < 1e-5
+            assert columns[f"self_repair_from_{name_of_part}"].abs().max() < 1e-5
         np.testing.assert_allclose(
             columns["direct_effect_ablated"], columns["direct_effect"], atol=1e-6
         )
-        np.testing.assert_allclose(columns["ln_scale_ablated"][0], clean.ln_scale, atol=1e-5)
-        assert layer in (0, 2)
+        np.testing.assert_allclose(columns["ln_scale_ablated"], clean.ln_scale, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", PERTURBATION)

@@ -10,12 +10,14 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
+from selfrepair_assets.measurement.engine.interface import AblationRequest
 from selfrepair_assets.measurement.engine.measure import Measurer
 from selfrepair_assets.measurement.heads import Head
 from selfrepair_assets.measurement.model.bundled import NAME, bundled_model
 from selfrepair_assets.measurement.model.models import load_model
 from selfrepair_assets.measurement.run_spec import RunSpec
 from selfrepair_assets.measurement.text.corpus import token_sequences
+from tests.helpers.models.engine_truth import choose_precision, columns_of
 from tests.helpers.models.oracle import Oracle
 
 HEADS = [Head(0, 3), Head(1, 7), Head(15, 2), Head(28, 5), Head(29, 0)]
@@ -56,15 +58,12 @@ def measure(precision: str, tokens: np.ndarray) -> tuple[list[str], dict[Head, d
         device="cpu",
     )
     loaded = load_model(NAME, device="cpu")
-    layer_precision, _ = Measurer(loaded, spec).choose_precision(tokens)
-    measurer = Measurer(loaded, spec, layer_precision)
-    partners = np.roll(tokens, 1, axis=0)
-    results = measurer.ablate(tokens, partners, None, HEADS, ("resample",))
-    measured = {
-        heads[0]: {name: torch.from_numpy(values[0]) for name, values in columns.items()}
-        for _, _, heads, columns in results
-    }
-    return layer_precision, measured
+    request = AblationRequest(tokens, HEADS, ["resample"], np.roll(tokens, 1, axis=0))
+    layers = ["fp32"] * loaded.n_layers
+    if precision == "bf16":
+        layers = choose_precision(Measurer(loaded, spec), request).layers
+    measured = columns_of(Measurer(loaded, spec, layers).ablate(request))
+    return layers, {head: columns for (_, head), columns in measured.items()}
 
 
 def test_every_column_equals_the_oracle(

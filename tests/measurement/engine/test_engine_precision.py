@@ -3,15 +3,17 @@
 import pytest
 import torch
 
+from selfrepair_assets.measurement.ablations import ABLATIONS
 from selfrepair_assets.measurement.engine import bf16_error
 from selfrepair_assets.measurement.engine.measure import Measurer
 from selfrepair_assets.measurement.model.precision import FIRST_POSITIONS
-from selfrepair_assets.measurement.run_spec import ABLATIONS
 from tests.helpers.models.engine_truth import (
     PERTURBATION,
     ablate,
     assert_equal,
+    choose_precision,
     loaded,
+    request_of,
     spec_of,
     truth,
 )
@@ -23,9 +25,8 @@ BF16_BOUND = 2e-2  # norm of the error by norm of the logit change
 def test_bf16_keeps_its_bound_on_every_layer(name: str) -> None:
     expected = truth(name)
     spec = spec_of(precision="bf16")
-    mean_z = expected.mean_z.float().numpy()
-    sample = expected.tokens[:2]
-    precision, errors = Measurer(loaded(name), spec).choose_precision(sample, mean_z)
+    sample = request_of(expected).in_sequences(0, 2)
+    precision, errors = choose_precision(Measurer(loaded(name), spec), sample)
     measured = ablate(Measurer(loaded(name), spec, precision), expected)
     n_layers = loaded(name).n_layers
     for layer in range(n_layers):
@@ -47,7 +48,7 @@ def test_a_layer_that_bf16_cannot_measure_is_measured_in_fp32(
     monkeypatch.setattr(bf16_error, "BF16_ERROR_BOUND", 1e-6)
     expected = truth("llama")
     spec = spec_of(precision="bf16")
-    precision, errors = Measurer(loaded("llama"), spec).choose_precision(expected.tokens)
+    precision, errors = choose_precision(Measurer(loaded("llama"), spec), request_of(expected))
     assert precision == ["fp32"] * 3
     assert all(error is not None and error > 1e-6 for error in errors)
     assert_equal(ablate(Measurer(loaded("llama"), spec, precision), expected), expected.columns)

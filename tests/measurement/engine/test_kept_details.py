@@ -4,12 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from selfrepair_assets.measurement.engine.kept_details import (
-    KeptRows,
-    curve_counts,
-    summarize_neurons,
-)
-from selfrepair_assets.measurement.engine.perturbation import AblatedHeads, join
+from selfrepair_assets.measurement.engine.kept_details import curve_counts, summarize_neurons
+from selfrepair_assets.measurement.engine.kept_rows import KeptRows
+from selfrepair_assets.measurement.engine.results import AblatedHeads
 from selfrepair_assets.measurement.heads import Head
 from tests.helpers.runs.literal_facts import warehouse_of
 
@@ -21,7 +18,7 @@ def part(rows: KeptRows, values: torch.Tensor) -> AblatedHeads:
 
 def test_parts_without_rows_join_to_no_rows() -> None:
     empty = part(KeptRows.none(), torch.zeros(0))
-    joined = join([empty, empty], empty.heads, dim=1)
+    joined = AblatedHeads.of_batches([empty, empty])
     assert joined.kept is not None
     assert joined.details is not None
     assert len(joined.kept) == len(joined.details["net_change"]) == 0
@@ -30,7 +27,7 @@ def test_parts_without_rows_join_to_no_rows() -> None:
 def test_parts_join_in_order() -> None:
     one = KeptRows(*(np.array([value]) for value in (0, 0, 0, 1)))
     parts = [part(one, torch.tensor([5.0])), part(one.after(1), torch.tensor([7.0]))]
-    joined = join(parts, parts[0].heads, dim=1)
+    joined = AblatedHeads.of_batches(parts)
     assert joined.kept is not None
     assert joined.details is not None
     assert joined.kept.sequence.tolist() == [0, 1]

@@ -17,13 +17,8 @@ from transformers import PreTrainedTokenizerFast
 
 from selfrepair_assets.measurement.errors import InputError
 from selfrepair_assets.measurement.text import corpus
-from selfrepair_assets.measurement.text.corpus import (
-    Text,
-    text_documents,
-    token_sequences,
-    token_texts,
-)
-from selfrepair_assets.measurement.text.documents import Document
+from selfrepair_assets.measurement.text.corpus import Text, token_sequences, token_texts
+from selfrepair_assets.measurement.text.documents import Document, text_documents
 from tests.helpers.models import families
 
 PYTHON_DOCS = [topics[topic] for topic in sorted(topics)]

@@ -1,0 +1,146 @@
+"""What an engine answers: the clean run's facts, and the ablations and reinforcements of heads.
+
+Shapes: `n_pred = pos - 1` is the number of prediction positions of a sequence; all columns are
+float32 but `z_sum`, and all effects are in logits (paper: section 2.1). How to join the answers of
+several batches stands with the shapes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from selfrepair_assets.measurement.engine.kept_rows import KeptRows
+from selfrepair_assets.measurement.heads import Head
+
+ABLATION_COLUMNS = (
+    "direct_effect",
+    "direct_effect_ablated",
+    "logit_change",
+    "ln_scale_ablated",
+    "self_repair_from_heads",
+    "self_repair_from_mlps",
+    "self_repair_from_last_mlp",
+)
+
+
+@dataclass(frozen=True)
+class CleanFacts:
+    """What the warehouse keeps of the clean run."""
+
+    logit: Tensor  # batch n_pred
+    logit_bias: Tensor  # batch n_pred: the part of logit that no component writes
+    ln_scale: Tensor  # batch n_pred: the final norm's S, in residual units
+    head_effects: Tensor  # layer head batch n_pred
+    mlp_effects: Tensor  # layer batch n_pred
+    z_sum: Tensor  # layer head d_head, float64: over all batch * pos positions, for mean ablation
+
+    @classmethod
+    def of_batches(cls, parts: Sequence[CleanFacts]) -> CleanFacts:
+        """The facts of several batches as one, in the host's memory."""
+
+        def joined(name: str, batch_dim: int) -> Tensor:
+            return torch.cat([getattr(part, name).cpu() for part in parts], batch_dim)
+
+        return cls(
+            logit=joined("logit", 0),
+            logit_bias=joined("logit_bias", 0),
+            ln_scale=joined("ln_scale", 0),
+            head_effects=joined("head_effects", 2),
+            mlp_effects=joined("mlp_effects", 1),
+            z_sum=sum((p.z_sum.cpu() for p in parts), start=torch.zeros((), dtype=torch.float64)),
+        )
+
+
+@dataclass(frozen=True)
+class AblatedHeads:
+    """One kind of ablation of some heads of one layer, each head by itself."""
+
+    ablation: str
+    heads: list[Head]
+    columns: dict[str, Tensor]  # ABLATION_COLUMNS, each (head, batch, n_pred)
+    kept: KeptRows | None = None  # the rows whose details were asked for; None: none were
+    details: dict[str, Tensor] | None = None  # of these, each (row, ...)
+
+    @property
+    def layer(self) -> int:
+        return self.heads[0].layer
+
+    def on_host(self, sequences_before: int = 0) -> AblatedHeads:
+        """In the host's memory, its kept rows counted after some other sequences."""
+        return AblatedHeads(
+            self.ablation,
+            self.heads,
+            {name: column.cpu() for name, column in self.columns.items()},
+            self.kept.after(sequences_before) if self.kept is not None else None,
+            {name: column.cpu() for name, column in self.details.items()}
+            if self.details is not None
+            else None,
+        )
+
+    @classmethod
+    def of_heads(cls, parts: Sequence[AblatedHeads]) -> AblatedHeads:
+        """The ablations of some heads and of others of the same layer as one."""
+        return cls._joined(parts, [head for part in parts for head in part.heads], dim=0)
+
+    @classmethod
+    def of_batches(cls, parts: Sequence[AblatedHeads]) -> AblatedHeads:
+        """The ablations of the same heads over several batches of sequences as one."""
+        return cls._joined(parts, parts[0].heads, dim=1)
+
+    @classmethod
+    def _joined(cls, parts: Sequence[AblatedHeads], heads: list[Head], dim: int) -> AblatedHeads:
+        if len(parts) == 1:
+            return parts[0]
+        columns = {n: torch.cat([p.columns[n] for p in parts], dim) for n in parts[0].columns}
+        kept = [part.kept for part in parts if part.kept is not None]  # which may be no rows
+        details = [part.details for part in parts if part.details is not None]
+        return cls(
+            parts[0].ablation,
+            heads,
+            columns,
+            KeptRows.joined(kept) if kept else None,
+            {n: torch.cat([d[n] for d in details]) for n in details[0]} if details else None,
+        )
+
+
+@dataclass(frozen=True)
+class ReinforcedHeads:
+    """Heads of one layer, each fed its own output (paper: section 5.3)."""
+
+    heads: list[Head]
+    direct_effect: Tensor  # head batch n_pred
+    direct_effect_after: Tensor  # scale head batch n_pred: with the clean S
+    ln_scale_after: Tensor  # scale head batch n_pred: the changed run's S
+
+    def on_host(self) -> ReinforcedHeads:
+        return ReinforcedHeads(
+            self.heads,
+            self.direct_effect.cpu(),
+            self.direct_effect_after.cpu(),
+            self.ln_scale_after.cpu(),
+        )
+
+    @classmethod
+    def of_heads(cls, parts: Sequence[ReinforcedHeads]) -> ReinforcedHeads:
+        """Some heads and others of the same layer as one."""
+        return cls._joined(parts, [head for part in parts for head in part.heads], dim=0)
+
+    @classmethod
+    def of_batches(cls, parts: Sequence[ReinforcedHeads]) -> ReinforcedHeads:
+        """The same heads over several batches of sequences as one."""
+        return cls._joined(parts, parts[0].heads, dim=1)
+
+    @classmethod
+    def _joined(
+        cls, parts: Sequence[ReinforcedHeads], heads: list[Head], dim: int
+    ) -> ReinforcedHeads:
+        return cls(
+            heads,
+            torch.cat([part.direct_effect for part in parts], dim),
+            torch.cat([part.direct_effect_after for part in parts], dim + 1),
+            torch.cat([part.ln_scale_after for part in parts], dim + 1),
+        )
