@@ -30,7 +30,10 @@ AttendTo = Callable[[FoldedModel, FoldedBlock, LayerActivations, Tensor, Tensor,
 
 @dataclass(frozen=True)
 class CleanRun:
-    """The cached clean run that changes are measured against, at prediction positions."""
+    """The cached clean run that changes are measured against.
+
+    `pos` counts prediction positions alone: a sequence's last token is only a target.
+    """
 
     model: FoldedModel
     layers: list[LayerActivations]
@@ -123,7 +126,10 @@ def mlp_change(
 def mid_change(
     model: FoldedModel, block: FoldedBlock, layer: LayerActivations, delta: Tensor, precision: str
 ) -> BlockChange:
-    """A change of `resid_mid` alone: of the sequential block whose head was ablated."""
+    """A change `delta` of `resid_mid` alone: of the sequential block whose head was ablated.
+
+    delta: (rows, batch, pos, d_model); its memory is reused for the change of `resid_post`.
+    """
     normalized = norm_change(layer.resid_mid, delta, layer.squared_mid)
     post, out = mlp_change(model, block, layer, normalized, precision)
     return BlockChange(None, None, post, out, delta.add_(out))
@@ -137,7 +143,17 @@ def block_change(
     precision: str,
     attend_to: AttendTo = attend_to_changed,
 ) -> BlockChange:
-    """A change `delta` of `resid_pre`, followed through attention and MLP; reuses its memory."""
+    """A change of `resid_pre`, followed through attention and MLP:
+
+        z'         = attend(q + dq, k + dk, v + dv) - z,      dq, dk, dv = dnorm W_QKV
+        resid_mid  = delta + z' W_O                          (what a sequential block's MLP reads)
+        mlp_post   = act(pre + dpre) - act(pre),              dpre = dnorm W_in
+        resid_post = delta + z' W_O + mlp_post W_out         (each line a change)
+
+    Args:
+        delta: (rows, batch, pos, d_model); its memory is reused for the change of `resid_post`.
+        attend_to: how a position sees the changes of those before it.
+    """
     normalized = norm_change(layer.resid_pre, delta, layer.squared_pre)
     changes = split_heads(model, block.qkv.of_change(normalized, precision))
     z = attend_to(model, block, layer, *changes)

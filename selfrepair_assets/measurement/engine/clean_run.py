@@ -27,7 +27,7 @@ class LayerActivations:
     resid_pre: Tensor  # batch pos d_model
     squared_pre: Tensor  # batch pos 1: S^2 of resid_pre
     resid_mid: Tensor  # batch pos d_model: what the MLP's norm reads (parallel block: resid_pre)
-    squared_mid: Tensor
+    squared_mid: Tensor  # batch pos 1: S^2 of resid_mid
     q: Tensor  # after the rotary embedding, as k is
     k: Tensor
     v: Tensor
@@ -91,7 +91,7 @@ def attend(model: FoldedModel, block: FoldedBlock, q: Tensor, k: Tensor, v: Tens
 
 
 def activate(model: FoldedModel, mlp_pre: Tensor) -> Tensor:
-    """`act(pre)`, or `act(gate) * up` of a gated MLP."""
+    """`act(pre)`, or `act(gate) * up` of a gated MLP: (..., d_mlp or 2 d_mlp) to (..., d_mlp)."""
     if not model.gated_mlp:
         return model.activation(mlp_pre)
     gate, up = mlp_pre.tensor_split(2, dim=-1)

@@ -55,6 +55,7 @@ class Measurer:
 
     @property
     def engine(self) -> str:
+        """The name of the engine that measures: `perturbation` or `hooked`."""
         return self._engine.name
 
     @property
@@ -138,7 +139,10 @@ class Measurer:
         scales: Sequence[float],
         progress: Progress | None = None,
     ) -> Iterator[ReinforcedHeads]:
-        """Feed each head its own output over `tokens` [sequence pos]; one result per layer."""
+        """Feed each head its own output over `tokens` [sequence pos]: one answer for each layer.
+
+        scales: multiples of the head's output (paper: 1, 3 and 5; section 5.3).
+        """
         for of_layer in by_layer(heads).values():
             parts: list[ReinforcedHeads] = []
             size = self.batch_size(tokens.shape[1])

@@ -53,7 +53,18 @@ def propagate(
 ) -> dict[str, Tensor]:
     """Ablate each of `ablated` (heads of one layer) by itself and follow the change to the logit.
 
+    With `c_i` what layer i's attention or MLP writes and `'` for the ablated run (eq. (1), (2)):
+
+        direct_effect_ablated  = direct_effect + (z'_h - z_h) W_O[h] . u_t / S
+        self_repair_from_heads = sum over later attention layers of (c'_i - c_i) . u_t / S
+        self_repair_from_mlps  = the same over later MLP layers; a sequential block's own is later
+
+    All are with the clean S. What LayerNorm repairs is no column: it is what is left of
+    `logit_change`, and follows from `ln_scale_ablated`.
+
     Args:
+        clean: the cached run of (batch, pos) prediction positions.
+        precision: `fp32` or `bf16`, of the products with changes.
         replacement: stands in for the layer's `z`; broadcastable to (batch, pos, head, d_head).
         details: is shown each layer's changes, and keeps what it wants of the kept rows.
 
@@ -68,7 +79,7 @@ def propagate(
     z = model.by_head(layer.z)
     z_change = (replacement - z).movedim(2, 0)[chosen]  # head batch pos d_head
     W_O = block.out.weight.view(-1, model.n_heads, model.d_head)[:, chosen]
-    delta = torch.einsum("rbpe,dre->rbpd", z_change, W_O)
+    delta = torch.einsum("rbpe,dre->rbpd", z_change, W_O)  # row batch pos d_model, a row a head
     effect_change = dot(delta, u)
     from_heads, from_mlps = torch.zeros_like(effect_change), torch.zeros_like(effect_change)
     from_last_mlp = torch.zeros_like(effect_change)
