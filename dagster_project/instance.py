@@ -17,8 +17,8 @@ from pathlib import Path
 
 import dagster as dg
 import yaml
-from dagster._core.instance import InstanceRef
 
+from selfrepair.dagster_project.unexported import instance_that_captures_nothing
 from selfrepair.warehouse.errors import WarehouseError, one_clear_line, refuse_full_disk
 from selfrepair.warehouse.facts.plan import Plan, all_plans
 from selfrepair.warehouse.locks import held, is_held
@@ -52,13 +52,7 @@ def instance_of_command_line(warehouse: Warehouse) -> Iterator[dg.DagsterInstanc
 
     Raises WarehouseError where the history cannot be read.
     """
-    captures_nothing = {
-        "module": "dagster._core.storage.noop_compute_log_manager",
-        "class": "NoOpComputeLogManager",
-    }
-    home = str(make_history(warehouse))
-    ref = InstanceRef.from_dir(home, overrides={"compute_logs": captures_nothing})
-    with dg.DagsterInstance.from_ref(ref) as instance:
+    with instance_that_captures_nothing(make_history(warehouse)) as instance:
         yield instance
 
 
@@ -104,7 +98,7 @@ def _make_whole(warehouse: Warehouse, home: Path) -> None:
 
 def _fill(warehouse: Warehouse, home: Path) -> None:
     """Makes the databases that are missing, and adds the warehouse's runs as partitions."""
-    with dg.DagsterInstance.from_ref(InstanceRef.from_dir(str(home))) as instance:
+    with dg.DagsterInstance.from_config(str(home)) as instance:
         instance.get_runs_count()  # each storage is made when it is asked first
         instance.event_log_storage.get_concurrency_keys()
         instance.all_instigator_state()
