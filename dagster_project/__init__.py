@@ -1,1 +1,4 @@
-"""The code location: the assets, checks, jobs and resources, and where Dagster lives."""
+"""The code location, the console command, and where Dagster lives.
+
+What is measured and how it is stored is not decided here.
+"""

@@ -1,1 +1,1 @@
-"""Measure self-repair: the numerical core (`measurement`) and the Dagster assets around it."""
+"""Measuring: the numbers, the steps of a run and their Dagster assets; nothing is analysed here."""

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from selfrepair.dagster_project.cli import main as program
-from selfrepair_assets.steps import run_steps
+from selfrepair_assets.steps.run_spec import prepare
 from tests.helpers.models.families import save
 from tests.helpers.runs.asset_runs import write_text
 from tests.helpers.runs.cli_runs import Said, small
@@ -26,7 +26,7 @@ def selfrepair(
     def run(*arguments: object) -> Said:
         monkeypatch.setattr(sys, "argv", ["selfrepair", *map(str, arguments)])
         capsys.readouterr()
-        run_steps.prepare.cache_clear()  # each call stands for a process of its own
+        prepare.cache_clear()  # each call stands for a process of its own
         code = program._run()
         said = capsys.readouterr()
         return code, said.out, said.err

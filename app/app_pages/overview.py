@@ -2,17 +2,18 @@
 
 import streamlit as st
 
-from selfrepair.app.page_parts import frame, progress, show, state
+from selfrepair.app.page_parts import frame, show, state
 from selfrepair.app.questions import run_questions
 from selfrepair.app.questions.queries import Serving
 from selfrepair.app.wording import kinds, words
 from selfrepair.app.wording.headline import all_kinds, headline
 from selfrepair.warehouse.paths import Warehouse
+from selfrepair.warehouse.unfinished import unfinished
 
 
 def running(published: set[str]) -> None:
     """Runs that are measured now, and those that were begun and left."""
-    for run in progress.unfinished(Warehouse(), published):
+    for run in unfinished(Warehouse(), published):
         done = f"{run.shards_done} of {run.n_shards} shards of heads measured"
         if run.seems_running:
             st.progress(run.share, f"**{run.run_id}** is being measured: {done}")

@@ -1,1 +1,4 @@
-"""The console command `selfrepair`."""
+"""The console command `selfrepair`: arguments in, lines out.
+
+The work itself is done by the assets and the warehouse.
+"""

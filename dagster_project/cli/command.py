@@ -5,15 +5,15 @@ from __future__ import annotations
 import shlex
 
 from selfrepair.warehouse.errors import WarehouseError
+from selfrepair.warehouse.facts.plan import require_plan
 from selfrepair.warehouse.paths import Warehouse
 from selfrepair_assets.measurement.run_spec import OPTIONS, RunSpec
-from selfrepair_assets.steps.run_folder import RunFolder
 
 
 def command_for(warehouse: Warehouse, run_id: str) -> str:
     """The command that began a run; its beginning, where the run's options cannot be read."""
     try:
-        return command_of(RunFolder(warehouse, run_id).spec)
+        return command_of(RunSpec.from_json(require_plan(warehouse, run_id).about["spec"]))
     except (WarehouseError, ValueError, TypeError, KeyError):
         return f"{shlex.join(['selfrepair', 'run', run_id])}, with the options that began it"
 

@@ -20,7 +20,8 @@ from selfrepair.warehouse.locks import refuse_if_held, run_held
 from selfrepair.warehouse.paths import Warehouse
 from selfrepair_assets.measurement.errors import InputError
 from selfrepair_assets.measurement.run_spec import RunSpec
-from selfrepair_assets.steps import publish_steps, run_steps
+from selfrepair_assets.steps import run_spec as run_spec_step
+from selfrepair_assets.steps.published import failed_checks
 from selfrepair_assets.steps.run_folder import RunFolder
 
 DISK_IS_FULL = ("No space left on device", "database or disk is full")
@@ -53,11 +54,11 @@ def _look_at(warehouse: Warehouse, folder: RunFolder, spec: RunSpec, restart: bo
     goes_on = not restart and folder.exists
     if goes_on:
         folder.refuse_other(spec)
-    prepared = run_steps.prepare(spec)
+    prepared = run_spec_step.prepare(spec)
     if goes_on:
         weights = prepared.loaded.weights_sha256
-        folder.refuse_other(spec, run_steps.fingerprint_of(prepared), weights)
-    run_steps.refuse_full_disk(folder, prepared)
+        folder.refuse_other(spec, run_spec_step.fingerprint_of(prepared), weights)
+    run_spec_step.refuse_full_disk(folder, prepared)
     warehouse.prepare()
     loaded = prepared.loaded
     heads = len(spec.chosen_heads(loaded.n_layers, loaded.n_heads))
@@ -112,9 +113,11 @@ def _materialize(warehouse: Warehouse, spec: RunSpec, restart: bool) -> None:
 
 def _failed_checks(warehouse: Warehouse, run_id: str, error: Exception) -> Exception | None:
     """The one clear line where a blocking check is what ended the Dagster run."""
-    if type(error).__name__ != "DagsterAssetCheckFailedError":  # Dagster does not export it
+    from selfrepair.dagster_project.unexported import is_failed_check
+
+    if not is_failed_check(error):
         return None
-    line = publish_steps.failed_checks(RunFolder(warehouse, run_id))
+    line = failed_checks(RunFolder(warehouse, run_id))
     return WarehouseError(line) if line else None
 
 

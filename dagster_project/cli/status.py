@@ -1,4 +1,4 @@
-"""`selfrepair status`, `publish` and `delete`."""
+"""`selfrepair status`, `publish` and `delete`; torch is imported where something is published."""
 
 from __future__ import annotations
 
@@ -8,18 +8,16 @@ import click
 
 from selfrepair.dagster_project.cli.command import command_for
 from selfrepair.warehouse.errors import WarehouseError
-from selfrepair.warehouse.facts.plan import Plan, all_plans, require_plan
-from selfrepair.warehouse.facts.shards import shards_there
+from selfrepair.warehouse.facts.plan import all_plans, require_plan
 from selfrepair.warehouse.locks import is_held, refuse_if_held
 from selfrepair.warehouse.paths import Warehouse, slug
 from selfrepair.warehouse.published import publish
 from selfrepair.warehouse.published.publish import FactsMode
 from selfrepair.warehouse.published.read import current_generation, open_serving
 from selfrepair.warehouse.published.runs import is_known, published_runs, refuse_unknown
+from selfrepair.warehouse.unfinished import is_measured, unfinished
 from selfrepair_assets.measurement.errors import InputError
 from selfrepair_assets.progress import Work
-from selfrepair_assets.steps import publish_steps
-from selfrepair_assets.steps.run_folder import RunFolder
 
 
 def print_status(warehouse: Warehouse) -> None:
@@ -38,21 +36,15 @@ def print_status(warehouse: Warehouse) -> None:
                 f"damaged: {error}. `selfrepair publish` builds the published file anew from the "
                 "shards; `selfrepair doctor` says what else is damaged."
             )
+    for run in unfinished(warehouse, published):
+        done = f"{run.run_id}, {run.shards_done} of {run.n_shards} shards ({run.share:.0%})."
+        if is_held(warehouse.run_lock(run.run_id)):
+            click.echo(f"at work: {done}")
+        else:
+            click.echo(f"half done: {done} Go on with: {command_for(warehouse, run.run_id)}")
     for plan in all_plans(warehouse):
         if isinstance(plan, WarehouseError):
             click.echo(f"damaged: {plan}")
-        elif plan.run_id not in published:
-            _print_unfinished(warehouse, plan)
-
-
-def _print_unfinished(warehouse: Warehouse, plan: Plan) -> None:
-    planned = set(plan.tables["head_ablations"])
-    done = planned & shards_there(warehouse, "head_ablations", plan.run_id)
-    share = len(done) / len(planned)
-    busy = is_held(warehouse.run_lock(plan.run_id))
-    state = "at work" if busy else "half done"
-    line = f"{state}: {plan.run_id}, {len(done)} of {len(planned)} shards ({share:.0%})."
-    click.echo(line if busy else f"{line} Go on with: {command_for(warehouse, plan.run_id)}")
 
 
 def _print_published(warehouse: Warehouse, generation: int) -> None:
@@ -92,12 +84,11 @@ def publish_runs(
         if isinstance(plan, WarehouseError):
             failed.append(plan)
             continue
-        planned = set(plan.tables["head_ablations"])
-        if run_id is None and planned - shards_there(warehouse, "head_ablations", plan.run_id):
+        if run_id is None and not is_measured(warehouse, plan):
             click.echo(f"{plan.run_id}: not measured to the end, left alone", err=True)
             continue
         try:
-            _publish(RunFolder(warehouse, plan.run_id), facts, keep_shards)
+            _publish(warehouse, plan.run_id, facts, keep_shards)
         except WarehouseError as error:
             failed.append(error)
     for one in failed[:-1]:
@@ -106,13 +97,17 @@ def publish_runs(
         raise failed[-1]
 
 
-def _publish(folder: RunFolder, facts: FactsMode, keep_shards: bool) -> None:
-    work = Work(f"publish {folder.run_id}", "%", 100)
+def _publish(warehouse: Warehouse, run_id: str, facts: FactsMode, keep_shards: bool) -> None:
+    from selfrepair_assets.steps.published import publish_run
+    from selfrepair_assets.steps.run_folder import RunFolder
+
+    work = Work(f"publish {run_id}", "%", 100)
     try:
-        generation = publish_steps.publish_run(folder, facts, keep_shards, work.reach)
+        folder = RunFolder(warehouse, run_id)
+        generation = publish_run(folder, facts, keep_shards, work.reach)
     finally:
         work.close()
-    click.echo(f"{folder.run_id}: published as generation {generation.number}")
+    click.echo(f"{run_id}: published as generation {generation.number}")
 
 
 def delete_run(warehouse: Warehouse, run_id: str, *, ask: bool) -> None:

@@ -1,1 +1,4 @@
-"""The Dagster assets, thin around `steps`; listed by name in `dagster_project/definitions.py`."""
+"""The Dagster assets, thin around `steps`: partitions, retries, progress, what the UI shows.
+
+What is measured, and where it is kept, is decided in `steps`.
+"""

@@ -9,7 +9,7 @@ from selfrepair.warehouse.facts.tables import facts_read
 from selfrepair.warehouse.sql_files import relations
 from selfrepair_assets.assets.metadata import describe
 from selfrepair_assets.assets.resources import WarehouseResource, mistakes_are_not_retried
-from selfrepair_assets.steps import publish_steps
+from selfrepair_assets.steps.published import check
 
 CLOSER_LOOKS = ("neuron_changes", "self_reinforcement")
 """Measured after `head_ablations`, whose own checks they wait for."""
@@ -61,7 +61,7 @@ def _checked(
 ) -> Iterator[dg.AssetCheckResult]:
     with mistakes_are_not_retried():
         names = [key.name for key in context.selected_asset_check_keys]
-        results = publish_steps.check(store.folder(context), names)
+        results = check(store.folder(context), names)
     for result in results:
         metadata: dict[str, Any] = {
             "must_hold": result.must_hold,

@@ -2,7 +2,7 @@
 
 The same graph runs in one process on one machine, shard after shard with the model loaded once,
 and under a cluster's executor with a shard a worker. A shard that is on disk is not planned again,
-unless a layer has left bf16 since (`precision_steps`): such shards are measured anew at the end.
+unless a layer has left bf16 since (`steps/precision.py`): such shards are measured anew at the end.
 """
 
 from collections.abc import Iterator
@@ -10,25 +10,19 @@ from collections.abc import Iterator
 import dagster as dg
 
 from selfrepair.warehouse.facts.manifest import shard_files
-from selfrepair_assets.assets.metadata import (
-    describe,
-    heat_map,
-    mean_by_head,
-    row_count,
-    table_schema,
-)
+from selfrepair_assets.assets.measuring import collected, measure_missing
+from selfrepair_assets.assets.metadata import describe, heat_map, mean_by_head, table_schema
 from selfrepair_assets.assets.resources import (
     WarehouseResource,
     hiccups_are_retried,
     mistakes_are_not_retried,
     models,
 )
-from selfrepair_assets.assets.run_spec import preview_of
-from selfrepair_assets.steps import ablation_steps, precision_steps, run_steps
-from selfrepair_assets.steps.run_folder import RunFolder, Shard
+from selfrepair_assets.steps.head_ablations import HEAD_ABLATIONS, keep_top_rows
+from selfrepair_assets.steps.precision import layer_precision, precision_work, withdraw_superseded
+from selfrepair_assets.steps.shards import Shard
 
-TITLE = "head ablations"
-SELF_REPAIR = "logit_change - (direct_effect_ablated - direct_effect)"  # eq. (1), for the picture
+SELF_REPAIR = "self_repaired(logit_change, direct_effect, direct_effect_ablated)"
 
 
 @dg.op(ins={"direct_effects": dg.In(dg.Nothing)}, out=dg.DynamicOut(list), pool="gpu")
@@ -38,17 +32,17 @@ def plan_shards(
     """One output per shard that is still to be measured; chooses each layer's precision first."""
     folder = store.folder(context)
     with mistakes_are_not_retried():
-        kept = ablation_steps.keep_top_rows(folder)
+        kept = keep_top_rows(folder)
     context.log.info(f"{kept:,} top rows, of which the details are kept")
     if folder.spec.precision != "fp32":
-        total = run_steps.precision_work(folder)
+        total = precision_work(folder)
         work = store.work(context, "choose precision", "head-tokens", total)
         with mistakes_are_not_retried():
-            layers = run_steps.layer_precision(folder, work.add).layers
-            precision_steps.withdraw_superseded(folder)
+            layers = layer_precision(folder, work.add).layers
+            withdraw_superseded(folder)
         work.close()
         context.log.info(f"{layers.count('bf16')} of {len(layers)} layers are measured in bf16")
-    missing = ablation_steps.missing_shards(folder)
+    missing = HEAD_ABLATIONS.missing(folder)
     context.log.info(
         f"{len(folder.shards) - len(missing)} of {len(folder.shards)} shards are there"
     )
@@ -61,9 +55,8 @@ def measure_shard(
     context: dg.OpExecutionContext, store: WarehouseResource, shard: list[int]
 ) -> int:
     """Ablate every chosen head over one shard's sequences; returns its head-tokens."""
-    folder, this = store.folder(context), Shard(*shard)
-    _measure(context, store, folder, this)
-    return ablation_steps.head_tokens(folder, [this])
+    with hiccups_are_retried():
+        return measure_missing(context, store, HEAD_ABLATIONS, only=[Shard(*shard)])
 
 
 @dg.op(pool="gpu")
@@ -75,53 +68,24 @@ def measure_anew(
     All shards have been watched by now, so that no layer will leave it any more. Returns the
     head-tokens that were measured in all.
     """
-    folder = store.folder(context)
-    with mistakes_are_not_retried():
-        precision_steps.withdraw_superseded(folder)
-    anew = ablation_steps.missing_shards(folder)  # also what a retry of this step finds left
-    for shard in anew:
-        _measure(context, store, folder, shard)
-    return sum(measured) + ablation_steps.head_tokens(folder, anew)
-
-
-def _measure(
-    context: dg.OpExecutionContext, store: WarehouseResource, folder: RunFolder, shard: Shard
-) -> None:
-    """Measure one shard, and show how far the run is then."""
-    left = ablation_steps.head_tokens(folder, ablation_steps.missing_shards(folder))
-    total = ablation_steps.head_tokens(folder, folder.shards)
-    work = store.work(context, TITLE, "head-tokens", total, total - left)
-    work.expect(left)
     with hiccups_are_retried():
-        ablation_steps.measure_ablation_shard(folder, shard, work.add)
-    context.log_event(
-        dg.AssetObservation(
-            "head_ablations",
-            partition=context.partition_key,
-            metadata={
-                "shard": str(shard),
-                "progress": work.line(),
-                "share": work.done / work.total,
-            },
-        )
-    )
+        withdraw_superseded(store.folder(context))
+        return sum(measured) + measure_missing(context, store, HEAD_ABLATIONS)
 
 
-@dg.op(out={table: dg.Out(dg.Nothing) for table in ablation_steps.ABLATION_TABLES})
+@dg.op(out={table: dg.Out(dg.Nothing) for table in HEAD_ABLATIONS.tables})
 def collect_shards(
     context: dg.OpExecutionContext, store: WarehouseResource, measured: int
 ) -> Iterator[dg.Output[None]]:
     """Name all shards in the manifests, which makes them the tables."""
     folder = store.folder(context)
     store.close_work(context)
-    precision = run_steps.layer_precision(folder)
-    for table in ablation_steps.ABLATION_TABLES:
-        with mistakes_are_not_retried():
-            rows = run_steps.collect(folder, table, precision)
-        files = shard_files(folder.warehouse, table, folder.run_id)
-        metadata = row_count(rows) | {"first_rows": preview_of(files)}
+    precision = layer_precision(folder)
+    for table in HEAD_ABLATIONS.tables:
+        metadata = collected(folder, table, precision)
         if table == "head_ablations":
-            means = mean_by_head(files, SELF_REPAIR)
+            files = shard_files(folder.warehouse, table, folder.run_id)
+            means = mean_by_head(files, SELF_REPAIR, "self_repaired")
             caption = "Mean self-repair over all tokens (logits)"
             metadata |= {"measured_now": measured, "picture": heat_map(means, caption)}
         yield dg.Output(None, table, metadata=metadata)
@@ -139,10 +103,10 @@ def collect_shards(
             description=describe(table),
             metadata=table_schema(table),
         )
-        for table in ablation_steps.ABLATION_TABLES
+        for table in HEAD_ABLATIONS.tables
     },
 )
 def head_ablations(direct_effects):  # type: ignore[no-untyped-def]
     measured = plan_shards(direct_effects).map(measure_shard).collect()
     outputs = collect_shards(measure_anew(measured))
-    return {table: getattr(outputs, table) for table in ablation_steps.ABLATION_TABLES}
+    return {table: getattr(outputs, table) for table in HEAD_ABLATIONS.tables}

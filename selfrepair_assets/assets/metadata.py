@@ -3,6 +3,7 @@
 import base64
 import io
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -13,6 +14,7 @@ from PIL import Image
 from selfrepair.warehouse.errors import WarehouseError
 from selfrepair.warehouse.facts.tables import schema
 from selfrepair.warehouse.sql_files import column_comments, relation
+from selfrepair.warehouse.sql_parsing import literal
 
 CELL = 14
 """Pixels of one head in a heat map."""
@@ -49,6 +51,12 @@ def preview(
     return dg.MetadataValue.md("\n".join("| " + " | ".join(line) + " |" for line in lines))
 
 
+def preview_of(files: Sequence[Path]) -> dg.MarkdownMetadataValue:
+    """The first rows of some shards."""
+    with duckdb.connect() as connection:
+        return preview(connection, f"select * from read_parquet({literal(files[0])})")
+
+
 def heat_map(values: np.ndarray, caption: str) -> dg.MarkdownMetadataValue:
     """A [layer head] picture, red above zero and blue below; layers go down, heads go right."""
     largest = np.nanmax(np.abs(values)) or 1.0
@@ -67,9 +75,14 @@ def heat_map(values: np.ndarray, caption: str) -> dg.MarkdownMetadataValue:
     )
 
 
-def mean_by_head(files: Sequence[Any], expression: str) -> np.ndarray:
-    """The mean of an expression over each head's rows in some shards, as [layer head]."""
+def mean_by_head(files: Sequence[Path], expression: str, macro: str | None = None) -> np.ndarray:
+    """The mean of an expression over each head's rows in some shards, as [layer head].
+
+    macro: of `sql/macros/`, which the expression calls.
+    """
     with duckdb.connect() as connection:
+        if macro is not None:
+            connection.execute(relation(macro).body)
         rows = connection.execute(
             f"select layer, head, avg({expression}) from read_parquet($files) group by all",
             {"files": [str(file) for file in files]},

@@ -10,7 +10,8 @@ from selfrepair.warehouse.sql_files import Relation, relations
 from selfrepair.warehouse.sql_parsing import literal
 from selfrepair_assets.assets.metadata import column_schema, describe, preview, row_count
 from selfrepair_assets.assets.resources import WarehouseResource, mistakes_are_not_retried, models
-from selfrepair_assets.steps import publish_steps, run_steps
+from selfrepair_assets.steps.published import publish_run
+from selfrepair_assets.steps.run_spec import forget_model
 
 ANSWERS = {found.name: found for found in relations() if found.kind in ("stored", "view")}
 ASSETS = {*fact_tables(), "runs", *ANSWERS}
@@ -38,10 +39,10 @@ def runs(
     context: dg.AssetExecutionContext, config: PublishConfig, store: WarehouseResource
 ) -> dg.MaterializeResult:
     folder = store.folder(context)
-    run_steps.forget_model()
+    forget_model()
     work = store.work(context, "publish", "%", 100)
     with mistakes_are_not_retried():
-        generation = publish_steps.publish_run(
+        generation = publish_run(
             folder, "external" if config.external else "native", config.keep_shards, work.reach
         )
     store.close_work(context)

@@ -6,7 +6,7 @@ import dagster as dg
 from pydantic import Field, create_model
 
 from selfrepair.warehouse.facts.manifest import shard_files
-from selfrepair_assets.assets.metadata import describe, preview, row_count, table_schema
+from selfrepair_assets.assets.metadata import describe, preview_of, row_count, table_schema
 from selfrepair_assets.assets.resources import (
     WarehouseResource,
     mistakes_are_not_retried,
@@ -15,7 +15,9 @@ from selfrepair_assets.assets.resources import (
 )
 from selfrepair_assets.measurement.options import Option
 from selfrepair_assets.measurement.run_spec import OPTIONS, RunSpec
-from selfrepair_assets.steps import ablation_steps, run_steps
+from selfrepair_assets.steps.head_ablations import head_tokens
+from selfrepair_assets.steps.run_spec import prepare, start
+from selfrepair_assets.steps.sequences import store_sequences
 
 LAUNCHPAD = {name: found for name, found in OPTIONS.items() if found.in_launchpad}
 
@@ -72,9 +74,9 @@ def run_spec(
     """
     folder = store.folder(context)
     with mistakes_are_not_retried():
-        prepared = run_steps.prepare(config.spec(context.partition_key))
+        prepared = prepare(config.spec(context.partition_key))
         store.hold(context.run)
-        run_steps.start(folder, prepared, restart=config.restart)
+        start(folder, prepared, restart=config.restart)
     settings = "\n".join(f"| {k} | {v} |" for k, v in vars(folder.spec).items() if v is not None)
     model = "\n".join(f"| {k} | {v} |" for k, v in folder.model.items())
     return dg.MaterializeResult(
@@ -82,7 +84,7 @@ def run_spec(
             "settings": dg.MetadataValue.md(f"| setting | value |\n| --- | --- |\n{settings}"),
             "model": dg.MetadataValue.md(f"| model | value |\n| --- | --- |\n{model}"),
             "shards": len(folder.shards),
-            "head_tokens": ablation_steps.head_tokens(folder, folder.shards),
+            "head_tokens": head_tokens(folder, folder.shards),
         }
     )
 
@@ -98,14 +100,6 @@ def run_spec(
 def sequences(context: dg.AssetExecutionContext, store: WarehouseResource) -> dg.MaterializeResult:
     folder = store.folder(context)
     with mistakes_are_not_retried():
-        rows = run_steps.store_sequences(folder)
+        rows = store_sequences(folder)
     files = shard_files(folder.warehouse, "sequences", folder.run_id)
     return dg.MaterializeResult(metadata=row_count(rows) | {"first_rows": preview_of(files)})
-
-
-def preview_of(files: list) -> dg.MarkdownMetadataValue:  # type: ignore[type-arg]
-    """The first rows of some shards."""
-    import duckdb
-
-    with duckdb.connect() as connection:
-        return preview(connection, f"select * from read_parquet('{files[0]}')")

@@ -18,6 +18,7 @@ from typing import Literal
 from packaging.requirements import Requirement
 
 from selfrepair_assets.measurement import hub
+from selfrepair_assets.measurement.disk import BYTES_PER_ROW
 from selfrepair_assets.measurement.errors import InputError
 from selfrepair_assets.measurement.model import bundled
 
@@ -155,7 +156,8 @@ def check_disk(warehouse: Path, least: float = LEAST_DISK) -> Finding:
             "warehouse",
             "warn",
             what,
-            f"Have {least / GIB:.0f} GiB free: a row of head_ablations takes 24 bytes.",
+            f"Have {least / GIB:.0f} GiB free: a row of head_ablations takes "
+            f"{BYTES_PER_ROW} bytes.",
         )
     return Finding("warehouse", "ok", what)
 

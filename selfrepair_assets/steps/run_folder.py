@@ -1,6 +1,6 @@
 """What the warehouse keeps of a run beside its facts: `<warehouse>/runs/<run>/`.
 
-    run.json             what the run consists of (warehouse/facts/): its tables and shards, its
+    run.json             what the run consists of (warehouse/plan.py): its tables and shards, its
                          settings, and what the model is: architecture, sizes, engine, device
     tokens.<sha256>.npy  int32 [sequence pos]
     documents.<…>.npy    int32 [sequence pos], the document that each token is of
@@ -21,50 +21,27 @@ from __future__ import annotations
 import logging
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from selfrepair.warehouse import sealed
 from selfrepair.warehouse.errors import one_clear_line
 from selfrepair.warehouse.facts.manifest import remove_facts, remove_leftovers, set_damaged_aside
 from selfrepair.warehouse.facts.plan import Plan, plan_path, read_plan, require_plan, write_plan
 from selfrepair.warehouse.facts.shards import fingerprints
 from selfrepair.warehouse.facts.tables import fact_tables
 from selfrepair.warehouse.paths import Warehouse
-from selfrepair.warehouse.sealed import (
-    DamagedError,
-    intact_file,
-    read_json,
-    sealed_files,
-    set_aside,
-    write_json,
-    write_sealed,
-)
 from selfrepair_assets.measurement.engine.kept_rows import KeptRows
 from selfrepair_assets.measurement.errors import InputError
 from selfrepair_assets.measurement.run_spec import RunSpec
 from selfrepair_assets.measurement.text.corpus import Text
+from selfrepair_assets.steps.shards import Shard, planned_tables
 
 logger = logging.getLogger(__name__)
 PLACE = ("layer", "head", "sequence", "position")
-ROWS_PER_SHARD = 250_000
-"""Rows of `head_ablations` that a shard aims at: some 5 MB, and minutes of work to lose."""
-LEAST_SHARDS = 8
-"""A small run is cut at least so often, so that an interruption loses an eighth of it at most."""
-
-
-@dataclass(frozen=True)
-class Shard:
-    """Sequences `start` (inclusive) to `stop` (exclusive)."""
-
-    start: int
-    stop: int
-
-    def __str__(self) -> str:
-        return f"sequences-{self.start:06d}-{self.stop:06d}"
 
 
 class RunFolder:
@@ -74,6 +51,10 @@ class RunFolder:
         self.warehouse, self.run_id = warehouse, run_id
         self.path = warehouse.run_folder(run_id)
 
+    def __reduce__(self) -> tuple[type[RunFolder], tuple[Warehouse, str]]:
+        """In another process it is the same folder, read there."""
+        return RunFolder, (self.warehouse, self.run_id)
+
     @property
     def exists(self) -> bool:
         """Whether the run was started; one whose plan is damaged is begun anew over its shards.
@@ -82,7 +63,7 @@ class RunFolder:
         """
         try:
             return read_plan(self.warehouse, self.run_id) is not None
-        except DamagedError:
+        except sealed.DamagedError:
             return False
 
     def start(
@@ -113,7 +94,7 @@ class RunFolder:
                 n_heads = len(spec.chosen_heads(model["n_layers"], model["n_heads"]))
                 self._write_text(text)
                 about = {"spec": spec.as_json(), "model": model}
-                tables = _tables(spec, n_heads)
+                tables = planned_tables(spec, n_heads)
                 write_plan(self.warehouse, self.run_id, fingerprint, tables, about)
             else:
                 self.refuse_other(spec, fingerprint, model["weights_sha256"])
@@ -151,7 +132,7 @@ class RunFolder:
 
     @property
     def fingerprint(self) -> str:
-        """`steps.fingerprint_of` as it was when the run was started (text files may be gone)."""
+        """`fingerprint_of` as it was when the run was started (text files may be gone)."""
         return self.plan.fingerprint
 
     @property
@@ -186,14 +167,13 @@ class RunFolder:
     @property
     def drawn_from(self) -> str | None:
         """What the run's sequences were drawn from, in words; None for an older run."""
-        text: str | None = self._about_text.get("drawn_from")
-        return text
+        return self._about_text.get("drawn_from")
 
     @property
     def _about_text(self) -> dict[str, Any]:
         text = self.noted("text")
-        if text is None and sealed_files(self.path, "documents", ".npy"):
-            raise DamagedError(
+        if text is None and sealed.sealed_files(self.path, "documents", ".npy"):
+            raise sealed.DamagedError(
                 f"what {self.run_id} knows of its text is gone or damaged: the `selfrepair run` "
                 "command that began the run writes it anew"
             )
@@ -203,11 +183,11 @@ class RunFolder:
         self._save(self.path / "z_sums", str(shard), z_sum)
 
     def has_z_sum(self, shard: Shard) -> bool:
-        return intact_file(self.path / "z_sums", str(shard), ".npy") is not None
+        return sealed.intact_file(self.path / "z_sums", str(shard), ".npy") is not None
 
     @property
     def has_top_rows(self) -> bool:
-        return intact_file(self.path, "top_rows", ".npy") is not None
+        return sealed.intact_file(self.path, "top_rows", ".npy") is not None
 
     def write_top_rows(self, places: Mapping[str, np.ndarray]) -> None:
         """Keep where the heads' top rows are, sorted by sequence."""
@@ -226,21 +206,20 @@ class RunFolder:
     def mean_z(self) -> np.ndarray:
         """The mean `z` over all tokens of the run: float64 [layer head d_head]."""
         sums = [self._intact(self.path / "z_sums", str(shard)) for shard in self.shards]
-        total = sum(np.load(path) for path in sums)
-        return np.asarray(total / self.tokens.size)
+        return np.asarray(sum(np.load(path) for path in sums) / self.tokens.size)
 
     def note(self, name: str, value: dict[str, Any]) -> None:
         """Keep a small fact of the run, such as when it was finished."""
-        write_json(self.path / f"{name}.json", value)
+        sealed.write_json(self.path / f"{name}.json", value)
 
     def noted(self, name: str) -> dict[str, Any] | None:
         """A fact that was kept; None where it never was, or is damaged: then it is found anew."""
         path = self.path / f"{name}.json"
         try:
-            return read_json(path, "it is found anew")
-        except DamagedError as error:
+            return sealed.read_json(path, "it is found anew")
+        except sealed.DamagedError as error:
             logger.warning(str(error))
-            set_aside(path)
+            sealed.set_aside(path)
             return None
 
     def refuse_other(
@@ -273,8 +252,8 @@ class RunFolder:
         """The plan; one that is damaged is set aside, and the run begun anew over its shards."""
         try:
             return read_plan(self.warehouse, self.run_id)
-        except DamagedError as error:
-            aside = set_aside(plan_path(self.warehouse, self.run_id))
+        except sealed.DamagedError as error:
+            aside = sealed.set_aside(plan_path(self.warehouse, self.run_id))
             logger.warning(f"{error} (it is now {aside.name})")
             return None
 
@@ -290,7 +269,7 @@ class RunFolder:
 
     @property
     def _has_text(self) -> bool:
-        arrays = (intact_file(self.path, stem, ".npy") for stem in ("tokens", "documents"))
+        arrays = (sealed.intact_file(self.path, stem, ".npy") for stem in ("tokens", "documents"))
         return None not in arrays and self.noted("text") is not None
 
     def _write_text(self, text: Text) -> None:
@@ -301,16 +280,16 @@ class RunFolder:
 
     def _save(self, folder: Path, stem: str, array: np.ndarray) -> None:
         """Writes an array; what lay there under that name is set aside where it is damaged."""
-        path = write_sealed(folder, stem, ".npy", lambda file: np.save(file, array))
-        for other in sealed_files(folder, stem, ".npy"):
+        path = sealed.write_sealed(folder, stem, ".npy", lambda file: np.save(file, array))
+        for other in sealed.sealed_files(folder, stem, ".npy"):
             if other != path:
-                aside = set_aside(other)
+                aside = sealed.set_aside(other)
                 logger.warning(f"{other} was damaged: it is made anew ({aside.name} is kept)")
 
     def _intact(self, folder: Path, stem: str) -> Path:
-        path = intact_file(folder, stem, ".npy")
+        path = sealed.intact_file(folder, stem, ".npy")
         if path is None:
-            raise DamagedError(
+            raise sealed.DamagedError(
                 f"{folder / stem}.npy is gone or damaged: the `selfrepair run` command that began "
                 f"the run makes it anew"
             )
@@ -320,20 +299,3 @@ class RunFolder:
         """What was read of the run is read anew."""
         for name in ("plan", "spec", "tokens", "documents"):
             self.__dict__.pop(name, None)
-
-
-def _tables(spec: RunSpec, n_heads: int) -> dict[str, list[tuple[int, int]]]:
-    """The shards of each table: of all sequences, or of those that heads are fed on."""
-    every = _plan(spec, n_heads)
-    fed = spec.n_reinforcement_sequences
-    first = [(start, min(stop, fed)) for start, stop in every if start < fed]
-    return {table: first if table == "self_reinforcement" else every for table in fact_tables()}
-
-
-def _plan(spec: RunSpec, n_heads: int) -> list[tuple[int, int]]:
-    """Cut the run's sequences in shards."""
-    n, size = spec.n_sequences, spec.shard_sequences
-    if size is None:
-        rows = (spec.sequence_length - 1) * n_heads * len(spec.ablations)
-        size = min(max(1, ROWS_PER_SHARD // rows), -(-n // LEAST_SHARDS))
-    return [(start, min(start + size, n)) for start in range(0, n, size)]

@@ -20,8 +20,14 @@ from selfrepair.warehouse.sql_files import relations
 from selfrepair_assets.measurement.engine.bf16_error import LayerPrecision
 from selfrepair_assets.measurement.engine.kept_rows import KeptRows
 from selfrepair_assets.measurement.errors import InputError
-from selfrepair_assets.steps import ablation_steps, publish_steps, run_steps
+from selfrepair_assets.steps import run_spec as run_spec_step
+from selfrepair_assets.steps.ablating import ablate
+from selfrepair_assets.steps.clean_run import measure_clean_shard
+from selfrepair_assets.steps.head_ablations import ablation_shard_done, measure_ablation_shard
+from selfrepair_assets.steps.published import publish_run
 from selfrepair_assets.steps.run_folder import RunFolder
+from selfrepair_assets.steps.run_spec import prepare, start
+from selfrepair_assets.steps.stored_shards import stored_shard
 from tests.helpers.models.families import save
 from tests.helpers.runs.asset_runs import (
     FACTS,
@@ -215,7 +221,7 @@ def test_an_altered_value_stops_publishing(
     place = ", ".join(f"{name} {value}" for name, value in where.items())
     line = rf"decomposition_identity, at .*{place}, .* \(in .*/sequences-\d+-\d+\.\w+\.parquet\)"
     with pytest.raises(WarehouseError, match=line):
-        publish_steps.publish_run(RunFolder(Warehouse(root), str(twice.model)))
+        publish_run(RunFolder(Warehouse(root), str(twice.model)))
     assert current_generation(Warehouse(root)) == 2
 
 
@@ -308,16 +314,14 @@ def test_a_lost_plan_is_written_anew_over_its_shards(twice: Twice, tmp_path: Pat
     there = {p: p.stat().st_ino for p in (root / "facts").rglob("sequences-*.parquet")}
     (run.path / "run.json").unlink()
     with pytest.raises(InputError, match="were measured with other settings or another"):
-        run_steps.start(
-            RunFolder(run.warehouse, run.run_id), run_steps.prepare(replace(spec, seed=1))
-        )
+        start(RunFolder(run.warehouse, run.run_id), prepare(replace(spec, seed=1)))
     assert not (run.path / "run.json").exists()
     again = RunFolder(run.warehouse, run.run_id)
-    run_steps.start(again, run_steps.prepare(spec))
+    start(again, prepare(spec))
     assert again.plan.tables == plan.tables
     assert again.plan.fingerprint == plan.fingerprint
     assert {p: p.stat().st_ino for p in (root / "facts").rglob("sequences-*.parquet")} == there
-    assert all(ablation_steps.ablation_shard_done(again, shard) for shard in again.shards)
+    assert all(ablation_shard_done(again, shard) for shard in again.shards)
 
 
 def test_weights_that_change_meanwhile_end_the_run(
@@ -326,13 +330,13 @@ def test_weights_that_change_meanwhile_end_the_run(
     root = tmp_path / "warehouse"
     shutil.copytree(twice.root, root, symlinks=True)
     run = RunFolder(Warehouse(root), str(twice.model))
-    run_steps.stored_shard(run, "direct_effects", run.shards[0]).unlink()
-    loaded = replace(run_steps.load(run.spec), weights_sha256="0" * 64)
-    monkeypatch.setattr(run_steps, "load_model", lambda *_: loaded)
+    stored_shard(run, "direct_effects", run.shards[0]).unlink()
+    loaded = replace(run_spec_step.load(run.spec), weights_sha256="0" * 64)
+    monkeypatch.setattr(run_spec_step, "load_model", lambda *_: loaded)
     with pytest.raises(InputError, match="the model has other weights now"):
-        run_steps.measure_clean_shard(run, run.shards[0])
+        measure_clean_shard(run, run.shards[0])
     with pytest.raises(InputError, match="the model has other weights now"):
-        ablation_steps._ablate(
+        ablate(
             run, np.arange(2), [], ("zero",), KeptRows.none(), False, LayerPrecision.fp32(2), None
         )
 
@@ -349,7 +353,7 @@ def test_what_is_known_of_the_text_is_not_guessed(
     path.unlink() if harm is None else path.write_bytes(harm)
     with pytest.raises(DamagedError, match="knows of its text is gone or damaged"):
         _ = run.drawn_from
-    run_steps.start(run, run_steps.prepare(run.spec))
+    start(run, prepare(run.spec))
     assert (run.drawn_from, run.document_names) == known
 
 
@@ -357,7 +361,7 @@ def test_a_restart_leaves_nothing_of_before(twice: Twice, tmp_path: Path) -> Non
     root = tmp_path / "warehouse"
     shutil.copytree(twice.root, root, symlinks=True)
     run = RunFolder(Warehouse(root), str(twice.model))
-    run_steps.start(run, run_steps.prepare(replace(run.spec, seed=1)), restart=True)
+    start(run, prepare(replace(run.spec, seed=1)), restart=True)
     assert run.spec.seed == 1
     assert not run.has_top_rows
     assert run.noted("precision") is None
@@ -371,16 +375,14 @@ def test_a_kill_between_two_tables_of_a_shard_keeps_the_one_that_is_there(
     shutil.copytree(twice.root, root, symlinks=True)
     run = RunFolder(Warehouse(root), str(twice.model))
     [shard] = [shard for shard in run.shards if shard.start == 3]
-    gone = {
-        run_steps.stored_shard(run, table, shard) for table in ("direct_effects", "neuron_repairs")
-    }
+    gone = {stored_shard(run, table, shard) for table in ("direct_effects", "neuron_repairs")}
     contents = {path: path.read_bytes() for path in gone}
     for path in gone:
         path.unlink()
     there = {p: p.stat().st_ino for p in (root / "facts").rglob("sequences-*.parquet")}
-    assert run_steps.measure_clean_shard(run, shard)
-    assert ablation_steps.measure_ablation_shard(run, shard)
-    assert not run_steps.measure_clean_shard(run, shard)
-    assert not ablation_steps.measure_ablation_shard(run, shard)
+    assert measure_clean_shard(run, shard)
+    assert measure_ablation_shard(run, shard)
+    assert not measure_clean_shard(run, shard)
+    assert not measure_ablation_shard(run, shard)
     assert all(path.stat().st_ino == inode for path, inode in there.items()), "written again"
     assert {path: path.read_bytes() for path in gone} == contents

@@ -19,12 +19,8 @@ from selfrepair_assets.measurement.engine.bf16_error import (
 )
 from selfrepair_assets.measurement.engine.measure import Measurer
 from selfrepair_assets.measurement.heads import Head
-from selfrepair_assets.steps import (
-    ablation_steps,
-    precision_steps,
-    publish_steps,
-    run_steps,
-)
+from selfrepair_assets.steps import head_ablations, precision, stored_shards
+from selfrepair_assets.steps.published import publish_run
 from selfrepair_assets.steps.run_folder import RunFolder
 from tests.helpers.models.families import save
 from tests.helpers.runs.asset_runs import FACTS, materialize, measured, published, same, write_text
@@ -94,7 +90,7 @@ def instance() -> Iterator[dg.DagsterInstance]:
 @pytest.fixture(autouse=True)
 def later_sequences_are_hard(monkeypatch: pytest.MonkeyPatch) -> None:
     """In the second shard and the third, bf16 is a hundred times worse on one layer."""
-    measure, watch = Measurer.error_of_bf16, precision_steps.watch
+    measure, watch = Measurer.error_of_bf16, precision.watch
     number = [0]
 
     def hard(self: Measurer, *args: Any) -> np.ndarray:
@@ -111,7 +107,7 @@ def later_sequences_are_hard(monkeypatch: pytest.MonkeyPatch) -> None:
             number[0] = 0
 
     monkeypatch.setattr(Measurer, "error_of_bf16", hard)
-    monkeypatch.setattr(ablation_steps, "watch", numbered)
+    monkeypatch.setattr(head_ablations, "watch", numbered)
 
 
 def run(root: Path, model: Path, instance: dg.DagsterInstance, **choices: Any) -> bool:
@@ -135,14 +131,14 @@ def exact(
 def assert_left(root: Path, model: Path, exact: dict[str, dict[str, Any]]) -> None:
     """The layer was measured in fp32 everywhere, and the others in bf16."""
     folder = RunFolder(Warehouse(root), str(model))
-    precision = run_steps.layer_precision(folder)
-    assert precision.layers == ["bf16", "fp32", "bf16"]
-    error = precision.errors[LEAVES]
+    reached = precision.layer_precision(folder)
+    assert reached.layers == ["bf16", "fp32", "bf16"]
+    error = reached.errors[LEAVES]
     assert error is not None
     assert error > BF16_ERROR_BOUND
-    assert not precision_steps.superseded(folder)
+    assert not precision.superseded(folder)
     found = measured(root, model)
-    for table in precision_steps.PRECISE_TABLES:
+    for table in precision.PRECISE_TABLES:
         there, right = found[table], exact[table]
         in_layer = there["layer"] == LEAVES
         assert in_layer.any(), table
@@ -208,15 +204,15 @@ def test_killed_on_the_way_it_ends_the_same(
             patch.setattr(RunFolder, "note", killed_after(3, RunFolder.note))
         elif moment == "withdrawing":  # the first of three superseded files is gone
             withdraw = killed_after(1, manifest.withdraw_shards)
-            patch.setattr(precision_steps, "withdraw_shards", lambda *a: withdraw(*a[:3], a[3][:1]))
+            patch.setattr(precision, "withdraw_shards", lambda *a: withdraw(*a[:3], a[3][:1]))
         else:  # 3 tables of 4 shards, then the first shard's again
             n = 5 if moment == "between two tables" else 13
-            patch.setattr(run_steps, "write_shard", killed_after(n, run_steps.write_shard))
+            patch.setattr(stored_shards, "write_shard", killed_after(n, stored_shards.write_shard))
         assert not run(tmp_path, model, instance, only=measuring)
     folder = RunFolder(Warehouse(tmp_path), str(model))
-    assert run_steps.layer_precision(folder).layers[LEAVES] == "fp32", "it is not noted first"
+    assert precision.layer_precision(folder).layers[LEAVES] == "fp32", "it is not noted first"
     if moment != "anew":
         with pytest.raises(WarehouseError, match="a layer has left bf16"):
-            publish_steps.publish_run(folder)
+            publish_run(folder)
     assert run(tmp_path, model, instance, only=FACTS)
     assert_left(tmp_path, model, exact)

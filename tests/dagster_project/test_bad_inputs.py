@@ -149,7 +149,7 @@ def test_what_can_be_known_is_refused_before_the_model_is_loaded(
     def load(*_: object) -> None:
         raise AssertionError("the model is loaded")
 
-    monkeypatch.setattr("selfrepair_assets.steps.run_steps.load_model", load)
+    monkeypatch.setattr("selfrepair_assets.steps.run_spec.load_model", load)
     run = ("run", gpt2_folder / "gpt2", "--corpus", gpt2_folder / "text.txt", *small())
     assert "such.txt" in asked(*run, "--corpus", "/no/such.txt")
     assert "heads 0 to 3" in asked(*run, "--heads", "L1H4")

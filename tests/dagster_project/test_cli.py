@@ -3,6 +3,8 @@
 import json
 import shlex
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -84,6 +86,24 @@ def test_a_half_done_run_is_shown(
     code, out, _ = selfrepair("status", "--warehouse", root)
     assert code == 0
     assert f"half done: {gpt2_folder / 'gpt2'}, 0 of 8 shards" in out
+
+
+LOADED = """
+import sys
+from selfrepair.dagster_project.cli.main import cli
+cli(["status", "--warehouse", sys.argv[1]], standalone_mode=False)
+print("loaded:", *sorted({"torch", "transformers", "dagster"} & set(sys.modules)))
+"""
+
+
+def test_status_reads_files_and_loads_no_torch(gpt2_warehouse: Path, tmp_path: Path) -> None:
+    shutil.copytree(gpt2_warehouse / "runs", tmp_path / "half" / "runs")
+    for root, shown in ((gpt2_warehouse, "generation 1"), (tmp_path / "half", "half done: ")):
+        said = subprocess.run(
+            [sys.executable, "-c", LOADED, str(root)], capture_output=True, text=True, check=True
+        ).stdout
+        assert shown in said
+        assert said.endswith("loaded:\n"), said
 
 
 def test_doctor(gpt2_folder: Path, tmp_path: Path, selfrepair: Callable[..., Said]) -> None:

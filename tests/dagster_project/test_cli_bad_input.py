@@ -16,7 +16,7 @@ import torch
 from selfrepair.warehouse.paths import Warehouse
 from selfrepair.warehouse.published.read import open_serving
 from selfrepair_assets.measurement.engine import measure
-from selfrepair_assets.steps import run_steps
+from selfrepair_assets.steps import run_spec as run_spec_step
 from tests.helpers.models import fake_hub
 from tests.helpers.models.families import save
 from tests.helpers.runs.cli_runs import Said, denied, mounted, refused, small, snapshot
@@ -51,9 +51,9 @@ def test_a_failed_check_is_one_line_with_rows_and_file(
     selfrepair: Callable[..., Said],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from selfrepair_assets.steps import ablation_steps
+    from selfrepair_assets.steps import head_ablations
 
-    right = ablation_steps._fact_rows
+    right = head_ablations._fact_rows
 
     def wrong(*arguments: Any) -> dict[str, Any]:
         columns = dict(right(*arguments))
@@ -61,7 +61,7 @@ def test_a_failed_check_is_one_line_with_rows_and_file(
             columns["logit_change"] = columns["logit_change"] + 0.5
         return columns
 
-    monkeypatch.setattr(ablation_steps, "_fact_rows", wrong)
+    monkeypatch.setattr(head_ablations, "_fact_rows", wrong)
     base = ["--corpus", gpt2_folder / "text.txt", *small(), "--warehouse", tmp_path / "data"]
     code, _, err = selfrepair("run", gpt2_folder / "gpt2", *base)
     assert code == 2
@@ -234,7 +234,7 @@ def test_the_disk_fills_up_while_measuring(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
 
-    monkeypatch.setattr(run_steps, "refuse_full_disk", lambda *_: None)
+    monkeypatch.setattr(run_spec_step, "refuse_full_disk", lambda *_: None)
     base = ["--corpus", gpt2_folder / "text.txt", *small()]
     with mounted(tmp_path / "disk", "-o", "size=1500k") as disk:
         code, _, err = selfrepair("run", gpt2_folder / "gpt2", *base, "--warehouse", disk / "data")

@@ -1,4 +1,4 @@
-"""The last steps of a run: check its facts, publish them; see `steps` for what comes before."""
+"""The last steps of a run: its facts are checked and published."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from selfrepair.warehouse.facts.manifest import (
 from selfrepair.warehouse.facts.tables import facts_read
 from selfrepair.warehouse.published.publish import FactsMode, Generation, publish
 from selfrepair.warehouse.sql_files import relations
-from selfrepair_assets.steps.precision_steps import superseded
+from selfrepair_assets.steps.ablating import run_facts
+from selfrepair_assets.steps.precision import layer_precision, superseded
 from selfrepair_assets.steps.run_folder import RunFolder
-from selfrepair_assets.steps.run_steps import run_row
 
 logger = logging.getLogger(__name__)
 ROWS_KEPT = 3
@@ -80,6 +80,41 @@ def publish_run(
     if folder.noted("finished") is None:
         folder.note("finished", {"at": datetime.now(UTC).isoformat()})
     return publish(folder.warehouse, run_row(folder), facts, keep_shards, progress)
+
+
+def run_row(folder: RunFolder) -> dict[str, Any]:
+    """The run's row of the table `runs`."""
+    spec, model = folder.spec, folder.model
+    precision = layer_precision(folder)
+    finished = folder.noted("finished") or {"at": datetime.now(UTC).isoformat()}
+    return {
+        **run_facts(folder),
+        "model": spec.model,
+        "revision": spec.revision or model["commit"],
+        "weights_sha256": model.get("weights_sha256"),  # runs of older versions have none
+        **{
+            name: model[name]
+            for name in (
+                "architecture", "normalization", "n_heads", "d_model",
+                "d_mlp", "d_vocab", "engine", "device", "versions",
+            )
+        },
+        "corpus": spec.corpus,
+        "sequence_length": spec.sequence_length,
+        "n_sequences": spec.n_sequences,
+        "n_tokens": spec.n_sequences * (spec.sequence_length - 1),
+        "sample": spec.sample,
+        "drawn_from": folder.drawn_from,
+        "ablations": list(spec.ablations),
+        "precision": spec.precision,
+        "layer_precision": precision.layers,
+        "precision_error": precision.errors if precision.tag else None,
+        "seed": spec.seed,
+        "center_unembed": spec.center_unembed,
+        "options": spec.as_typed(),
+        "started_at": datetime.fromisoformat(model["started_at"]),
+        "finished_at": datetime.fromisoformat(finished["at"]),
+    }  # fmt: skip
 
 
 def failed_checks(folder: RunFolder) -> str | None:

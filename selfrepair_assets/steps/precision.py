@@ -1,6 +1,6 @@
 """bf16 is watched while a run is measured, and a layer whose error leaves the bound leaves bf16.
 
-1. Before the run, a sample says which layers may be measured in bf16 (`steps.layer_precision`).
+1. Before the run, a sample says which layers may be measured in bf16 (`layer_precision`).
 2. Before a shard is measured, a few of its rows of each of those layers are measured both ways, and
    what they show is noted (`watch`). The note is on the disk before the shard is.
 3. What the sample and the notes show together decides each layer's precision. A layer that leaves
@@ -24,26 +24,46 @@ from selfrepair.warehouse.facts.manifest import withdraw_shards
 from selfrepair.warehouse.facts.shards import SHARD_NAME, shard_precision
 from selfrepair_assets.measurement.ablations import any_needs
 from selfrepair_assets.measurement.engine import bf16_error
-from selfrepair_assets.measurement.engine.bf16_error import LayerPrecision
+from selfrepair_assets.measurement.engine.bf16_error import LayerPrecision, Squares
 from selfrepair_assets.measurement.engine.interface import AblationRequest
-from selfrepair_assets.measurement.engine.measure import Measurer
-from selfrepair_assets.steps.run_folder import RunFolder, Shard
-from selfrepair_assets.steps.run_steps import (
-    layer_precision,
-    load_for,
-    sampled_choice,
-    watched_note,
-)
+from selfrepair_assets.measurement.engine.measure import Measurer, Progress
+from selfrepair_assets.steps.run_folder import RunFolder
+from selfrepair_assets.steps.run_spec import load_for
+from selfrepair_assets.steps.shards import Shard
 
 logger = logging.getLogger(__name__)
 PRECISE_TABLES = ("head_ablations", "component_changes", "neuron_repairs", "neuron_changes")
 """The tables whose values depend on the precision."""
+SAMPLE = "bf16-sample"
+"""The note of what bf16 costs on a sample: a hundredth of the run's sequences, so many of them."""
+SAMPLE_LEAST, SAMPLE_MOST = 2, 8
+
+
+def precision_work(folder: RunFolder) -> int:
+    """Head-tokens that choosing the precision may measure."""
+    return Measurer(load_for(folder), folder.spec).sample_work(_precision_sample(folder)[0])
+
+
+def layer_precision(folder: RunFolder, progress: Progress | None = None) -> LayerPrecision:
+    """Per layer the precision that it has now, by what has been seen of bf16's error so far.
+
+    It is not stored: it follows from the error on a sample, which is measured here once, and from
+    that of the shards' watched rows (`watch`), both of which are.
+
+    progress: is told of the head-tokens of the sample.
+    """
+    sample = _sampled_squares(folder, progress)
+    if sample is None:
+        return LayerPrecision.fp32(folder.model["n_layers"])
+    notes = (folder.noted(_watched_note(shard)) for shard in folder.shards)
+    watched = (None if note is None else np.array(note["squares"]) for note in notes)
+    return bf16_error.kept(sample, watched)
 
 
 def is_watched(folder: RunFolder, shard: Shard) -> bool:
     """Whether what there is to see of bf16 in a shard has been seen."""
-    return "bf16" not in sampled_choice(folder).layers or (
-        folder.noted(watched_note(shard)) is not None
+    return "bf16" not in _sampled_choice(folder).layers or (
+        folder.noted(_watched_note(shard)) is not None
     )
 
 
@@ -58,7 +78,7 @@ def watch(folder: RunFolder, shard: Shard) -> LayerPrecision:
         size = shard.stop - shard.start
         heads = bf16_error.watched_heads(
             spec.chosen_heads(model["n_layers"], model["n_heads"]),
-            sampled_choice(folder).layers,
+            _sampled_choice(folder).layers,
             number,
             size,
         )
@@ -74,7 +94,7 @@ def watch(folder: RunFolder, shard: Shard) -> LayerPrecision:
         squares = Measurer(load_for(folder), spec).error_of_bf16(request)
         before = layer_precision(folder)
         seen = {"sequence": sequence, "heads": [str(head) for head in heads]}
-        folder.note(watched_note(shard), seen | {"squares": squares.tolist()})
+        folder.note(_watched_note(shard), seen | {"squares": squares.tolist()})
         _tell(before, layer_precision(folder))
     return layer_precision(folder)
 
@@ -98,6 +118,46 @@ def withdraw_superseded(folder: RunFolder) -> int:
     for table, shards in found.items():
         withdraw_shards(folder.warehouse, table, folder.run_id, shards)
     return sum(map(len, found.values()))
+
+
+def _sampled_choice(folder: RunFolder) -> LayerPrecision:
+    """The precision of each layer before anything of the run was watched."""
+    sample = _sampled_squares(folder)
+    if sample is None:
+        return LayerPrecision.fp32(folder.model["n_layers"])
+    return bf16_error.chosen(sample)
+
+
+def _sampled_squares(folder: RunFolder, progress: Progress | None = None) -> Squares | None:
+    """What a sample of the run shows of bf16, measured once; None where bf16 is not for it."""
+    spec = folder.spec
+    if spec.precision == "fp32" or folder.model["engine"] != "perturbation":
+        return None
+    noted = folder.noted(SAMPLE)
+    if noted is None:
+        tokens, partners = _precision_sample(folder)
+        mean_z = folder.mean_z() if any_needs(spec.ablations, "mean_z") else None
+        measurer = Measurer(load_for(folder), spec)
+        heads = measurer.sampled_heads
+        request = AblationRequest(tokens, heads, spec.ablations, partners, mean_z)
+        squares = measurer.error_of_bf16(request, progress)
+        noted = {"squares": squares.tolist()}
+        folder.note(SAMPLE, noted)
+    return np.array(noted["squares"])
+
+
+def _watched_note(shard: Shard) -> str:
+    """The name of the note of what a shard's watched rows showed."""
+    return f"bf16-{shard}"
+
+
+def _precision_sample(folder: RunFolder) -> tuple[np.ndarray, np.ndarray]:
+    """Some sequences from all over the run, and their partners."""
+    of_run = folder.spec.n_sequences
+    n = min(SAMPLE_MOST, max(SAMPLE_LEAST, of_run // 100))
+    sequences = np.linspace(0, of_run - 1, n).astype(int)
+    partners = np.array(folder.spec.resample_partners())[sequences]
+    return np.asarray(folder.tokens[sequences]), np.asarray(folder.tokens[partners])
 
 
 def _tell(before: LayerPrecision, now: LayerPrecision) -> None:

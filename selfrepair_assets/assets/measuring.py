@@ -1,0 +1,60 @@
+"""The loop that all assets share which are measured shard by shard."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import dagster as dg
+
+from selfrepair.warehouse.facts.manifest import shard_files
+from selfrepair_assets.assets.metadata import preview_of, row_count
+from selfrepair_assets.assets.resources import WarehouseResource, mistakes_are_not_retried
+from selfrepair_assets.measurement.engine.bf16_error import LayerPrecision
+from selfrepair_assets.steps.run_folder import RunFolder
+from selfrepair_assets.steps.shards import Shard
+from selfrepair_assets.steps.step import Executor, Step, in_this_process
+from selfrepair_assets.steps.stored_shards import collect
+
+
+def measure_missing(
+    context: Any,
+    store: WarehouseResource,
+    step: Step,
+    only: Sequence[Shard] | None = None,
+    execute: Executor = in_this_process,
+) -> int:
+    """Measure the shards of a step that are missing, of `only` these; returns their work.
+
+    Shows how far the step is on the way: as a bar or lines of the log, and, after each shard, as an
+    observation of the step's first table.
+    """
+    folder = store.folder(context)
+    missing = step.missing(folder)
+    left, total = (
+        step.work(folder, shards) for shards in (missing, folder.shards_of(step.tables[0]))
+    )
+    work = store.work(context, step.title, step.unit, total, total - left)
+    work.expect(left)
+    asked = [shard for shard in missing if only is None or shard in only]
+    for shard in execute(step, folder, asked, work.add):
+        context.log_event(
+            dg.AssetObservation(
+                step.tables[0],
+                partition=context.partition_key,
+                metadata={
+                    "shard": str(shard),
+                    "progress": work.line(),
+                    "share": work.done / work.total,
+                },
+            )
+        )
+    return step.work(folder, asked)
+
+
+def collected(
+    folder: RunFolder, table: str, precision: LayerPrecision | None = None
+) -> dict[str, Any]:
+    """Name a table's shards in its manifest, which makes them the table; what is shown of it."""
+    with mistakes_are_not_retried():
+        rows = collect(folder, table, precision)
+    files = shard_files(folder.warehouse, table, folder.run_id)
+    return row_count(rows) | {"first_rows": preview_of(files)}

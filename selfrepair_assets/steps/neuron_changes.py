@@ -1,0 +1,108 @@
+"""The step `neuron_changes`: the top rows of some heads, followed to each neuron."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+
+from selfrepair.warehouse.facts.top_rows import most_direct_heads, top_rows_by_mlp_repair
+from selfrepair_assets.measurement.engine.bf16_error import LayerPrecision
+from selfrepair_assets.measurement.engine.kept_rows import KeptRows
+from selfrepair_assets.measurement.engine.measure import Progress
+from selfrepair_assets.measurement.heads import Head
+from selfrepair_assets.steps.ablating import ablate, has_neurons, in_order, kept_rows, run_facts
+from selfrepair_assets.steps.precision import layer_precision
+from selfrepair_assets.steps.run_folder import RunFolder
+from selfrepair_assets.steps.shards import Shard
+from selfrepair_assets.steps.step import Step
+from selfrepair_assets.steps.stored_shards import Columns, shard_is_done, store_shard
+
+
+def neuron_changes(folder: RunFolder) -> Step:
+    """The step for a run whose heads are ablated; ranks its rows, once for all shards."""
+    rows = neuron_rows(folder)
+    return Step(
+        f"neurons of {', '.join(map(str, rows.heads))}",
+        "shards",
+        ("neuron_changes",),
+        missing_neuron_shards,
+        partial(measure_neuron_shard, rows),
+        _n_shards,
+    )
+
+
+def missing_neuron_shards(folder: RunFolder) -> list[Shard]:
+    precision = layer_precision(folder)
+    return [s for s in folder.shards if not shard_is_done(folder, "neuron_changes", s, precision)]
+
+
+def _n_shards(_folder: RunFolder, shards: Sequence[Shard]) -> int:
+    return len(shards)
+
+
+def neuron_heads(folder: RunFolder) -> list[Head]:
+    """The heads that are followed to every neuron: chosen, or the most direct ones."""
+    model = folder.model
+    chosen = folder.spec.chosen_neuron_heads(model["n_layers"], model["n_heads"])
+    if chosen is not None:
+        return chosen
+    return sorted(Head(*head) for head in most_direct_heads(folder.warehouse, run_facts(folder)))
+
+
+@dataclass(frozen=True)
+class NeuronRows:
+    """Which heads are followed to every neuron, and their top rows by the last MLP's repair."""
+
+    heads: list[Head]
+    by_repair: dict[str, np.ndarray]
+
+    def ranked_by(self, ranking: str, ablation: str, folder: RunFolder, shard: Shard) -> KeptRows:
+        """The heads' top rows in a shard, by `direct_effect` or by `mlp_repair`."""
+        if ranking == "direct_effect":
+            top = folder.top_rows(shard.start, shard.stop)
+            return top.of_heads([(head.layer, head.head) for head in self.heads])
+        of_ablation = self.by_repair["ablation"] == ablation
+        places = {name: column[of_ablation] for name, column in self.by_repair.items()}
+        return KeptRows.at(places).in_sequences(shard.start, shard.stop)
+
+
+def neuron_rows(folder: RunFolder) -> NeuronRows:
+    """Rank the rows once for all shards: it reads the whole run."""
+    heads = neuron_heads(folder)
+    pairs = [(head.layer, head.head) for head in heads]
+    return NeuronRows(heads, top_rows_by_mlp_repair(folder.warehouse, run_facts(folder), pairs))
+
+
+def measure_neuron_shard(
+    rows: NeuronRows, folder: RunFolder, shard: Shard, progress: Progress | None = None
+) -> bool:
+    """Every neuron of the last MLP on the top rows of some heads; False where it was there.
+
+    The top rows by direct effect, and those by the last MLP layer's self-repair, which each
+    ablation has of its own.
+    """
+    precision = layer_precision(folder)
+    if shard_is_done(folder, "neuron_changes", shard, precision):
+        return False
+    parts = _neuron_parts(folder, shard, rows, precision) if has_neurons(folder) else []
+    store_shard(folder, "neuron_changes", shard, parts, precision)
+    if progress is not None:
+        progress(1)
+    return True
+
+
+def _neuron_parts(
+    folder: RunFolder, shard: Shard, rows: NeuronRows, precision: LayerPrecision
+) -> Iterator[Columns]:
+    for ranking in ("direct_effect", "mlp_repair"):
+        for ablation in sorted(folder.spec.ablations):
+            here, kept = rows.ranked_by(ranking, ablation, folder, shard).renumbered()
+            if not len(here):
+                continue
+            sequences = here + shard.start  # only those that have a kept row are run
+            found = ablate(folder, sequences, rows.heads, (ablation,), kept, True, precision, None)
+            for part in in_order(found):
+                yield kept_rows("neuron_changes", part, sequences, ranking)

@@ -1,0 +1,70 @@
+"""The step `self_reinforcement`: heads are fed multiples of their own output (section 5.3)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from selfrepair_assets.measurement.engine.measure import Measurer, Progress
+from selfrepair_assets.steps.run_folder import RunFolder
+from selfrepair_assets.steps.run_spec import load_for
+from selfrepair_assets.steps.shards import Shard
+from selfrepair_assets.steps.step import Step
+from selfrepair_assets.steps.stored_shards import shard_is_done, store_shard
+
+
+def missing_reinforcement_shards(folder: RunFolder) -> list[Shard]:
+    shards = folder.shards_of("self_reinforcement")
+    return [shard for shard in shards if not shard_is_done(folder, "self_reinforcement", shard)]
+
+
+def reinforcement_work(folder: RunFolder, shards: Sequence[Shard]) -> int:
+    spec, model = folder.spec, folder.model
+    heads = spec.reinforced_heads(model["n_layers"], model["n_heads"])
+    sequences = sum(shard.stop - shard.start for shard in shards)
+    positions = sequences * spec.n_reinforcement_positions
+    return len(heads) * len(spec.reinforcement_scales) * positions
+
+
+def measure_reinforcement_shard(
+    folder: RunFolder, shard: Shard, progress: Progress | None = None
+) -> bool:
+    """Feed heads their own output on a shard's first tokens; False where it was there already."""
+    if shard_is_done(folder, "self_reinforcement", shard):
+        return False
+    spec, loaded = folder.spec, load_for(folder)
+    first = spec.n_reinforcement_positions + 1
+    tokens = np.asarray(folder.tokens[shard.start : shard.stop, :first])
+    heads = spec.reinforced_heads(loaded.n_layers, loaded.n_heads)
+    scales = spec.reinforcement_scales
+    found = Measurer(loaded, spec).reinforce(tokens, heads, scales, progress)
+    store_shard(
+        folder,
+        "self_reinforcement",
+        shard,
+        (
+            {
+                "layer": np.array(part.heads[0].layer),
+                "head": np.array([head.head for head in part.heads])[:, None, None],
+                "scale": np.array(scales, dtype=np.float32)[:, None, None, None],
+                "sequence": np.arange(shard.start, shard.stop)[:, None],
+                "position": np.arange(tokens.shape[1] - 1),
+                "direct_effect": part.direct_effect.numpy(),
+                "direct_effect_after": part.direct_effect_after.numpy(),
+                "ln_scale_after": part.ln_scale_after.numpy(),
+            }
+            for part in found
+        ),
+    )
+    return True
+
+
+SELF_REINFORCEMENT = Step(
+    "self-reinforcement",
+    "head-tokens",
+    ("self_reinforcement",),
+    missing_reinforcement_shards,
+    measure_reinforcement_shard,
+    reinforcement_work,
+)

@@ -1,0 +1,41 @@
+"""How a run is cut in shards: the parts that are measured, stored and lost one by one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from selfrepair.warehouse.facts.tables import fact_tables
+from selfrepair_assets.measurement.run_spec import RunSpec
+
+ROWS_PER_SHARD = 250_000
+"""Rows of `head_ablations` that a shard aims at: some 5 MB, and minutes of work to lose."""
+LEAST_SHARDS = 8
+"""A small run is cut at least so often, so that an interruption loses an eighth of it at most."""
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Sequences `start` (inclusive) to `stop` (exclusive)."""
+
+    start: int
+    stop: int
+
+    def __str__(self) -> str:
+        return f"sequences-{self.start:06d}-{self.stop:06d}"
+
+
+def planned_tables(spec: RunSpec, n_heads: int) -> dict[str, list[tuple[int, int]]]:
+    """The shards of each table: of all sequences, or of those that heads are fed on."""
+    every = _plan(spec, n_heads)
+    fed = spec.n_reinforcement_sequences
+    first = [(start, min(stop, fed)) for start, stop in every if start < fed]
+    return {table: first if table == "self_reinforcement" else every for table in fact_tables()}
+
+
+def _plan(spec: RunSpec, n_heads: int) -> list[tuple[int, int]]:
+    """Cut the run's sequences in shards."""
+    n, size = spec.n_sequences, spec.shard_sequences
+    if size is None:
+        rows = (spec.sequence_length - 1) * n_heads * len(spec.ablations)
+        size = min(max(1, ROWS_PER_SHARD // rows), -(-n // LEAST_SHARDS))
+    return [(start, min(start + size, n)) for start in range(0, n, size)]

@@ -1,0 +1,71 @@
+"""Shards on disk: one is written once, stays as it is, and is read only where it is intact."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from selfrepair.warehouse.facts.manifest import MEASURE_AGAIN, write_manifest
+from selfrepair.warehouse.facts.shards import intact_shard, write_shard
+from selfrepair.warehouse.sealed import DamagedError
+from selfrepair_assets.measurement.engine.bf16_error import LayerPrecision
+from selfrepair_assets.steps.run_folder import RunFolder
+from selfrepair_assets.steps.shards import Shard
+
+Columns = Mapping[str, Any]
+"""A table's columns by name: arrays whose shapes broadcast together."""
+
+
+def shard_is_done(
+    folder: RunFolder, table: str, shard: Shard, precision: LayerPrecision | None = None
+) -> bool:
+    """Whether the shard is there, as it was written, measured for this run's settings and text.
+
+    precision: that it must have been measured in, for the tables that depend on it.
+    """
+    return _intact(folder, table, shard, precision) is not None
+
+
+def stored_shard(
+    folder: RunFolder, table: str, shard: Shard, precision: LayerPrecision | None = None
+) -> Path:
+    """The file of a shard that was measured; DamagedError where it is not there any more."""
+    path = _intact(folder, table, shard, precision)
+    if path is None:
+        raise DamagedError(
+            f"a shard of {table} for {folder.run_id}, {shard}, is gone or damaged: {MEASURE_AGAIN}"
+        )
+    return path
+
+
+def store_shard(
+    folder: RunFolder,
+    table: str,
+    shard: Shard,
+    rows: Columns | Iterable[Columns],
+    precision: LayerPrecision | None = None,
+) -> None:
+    """Write one shard; `rows` in one part or in several, as `warehouse.facts.write_shard` says.
+
+    One that is there stays as it is: a run killed between two tables of a shard measures both
+    again, and writes the one that is missing.
+    """
+    if shard_is_done(folder, table, shard, precision):
+        return
+    key = (folder.warehouse, table, folder.run_id, shard.start, shard.stop)
+    write_shard(*key, rows, folder.fingerprint, precision.tag if precision else None)
+
+
+def collect(folder: RunFolder, table: str, precision: LayerPrecision | None = None) -> int:
+    """Name a table's shards, all of the plan, in its manifest; returns its rows."""
+    paths = [stored_shard(folder, table, shard, precision) for shard in folder.shards_of(table)]
+    manifest = write_manifest(folder.warehouse, table, folder.run_id, folder.fingerprint, paths)
+    return sum(entry["rows"] for entry in manifest["shards"])
+
+
+def _intact(
+    folder: RunFolder, table: str, shard: Shard, precision: LayerPrecision | None
+) -> Path | None:
+    key = (folder.warehouse, table, folder.run_id, shard.start, shard.stop)
+    return intact_shard(*key, folder.fingerprint, precision.tag if precision else None)
