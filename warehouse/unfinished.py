@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from selfrepair.warehouse.facts.plan import Plan, all_plans
-from selfrepair.warehouse.facts.shards import shards_there
+from selfrepair.warehouse.facts.run_table import RunTable
 from selfrepair.warehouse.paths import Warehouse
 
 
@@ -41,18 +41,18 @@ def unfinished(warehouse: Warehouse, published: Collection[str]) -> list[Unfinis
 
 def is_measured(warehouse: Warehouse, plan: Plan) -> bool:
     """Whether all shards of the heads are there."""
-    return _planned(plan) <= shards_there(warehouse, "head_ablations", plan.run_id)
+    return _planned(plan) <= RunTable(warehouse, "head_ablations", plan.run_id).ranges()
 
 
 def _looked_at(warehouse: Warehouse, plan: Plan) -> Unfinished:
     planned = _planned(plan)
-    done = planned & shards_there(warehouse, "head_ablations", plan.run_id)
-    facts = warehouse.facts("head_ablations", plan.run_id)
+    facts = RunTable(warehouse, "head_ablations", plan.run_id)
+    done = planned & facts.ranges()
     return Unfinished(
         plan.run_id,
         len(done),
         len(planned),
-        _silence([warehouse.run_folder(plan.run_id), facts]),
+        _silence([warehouse.run_folder(plan.run_id), facts.folder]),
     )
 
 

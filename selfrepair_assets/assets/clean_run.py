@@ -4,7 +4,6 @@ from collections.abc import Iterator
 
 import dagster as dg
 
-from selfrepair.warehouse.facts.manifest import shard_files
 from selfrepair_assets.assets.measuring import collected, measure_missing
 from selfrepair_assets.assets.metadata import describe, heat_map, mean_by_head, table_schema
 from selfrepair_assets.assets.resources import WarehouseResource, mistakes_are_not_retried, models
@@ -37,7 +36,7 @@ def clean_run(
     for table in CLEAN_RUN.tables:
         metadata = collected(folder, table)
         if table == "direct_effects":
-            files = shard_files(folder.warehouse, table, folder.run_id)
+            files = folder.table(table).files()
             means = mean_by_head(files, "direct_effect")
             metadata["picture"] = heat_map(means, "Mean direct effect (logits)")
         yield dg.MaterializeResult(asset_key=table, metadata=metadata)

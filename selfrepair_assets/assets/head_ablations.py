@@ -9,7 +9,6 @@ from collections.abc import Iterator
 
 import dagster as dg
 
-from selfrepair.warehouse.facts.manifest import shard_files
 from selfrepair_assets.assets.measuring import collected, measure_missing
 from selfrepair_assets.assets.metadata import describe, heat_map, mean_by_head, table_schema
 from selfrepair_assets.assets.resources import (
@@ -84,7 +83,7 @@ def collect_shards(
     for table in HEAD_ABLATIONS.tables:
         metadata = collected(folder, table, precision)
         if table == "head_ablations":
-            files = shard_files(folder.warehouse, table, folder.run_id)
+            files = folder.table(table).files()
             means = mean_by_head(files, SELF_REPAIR, "self_repaired")
             caption = "Mean self-repair over all tokens (logits)"
             metadata |= {"measured_now": measured, "picture": heat_map(means, caption)}

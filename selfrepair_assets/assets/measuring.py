@@ -5,7 +5,6 @@ from typing import Any
 
 import dagster as dg
 
-from selfrepair.warehouse.facts.manifest import shard_files
 from selfrepair_assets.assets.metadata import preview_of, row_count
 from selfrepair_assets.assets.resources import WarehouseResource, mistakes_are_not_retried
 from selfrepair_assets.measurement.engine.bf16_error import LayerPrecision
@@ -56,5 +55,5 @@ def collected(
     """Name a table's shards in its manifest, which makes them the table; what is shown of it."""
     with mistakes_are_not_retried():
         rows = collect(folder, table, precision)
-    files = shard_files(folder.warehouse, table, folder.run_id)
+    files = folder.table(table).files()
     return row_count(rows) | {"first_rows": preview_of(files)}

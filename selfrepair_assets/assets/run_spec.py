@@ -5,7 +5,6 @@ from typing import Any
 import dagster as dg
 from pydantic import Field, create_model
 
-from selfrepair.warehouse.facts.manifest import shard_files
 from selfrepair_assets.assets.metadata import describe, preview_of, row_count, table_schema
 from selfrepair_assets.assets.resources import (
     WarehouseResource,
@@ -101,5 +100,5 @@ def sequences(context: dg.AssetExecutionContext, store: WarehouseResource) -> dg
     folder = store.folder(context)
     with mistakes_are_not_retried():
         rows = store_sequences(folder)
-    files = shard_files(folder.warehouse, "sequences", folder.run_id)
+    files = folder.table("sequences").files()
     return dg.MaterializeResult(metadata=row_count(rows) | {"first_rows": preview_of(files)})

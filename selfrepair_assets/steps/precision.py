@@ -20,8 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from selfrepair.warehouse.facts.manifest import withdraw_shards
-from selfrepair.warehouse.facts.shards import SHARD_NAME, shard_precision
+from selfrepair.warehouse.facts.shards import shard_precision
 from selfrepair_assets.measurement.ablations import any_needs
 from selfrepair_assets.measurement.engine import bf16_error
 from selfrepair_assets.measurement.engine.bf16_error import LayerPrecision, Squares
@@ -104,9 +103,7 @@ def superseded(folder: RunFolder) -> dict[str, list[Path]]:
     tag = layer_precision(folder).tag
     found: dict[str, list[Path]] = {}
     for table in PRECISE_TABLES if tag is not None else ():
-        shards = folder.warehouse.facts(table, folder.run_id)
-        there = sorted(shards.iterdir()) if shards.is_dir() else []
-        others = [p for p in there if SHARD_NAME.fullmatch(p.name) and shard_precision(p) != tag]
+        others = [p for p in folder.table(table).shards() if shard_precision(p) != tag]
         if others:
             found[table] = others
     return found
@@ -116,7 +113,7 @@ def withdraw_superseded(folder: RunFolder) -> int:
     """Remove the shards that are to be measured anew; returns how many."""
     found = superseded(folder)
     for table, shards in found.items():
-        withdraw_shards(folder.warehouse, table, folder.run_id, shards)
+        folder.table(table).withdraw(shards)
     return sum(map(len, found.values()))
 
 

@@ -11,15 +11,8 @@ from typing import Any
 
 from selfrepair.warehouse.errors import WarehouseError
 from selfrepair.warehouse.facts.checks import CheckResult, run_checks
-from selfrepair.warehouse.facts.manifest import (
-    MEASURE_AGAIN,
-    measured_tables,
-    range_of,
-    read_manifest,
-    restore_manifests,
-    shard_files,
-    verify_manifest,
-)
+from selfrepair.warehouse.facts.run_facts import measured_tables, restore_manifests
+from selfrepair.warehouse.facts.shards import MEASURE_AGAIN, range_of
 from selfrepair.warehouse.facts.tables import facts_read
 from selfrepair.warehouse.published.publish import FactsMode, Generation, publish
 from selfrepair.warehouse.sql_files import relations
@@ -71,7 +64,7 @@ def publish_run(
     unknown = [n for n in names if noted.get(n, {}).get("of") != _what_it_is_of(folder, n)]
     if unknown:
         for table in measured_tables(folder.warehouse, folder.run_id):
-            verify_manifest(folder.warehouse, table, folder.run_id)
+            table.verify()
         check(folder, unknown)
         noted = folder.noted("checks") or {}
     broken = failed_checks(folder)
@@ -140,7 +133,7 @@ def _file_of(folder: RunFolder, check: str, row: Mapping[str, Any]) -> str:
     for table in ("head_ablations", *sorted(facts_read(check))):
         if table not in facts_read(check) or "sequence" not in row:
             continue
-        for path in shard_files(folder.warehouse, table, folder.run_id):
+        for path in folder.table(table).files():
             start, stop = range_of(path.name)
             if start <= int(row["sequence"]) < stop:
                 return f" (in {path})"
@@ -150,8 +143,6 @@ def _file_of(folder: RunFolder, check: str, row: Mapping[str, Any]) -> str:
 def _what_it_is_of(folder: RunFolder, check: str) -> str:
     """One hash of a check's SQL and of the facts that it reads: its outcome is of no others."""
     body = next(found.body for found in relations() if found.name == check)
-    manifests = [
-        read_manifest(folder.warehouse, table, folder.run_id) for table in sorted(facts_read(check))
-    ]
+    manifests = [folder.table(table).manifest() for table in sorted(facts_read(check))]
     text = json.dumps([body, manifests], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()

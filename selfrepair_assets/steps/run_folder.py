@@ -29,10 +29,9 @@ import numpy as np
 
 from selfrepair.warehouse import sealed
 from selfrepair.warehouse.errors import one_clear_line
-from selfrepair.warehouse.facts.manifest import remove_facts, remove_leftovers, set_damaged_aside
 from selfrepair.warehouse.facts.plan import Plan, plan_path, read_plan, require_plan, write_plan
-from selfrepair.warehouse.facts.shards import fingerprints
-from selfrepair.warehouse.facts.tables import fact_tables
+from selfrepair.warehouse.facts.run_facts import all_tables, remove_leftovers, set_damaged_aside
+from selfrepair.warehouse.facts.run_table import RunTable
 from selfrepair.warehouse.paths import Warehouse
 from selfrepair_assets.measurement.engine.kept_rows import KeptRows
 from selfrepair_assets.measurement.errors import InputError
@@ -109,8 +108,8 @@ class RunFolder:
         """Remove the run's folder and its facts; what is published stays."""
         plan_path(self.warehouse, self.run_id).unlink(missing_ok=True)  # killed here, it is no run
         shutil.rmtree(self.path, ignore_errors=True)
-        for table in fact_tables():
-            remove_facts(self.warehouse, table, self.run_id)
+        for table in all_tables(self.warehouse, self.run_id):
+            table.remove()
         self._forget()
 
     def require(self) -> None:
@@ -178,6 +177,10 @@ class RunFolder:
                 "command that began the run writes it anew"
             )
         return text or {"names": {}}  # a run of an older version has none
+
+    def table(self, name: str) -> RunTable:
+        """One of the run's fact tables."""
+        return RunTable(self.warehouse, name, self.run_id)
 
     def write_z_sum(self, shard: Shard, z_sum: np.ndarray) -> None:
         self._save(self.path / "z_sums", str(shard), z_sum)
@@ -259,7 +262,8 @@ class RunFolder:
 
     def _refuse_foreign_shards(self, fingerprint: str) -> None:
         """A run whose plan is lost goes on with its shards, if they are of these settings."""
-        others = fingerprints(self.warehouse, self.run_id) - {fingerprint}
+        tables = all_tables(self.warehouse, self.run_id)
+        others = set().union(*(table.fingerprints() for table in tables)) - {fingerprint}
         if others:
             raise InputError(
                 f"The warehouse holds shards of '{self.run_id}' that were measured with other "

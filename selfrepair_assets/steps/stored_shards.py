@@ -6,8 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from selfrepair.warehouse.facts.manifest import MEASURE_AGAIN, write_manifest
-from selfrepair.warehouse.facts.shards import intact_shard, write_shard
+from selfrepair.warehouse.facts.shards import MEASURE_AGAIN
 from selfrepair.warehouse.sealed import DamagedError
 from selfrepair_assets.measurement.engine.bf16_error import LayerPrecision
 from selfrepair_assets.steps.run_folder import RunFolder
@@ -46,26 +45,26 @@ def store_shard(
     rows: Columns | Iterable[Columns],
     precision: LayerPrecision | None = None,
 ) -> None:
-    """Write one shard; `rows` in one part or in several, as `warehouse.facts.write_shard` says.
+    """Write one shard; `rows` in one part or in several, as `RunTable.write` says.
 
     One that is there stays as it is: a run killed between two tables of a shard measures both
     again, and writes the one that is missing.
     """
     if shard_is_done(folder, table, shard, precision):
         return
-    key = (folder.warehouse, table, folder.run_id, shard.start, shard.stop)
-    write_shard(*key, rows, folder.fingerprint, precision.tag if precision else None)
+    tag = precision.tag if precision else None
+    folder.table(table).write(shard.start, shard.stop, rows, folder.fingerprint, tag)
 
 
 def collect(folder: RunFolder, table: str, precision: LayerPrecision | None = None) -> int:
     """Name a table's shards, all of the plan, in its manifest; returns its rows."""
     paths = [stored_shard(folder, table, shard, precision) for shard in folder.shards_of(table)]
-    manifest = write_manifest(folder.warehouse, table, folder.run_id, folder.fingerprint, paths)
+    manifest = folder.table(table).write_manifest(folder.fingerprint, paths)
     return sum(entry["rows"] for entry in manifest["shards"])
 
 
 def _intact(
     folder: RunFolder, table: str, shard: Shard, precision: LayerPrecision | None
 ) -> Path | None:
-    key = (folder.warehouse, table, folder.run_id, shard.start, shard.stop)
-    return intact_shard(*key, folder.fingerprint, precision.tag if precision else None)
+    tag = precision.tag if precision else None
+    return folder.table(table).intact(shard.start, shard.stop, folder.fingerprint, tag)

@@ -7,7 +7,7 @@ import pytest
 
 from selfrepair.app.questions import queries
 from selfrepair.warehouse.facts.plan import write_plan
-from selfrepair.warehouse.facts.shards import write_shard
+from selfrepair.warehouse.facts.run_table import RunTable
 from selfrepair.warehouse.paths import Warehouse
 from tests.helpers.runs.app_runs import PAGES, page, publish_run, said, sound
 from tests.helpers.runs.small_run import FINGERPRINT, run_row, tables
@@ -153,7 +153,7 @@ def test_a_run_that_is_being_measured_is_seen(
     four = [(0, 1), (1, 2), (2, 3), (3, 4)]
     write_plan(warehouse, "org/new", FINGERPRINT, {"head_ablations": four})
     columns = tables(run_row(), 0, 1)["head_ablations"]
-    write_shard(warehouse, "head_ablations", "org/new", 0, 1, columns, FINGERPRINT)
+    RunTable(warehouse, "head_ablations", "org/new").write(0, 1, columns, FINGERPRINT)
     (warehouse.run_folder("org/damaged")).mkdir()
     (warehouse.run_folder("org/damaged") / "run.json").write_text("{")
     test = sound(page(tmp_path, "overview", monkeypatch))

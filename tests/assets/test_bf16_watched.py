@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from selfrepair.warehouse.errors import WarehouseError
-from selfrepair.warehouse.facts import manifest
+from selfrepair.warehouse.facts.run_table import RunTable
 from selfrepair.warehouse.paths import Warehouse
 from selfrepair_assets.measurement.engine import bf16_error
 from selfrepair_assets.measurement.engine.bf16_error import (
@@ -19,7 +19,7 @@ from selfrepair_assets.measurement.engine.bf16_error import (
 )
 from selfrepair_assets.measurement.engine.measure import Measurer
 from selfrepair_assets.measurement.heads import Head
-from selfrepair_assets.steps import head_ablations, precision, stored_shards
+from selfrepair_assets.steps import head_ablations, precision
 from selfrepair_assets.steps.published import publish_run
 from selfrepair_assets.steps.run_folder import RunFolder
 from tests.helpers.models.families import save
@@ -203,11 +203,11 @@ def test_killed_on_the_way_it_ends_the_same(
         if moment == "noted":  # the sample, the first shard, and the second, by which it leaves
             patch.setattr(RunFolder, "note", killed_after(3, RunFolder.note))
         elif moment == "withdrawing":  # the first of three superseded files is gone
-            withdraw = killed_after(1, manifest.withdraw_shards)
-            patch.setattr(precision, "withdraw_shards", lambda *a: withdraw(*a[:3], a[3][:1]))
+            withdraw = killed_after(1, RunTable.withdraw)
+            patch.setattr(RunTable, "withdraw", lambda table, paths: withdraw(table, paths[:1]))
         else:  # 3 tables of 4 shards, then the first shard's again
             n = 5 if moment == "between two tables" else 13
-            patch.setattr(stored_shards, "write_shard", killed_after(n, stored_shards.write_shard))
+            patch.setattr(RunTable, "write", killed_after(n, RunTable.write))
         assert not run(tmp_path, model, instance, only=measuring)
     folder = RunFolder(Warehouse(tmp_path), str(model))
     assert precision.layer_precision(folder).layers[LEAVES] == "fp32", "it is not noted first"

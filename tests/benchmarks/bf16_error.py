@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 import duckdb
 
-from selfrepair.warehouse.facts.manifest import shard_files
+from selfrepair.warehouse.facts.run_table import RunTable
 from selfrepair.warehouse.paths import Warehouse
 from selfrepair.warehouse.published.read import open_serving
 from selfrepair_assets.measurement.engine.bf16_error import BF16_ERROR_BOUND
@@ -43,7 +43,7 @@ class OfLayer(NamedTuple):
 def compare(fast: Warehouse, exact: Warehouse, run_id: str) -> list[OfLayer]:
     """Every measured layer of two published runs of the same settings."""
     files = [
-        [str(path) for path in shard_files(warehouse, "head_ablations", run_id)]
+        [str(path) for path in RunTable(warehouse, "head_ablations", run_id).files()]
         for warehouse in (fast, exact)
     ]
     with duckdb.connect() as connection:

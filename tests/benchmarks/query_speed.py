@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from selfrepair.warehouse.connection import Connection
-from selfrepair.warehouse.facts.shards import write_shard
+from selfrepair.warehouse.facts.run_table import RunTable
 from selfrepair.warehouse.facts.top_rows import (
     Places,
     most_direct_heads,
@@ -84,10 +84,10 @@ def write_facts(warehouse: Warehouse, row: dict[str, Any]) -> None:
     paths: dict[str, list[Path]] = {}
     for start, stop in shards(row):
         for table, columns in tables(row, start, stop).items():
-            path = write_shard(warehouse, table, "bench", start, stop, columns, FINGERPRINT)
+            path = RunTable(warehouse, table, "bench").write(start, stop, columns, FINGERPRINT)
             paths.setdefault(table, []).append(path)
     for table, written in paths.items():
-        planned(warehouse, table, "bench", FINGERPRINT, written)
+        planned(RunTable(warehouse, table, "bench"), FINGERPRINT, written)
 
 
 def write_details(
@@ -114,10 +114,10 @@ def write_details(
             "self_reinforcement": self_reinforcement(row, start, stop, rng),
         }
         for table, columns in made.items():
-            path = write_shard(warehouse, table, "bench", start, stop, columns, FINGERPRINT)
+            path = RunTable(warehouse, table, "bench").write(start, stop, columns, FINGERPRINT)
             paths.setdefault(table, []).append(path)
     for table, written in paths.items():
-        planned(warehouse, table, "bench", FINGERPRINT, written)
+        planned(RunTable(warehouse, table, "bench"), FINGERPRINT, written)
 
 
 def shards(row: dict[str, Any]) -> Iterator[tuple[int, int]]:

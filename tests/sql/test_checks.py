@@ -11,6 +11,7 @@ import pytest
 
 from selfrepair.warehouse.errors import WarehouseError
 from selfrepair.warehouse.facts.checks import check_names, run_checks
+from selfrepair.warehouse.facts.run_table import RunTable
 from selfrepair.warehouse.paths import Warehouse
 from tests.helpers.runs.small_run import measured_so, run_row, write_run
 
@@ -35,7 +36,7 @@ def alter(
         )
     }
     change(columns)
-    measured_so(warehouse, table, "toy", paths[shard], columns)
+    measured_so(RunTable(warehouse, table, "toy"), paths[shard], columns)
 
 
 def broken(warehouse: Warehouse, row: dict[str, Any]) -> dict[str, Any]:

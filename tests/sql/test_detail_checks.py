@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from selfrepair.warehouse.facts.checks import run_checks
+from selfrepair.warehouse.facts.run_table import RunTable
 from selfrepair.warehouse.paths import Warehouse
 from tests.helpers.runs.detail_facts import write_details
 from tests.helpers.runs.small_run import measured_so, run_row, write_run
@@ -35,7 +36,7 @@ def alter(warehouse: Warehouse, table: str, change: Callable[[dict[str, Any]], N
     (path,) = warehouse.facts(table, "toy").glob("*.parquet")
     columns = {name: np.array(c) for name, c in _plain(path).items()} | _lists(path)
     change(columns)
-    measured_so(warehouse, table, "toy", path, columns)
+    measured_so(RunTable(warehouse, table, "toy"), path, columns)
 
 
 def _plain(path: Path) -> dict[str, list[Any]]:

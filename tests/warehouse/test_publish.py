@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 from selfrepair.warehouse.errors import WarehouseError
-from selfrepair.warehouse.facts.manifest import read_manifest
-from selfrepair.warehouse.facts.shards import write_shard
+from selfrepair.warehouse.facts.run_table import RunTable
 from selfrepair.warehouse.facts.tables import fact_tables
 from selfrepair.warehouse.paths import Warehouse
 from selfrepair.warehouse.published.publish import delete, publish
@@ -22,11 +21,6 @@ from tests.helpers.runs.small_run import FINGERPRINT, NEEDED, planned
 @pytest.fixture
 def sql(tmp_path: Path) -> Path:
     return small_sql(tmp_path / "sql")
-
-
-@pytest.fixture
-def warehouse(tmp_path: Path) -> Warehouse:
-    return Warehouse(tmp_path / "data").prepare()
 
 
 def test_a_published_run_holds_its_shards_rows_in_order(warehouse: Warehouse, sql: Path) -> None:
@@ -129,8 +123,8 @@ def add_details(warehouse: Warehouse, run_id: str) -> None:
         "head_changes": [[0.5], [0.25, 1.0]],
         "mlp_changes": [[1.5], []],
     }
-    path = write_shard(warehouse, "component_changes", run_id, 0, 5, columns, FINGERPRINT)
-    planned(warehouse, "component_changes", run_id, FINGERPRINT, [path])
+    path = RunTable(warehouse, "component_changes", run_id).write(0, 5, columns, FINGERPRINT)
+    planned(RunTable(warehouse, "component_changes", run_id), FINGERPRINT, [path])
 
 
 def test_details_are_published_for_the_runs_that_have_them(warehouse: Warehouse, sql: Path) -> None:
@@ -177,7 +171,7 @@ def test_dropped_shards_stay_published_and_cannot_be_published_again(
     publish(warehouse, row, keep_shards=False, source=sql)
     before = contents(warehouse)
     assert list(warehouse.facts("head_ablations", "toy").glob("*.parquet")) == []
-    manifest = read_manifest(warehouse, "head_ablations", "toy")
+    manifest = RunTable(warehouse, "head_ablations", "toy").manifest()
     assert manifest is not None
     assert manifest["dropped"] is True
     again = "the shards of toy were dropped after it was published: measure it again"

@@ -27,11 +27,6 @@ def sql(tmp_path: Path) -> Path:
     return small_sql(tmp_path / "sql")
 
 
-@pytest.fixture
-def warehouse(tmp_path: Path) -> Warehouse:
-    return Warehouse(tmp_path / "data").prepare()
-
-
 def test_readers_see_no_torn_state_during_ten_publishings(warehouse: Warehouse, sql: Path) -> None:
     """Each publishing swaps all facts, and `runs` says which: a reader compares the two."""
     facts, rows, sums = warehouse.root / "facts", [], {}

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 
 from selfrepair.warehouse.errors import WarehouseError
-from selfrepair.warehouse.facts.shards import write_shard
+from selfrepair.warehouse.facts.run_table import RunTable
 from selfrepair.warehouse.facts.top_rows import most_direct_heads, top_rows, top_rows_by_mlp_repair
 from selfrepair.warehouse.paths import Warehouse
 from selfrepair.warehouse.published.publish import publish
@@ -38,8 +38,8 @@ def of_one_head(warehouse: Warehouse, effects: list[float], **run: Any) -> dict[
         "position": np.arange(n),
         "direct_effect": np.array(effects).reshape(2, n),
     }
-    path = write_shard(warehouse, "direct_effects", row["run_id"], 0, 2, columns, FINGERPRINT)
-    planned(warehouse, "direct_effects", row["run_id"], FINGERPRINT, [path])
+    path = RunTable(warehouse, "direct_effects", row["run_id"]).write(0, 2, columns, FINGERPRINT)
+    planned(RunTable(warehouse, "direct_effects", row["run_id"]), FINGERPRINT, [path])
     return row
 
 
@@ -97,8 +97,8 @@ def test_most_direct_heads(
     columns = tables(ROW, 0, 10)["direct_effects"]
     noise = np.array([-0.5, 0.5, -0.25, 0.25])
     columns["direct_effect"] = np.array(means)[:, :, None, None] + np.tile(noise, (10, 1))
-    path = write_shard(warehouse, "direct_effects", "toy", 0, 10, columns, FINGERPRINT)
-    planned(warehouse, "direct_effects", "toy", FINGERPRINT, [path])
+    path = RunTable(warehouse, "direct_effects", "toy").write(0, 10, columns, FINGERPRINT)
+    planned(RunTable(warehouse, "direct_effects", "toy"), FINGERPRINT, [path])
     assert most_direct_heads(warehouse, ROW | changes) == expected
     assert most_direct_heads(warehouse, ROW | changes, n=2) == expected[:2]
 
@@ -112,8 +112,8 @@ def test_a_shard_may_hold_no_top_row(warehouse: Warehouse) -> None:
     names = ("ablation", "layer", "head", "sequence", "position")
     columns = {name: np.array([], dtype=str if name == "ablation" else int) for name in names}
     columns |= {"head_changes": np.zeros((0, 2)), "mlp_changes": np.zeros((0, 2))}
-    path = write_shard(warehouse, "component_changes", "toy", 0, 2, columns, FINGERPRINT)
-    manifest = planned(warehouse, "component_changes", "toy", FINGERPRINT, [path])
+    path = RunTable(warehouse, "component_changes", "toy").write(0, 2, columns, FINGERPRINT)
+    manifest = planned(RunTable(warehouse, "component_changes", "toy"), FINGERPRINT, [path])
     assert [shard["rows"] for shard in manifest["shards"]] == [0]
     write_run(warehouse, run_row())
     assert publish(warehouse, run_row()).rows["component_changes"] == 0
@@ -140,8 +140,8 @@ def test_lists_of_neurons_are_given_in_any_usual_form(warehouse: Warehouse, effe
         "direct_effects": effects,
         "direct_effects_ablated": np.zeros((2, 0)),
     }
-    path = write_shard(warehouse, "neuron_changes", "toy", 0, 2, columns, FINGERPRINT)
-    planned(warehouse, "neuron_changes", "toy", FINGERPRINT, [path])
+    path = RunTable(warehouse, "neuron_changes", "toy").write(0, 2, columns, FINGERPRINT)
+    planned(RunTable(warehouse, "neuron_changes", "toy"), FINGERPRINT, [path])
     write_run(warehouse, run_row())
     made = publish(warehouse, run_row())
     assert made.rows["neuron_changes"] == 2

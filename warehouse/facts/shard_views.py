@@ -4,7 +4,8 @@ from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from selfrepair.warehouse.connection import Connection
-from selfrepair.warehouse.facts.manifest import measured_tables, shard_files
+from selfrepair.warehouse.facts.run_facts import measured_tables
+from selfrepair.warehouse.facts.run_table import RunTable
 from selfrepair.warehouse.facts.tables import fact_tables
 from selfrepair.warehouse.paths import Warehouse
 from selfrepair.warehouse.sql_parsing import literal
@@ -36,10 +37,10 @@ def view_external_facts(
         nothing = ", ".join(f"cast(null as {row[1]}) as {row[0]}" for row in described)
         parts = [f"select {nothing} where false"]
         parts += [
-            f"select {literal(run_id)} as run_id, *"
-            f" from {parquet(shard_files(warehouse, table, run_id))}"
-            for run_id in run_ids
-            if (tables is None or table in tables) and table in measured_tables(warehouse, run_id)
+            f"select {literal(of_run.run_id)} as run_id, * from {parquet(of_run.files())}"
+            for of_run in (RunTable(warehouse, table, run_id) for run_id in run_ids)
+            if (tables is None or table in tables)
+            and of_run in measured_tables(warehouse, of_run.run_id)
         ]
         query = " union all by name ".join(parts)
         connection.execute(f"drop table {table}")

@@ -1,4 +1,4 @@
-"""The facts of a run while it is measured: immutable Parquet shards.
+"""One shard: its name, its footer, and how rows become its content.
 
     facts/<table>/run=<slug>/sequences-000000-000016.<sha256>.parquet    sequences 0 to 15
     facts/<table>/run=<slug>/manifest.json                               which shards count
@@ -19,11 +19,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from selfrepair.warehouse.errors import WarehouseError, one_clear_line
-from selfrepair.warehouse.facts.tables import fact_tables, schema
-from selfrepair.warehouse.paths import Warehouse
-from selfrepair.warehouse.sealed import is_intact, sealed_files, write_sealed
+from selfrepair.warehouse.errors import WarehouseError
+from selfrepair.warehouse.facts.tables import schema
 
+Rows = Mapping[str, Any] | Iterable[Mapping[str, Any]]
+"""Columns by name, in one part or in several, one after the other."""
+
+MEASURE_AGAIN = "the `selfrepair run` command that began the run measures it again"
 SHARD_NAME = re.compile(r"sequences-(\d{6,})-(\d{6,})\.[0-9a-f]{64}\.parquet")
 SORTED_BY = ("ranking", "ablation", "layer", "head", "scale", "sequence", "position")
 HEADS_BY = SORTED_BY[:4]  # what the rows of one head have in common, the head last
@@ -39,34 +41,17 @@ def shard_stem(start: int, stop: int) -> str:
     return f"sequences-{start:06d}-{stop:06d}"
 
 
-def intact_shard(
-    warehouse: Warehouse,
-    table: str,
-    run_id: str,
-    start: int,
-    stop: int,
-    fingerprint: str,
-    precision: str | None = None,
-) -> Path | None:
-    """The shard, if it is there, has the bytes that were written, and was measured for this spec.
-
-    The bytes are read once in a process, and again when the file changes.
-
-    precision: what it must have been measured in; None takes any.
-    """
-    folder = warehouse.facts(table, run_id)
-    for path in sealed_files(folder, shard_stem(start, stop), ".parquet"):
-        of_spec = is_intact(path) and shard_fingerprint(path) == fingerprint
-        if of_spec and precision in (None, shard_precision(path)):
-            return path
-    return None
+def is_shard(path: Path) -> bool:
+    """Whether a file has a shard's name; its bytes are not looked at."""
+    return SHARD_NAME.fullmatch(path.name) is not None
 
 
-def shards_there(warehouse: Warehouse, table: str, run_id: str) -> set[tuple[int, int]]:
-    """Of which sequences there is a shard, by the names alone: its bytes are not looked at."""
-    folder = warehouse.facts(table, run_id)
-    names = [SHARD_NAME.fullmatch(p.name) for p in folder.iterdir()] if folder.is_dir() else []
-    return {(int(name[1]), int(name[2])) for name in names if name}
+def range_of(file: str) -> tuple[int, int]:
+    """The first sequence of a shard, and the one after its last, by its name."""
+    name = SHARD_NAME.fullmatch(file)
+    if not name:
+        raise WarehouseError(f"{file} is not the name of a shard: {MEASURE_AGAIN}")
+    return int(name[1]), int(name[2])
 
 
 def shard_fingerprint(path: Path) -> str | None:
@@ -88,66 +73,29 @@ def _in_footer(path: Path, key: bytes) -> str | None:
     return found.decode() if found else None
 
 
-def fingerprints(warehouse: Warehouse, run_id: str) -> set[str]:
-    """Of which specs there are shards of a run; the file tells, where it can be read."""
-    found: set[str | None] = set()
-    for table in fact_tables():
-        folder = warehouse.facts(table, run_id)
-        for path in folder.glob("sequences-*.parquet") if folder.is_dir() else []:
-            found.add(shard_fingerprint(path))
-    return {fingerprint for fingerprint in found if fingerprint}
-
-
-def write_shard(
-    warehouse: Warehouse,
-    table: str,
-    run_id: str,
-    start: int,
-    stop: int,
-    rows: Mapping[str, Any] | Iterable[Mapping[str, Any]],
-    fingerprint: str,
-    precision: str | None = None,
-) -> Path:
-    """Writes one shard whole or not at all, and returns its path.
-
-    rows: one array per column of `schema(table)`, of shapes that broadcast together, such as
-        layer[layer 1 1 1] with direct_effect[layer head sequence pos]; text as arrays of str;
-        a column of lists as an array [row item], a sequence of arrays or an Arrow list array, one
-        for each row, the others being flat then. They need not be sorted. Or several such parts,
-        one after the other in the order of `SORTED_BY`: one of them is in memory at a time.
-    precision: what they were measured in, where a run may change it on its way.
-    Raises WarehouseError for a missing or unknown column, a sequence outside [start, stop), parts
-    out of order, a value that the column cannot hold, and where the disk does not take the file.
-    """
+def write_rows(
+    file: Any, table: str, start: int, stop: int, rows: Rows, footer: Mapping[str, str]
+) -> None:
+    """Writes the content of a shard to an open file; `RunTable.write` says what the rows may be."""
     want = schema(table)
-    parts = [rows] if isinstance(rows, Mapping) else rows
-    footer = {"spec_fingerprint": fingerprint, "table": table, "run_id": run_id}
-    if precision is not None:
-        footer["layer_precision"] = precision
-
-    def write(file: Any) -> None:
-        last: tuple[Any, ...] | None = None
-        with pq.ParquetWriter(
-            file,
-            want,
-            compression="zstd",
-            use_dictionary=[_leaf(f) for f in want if not _holds_floats(f)],
-        ) as writer:
-            writer.add_key_value_metadata(footer)
-            for part in parts:
-                sorted_rows = _arrow_rows(table, want, part)
-                if not sorted_rows.num_rows:
-                    continue
-                last = _in_place(table, sorted_rows, start, stop, last)
-                for begin, end in _row_groups(sorted_rows):
-                    group = sorted_rows.slice(begin, end - begin)
-                    writer.write_table(group, row_group_size=end - begin)
-            if last is None:
-                writer.write_table(want.empty_table())
-
-    with one_clear_line(f"write a shard of {table} for {run_id}"):
-        folder = warehouse.facts(table, run_id)
-        return write_sealed(folder, shard_stem(start, stop), ".parquet", write)
+    last: tuple[Any, ...] | None = None
+    with pq.ParquetWriter(
+        file,
+        want,
+        compression="zstd",
+        use_dictionary=[_leaf(f) for f in want if not _holds_floats(f)],
+    ) as writer:
+        writer.add_key_value_metadata(footer)
+        for part in [rows] if isinstance(rows, Mapping) else rows:
+            sorted_rows = _arrow_rows(table, want, part)
+            if not sorted_rows.num_rows:
+                continue
+            last = _in_place(table, sorted_rows, start, stop, last)
+            for begin, end in _row_groups(sorted_rows):
+                group = sorted_rows.slice(begin, end - begin)
+                writer.write_table(group, row_group_size=end - begin)
+        if last is None:
+            writer.write_table(want.empty_table())
 
 
 def _in_place(

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from selfrepair.warehouse.connection import Connection, working_connection
 from selfrepair.warehouse.errors import one_clear_line
-from selfrepair.warehouse.facts.manifest import shard_files
+from selfrepair.warehouse.facts.run_table import RunTable
 from selfrepair.warehouse.facts.shard_views import parquet
 from selfrepair.warehouse.paths import Warehouse
 from selfrepair.warehouse.sql_files import relation
@@ -101,7 +101,7 @@ def _facts_of(
 ) -> Iterator[Connection]:
     """A connection with the run's row, one of its tables over its shards, and a macro over both."""
     run_id = str(run["run_id"])
-    files = shard_files(warehouse, table, run_id)
+    files = RunTable(warehouse, table, run_id).files()
     warehouse.prepare()
     with one_clear_line(f"rank the rows of {run_id}"), working_connection(warehouse) as connection:
         connection.execute("set parquet_metadata_cache = true")

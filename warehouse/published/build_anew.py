@@ -14,8 +14,8 @@ import duckdb
 
 from selfrepair.warehouse.connection import Progress, columns_of, insert_row, working_connection
 from selfrepair.warehouse.errors import WarehouseError
-from selfrepair.warehouse.facts.manifest import measured_tables, restore_manifests, verify_manifest
 from selfrepair.warehouse.facts.plan import Plan, all_plans, published_row
+from selfrepair.warehouse.facts.run_facts import measured_tables, restore_manifests
 from selfrepair.warehouse.facts.tables import fact_tables
 from selfrepair.warehouse.paths import Warehouse
 from selfrepair.warehouse.published import build_generation as build
@@ -115,7 +115,7 @@ def _has_its_shards(warehouse: Warehouse, run_id: str) -> bool:
     try:
         restore_manifests(warehouse, run_id)
         for table in measured_tables(warehouse, run_id):
-            verify_manifest(warehouse, table, run_id)
+            table.verify()
     except WarehouseError:
         return False
     return True

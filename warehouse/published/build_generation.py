@@ -18,7 +18,7 @@ from selfrepair.warehouse.connection import (
     working_connection,
 )
 from selfrepair.warehouse.errors import WarehouseError
-from selfrepair.warehouse.facts.manifest import complete_manifest, measured_tables, shard_files
+from selfrepair.warehouse.facts.run_facts import measured_tables
 from selfrepair.warehouse.facts.shard_views import parquet
 from selfrepair.warehouse.facts.shards import HEADS_BY, SORTED_BY
 from selfrepair.warehouse.facts.tables import fact_tables
@@ -125,18 +125,11 @@ def insert_facts(
     done: called with the fraction of all rows that are in, and the table under way.
     Raises WarehouseError where a table does not get the number of rows that its manifest counts.
     """
-    manifests = {
-        table: complete_manifest(warehouse, table, run_id)
-        for table in measured_tables(warehouse, run_id)
-    }
-    counted = {
-        table: sum(shard["rows"] for shard in manifest["shards"])
-        for table, manifest in manifests.items()
-    }
-    total, before = max(sum(counted.values()), 1), 0
-    for table, count in counted.items():
-        files = parquet(shard_files(warehouse, table, run_id))
-        size = sum(shard["bytes"] for shard in manifests[table]["shards"])
+    tables = measured_tables(warehouse, run_id)
+    total, before = max(sum(of_run.row_count() for of_run in tables), 1), 0
+    for of_run in tables:
+        table, count, files = of_run.table, of_run.row_count(), parquet(of_run.files())
+        size = sum(shard["bytes"] for shard in of_run.complete_manifest()["shards"])
         at_once = int(count * SORTED_AT_ONCE / max(size, 1))
         inserted = 0
         done(before / total, f"inserting {table}")

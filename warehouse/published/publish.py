@@ -24,17 +24,9 @@ import duckdb
 
 from selfrepair.warehouse.connection import Progress, insert_row, working_connection
 from selfrepair.warehouse.errors import WarehouseError, one_clear_line
-from selfrepair.warehouse.facts.manifest import (
-    drop_shards,
-    measured_tables,
-    remove_facts,
-    restore_manifests,
-    row_count,
-    verify_manifest,
-)
 from selfrepair.warehouse.facts.plan import keep_published_row
+from selfrepair.warehouse.facts.run_facts import all_tables, measured_tables, restore_manifests
 from selfrepair.warehouse.facts.shard_views import view_external_facts
-from selfrepair.warehouse.facts.tables import fact_tables
 from selfrepair.warehouse.locks import run_held
 from selfrepair.warehouse.paths import Warehouse
 from selfrepair.warehouse.published import build_generation as build
@@ -89,14 +81,14 @@ def publish(
         logger.warning(line)
     tables = measured_tables(warehouse, run_id)
     for table in tables:
-        verify_manifest(warehouse, table, run_id)
+        table.verify()
     with one_clear_line(f"publish {run_id}"):
         change = _Change(run_id, run_row, facts, source)
         made = _next_generation(warehouse, change, progress)
         keep_published_row(warehouse, run_row)
         if not keep_shards:
             for table in tables:
-                drop_shards(warehouse, table, run_id)
+                table.drop()
     progress(1.0, "published")
     return made
 
@@ -132,8 +124,8 @@ def delete(
         if run_id in known_runs(warehouse):
             change = _Change(run_id, source=source)
             made = _next_generation(warehouse, change, progress)
-        for table in fact_tables():
-            remove_facts(warehouse, table, run_id)
+        for table in all_tables(warehouse, run_id):
+            table.remove()
         if warehouse.run_folder(run_id).exists():
             shutil.rmtree(warehouse.run_folder(run_id))
         warehouse.run_lock(run_id).unlink(missing_ok=True)
@@ -261,8 +253,7 @@ def _row_counts(warehouse: Warehouse, change: _Change) -> dict[str, int]:
     """Of each table how many rows the run's shards have; none for a run that is taken out."""
     if not change.run_id or not change.run_row:
         return {}
-    run_id = change.run_id
-    return {t: row_count(warehouse, t, run_id) for t in measured_tables(warehouse, run_id)}
+    return {t.table: t.row_count() for t in measured_tables(warehouse, change.run_id)}
 
 
 def _silent(_done: float, _step: str) -> None:

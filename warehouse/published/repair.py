@@ -12,15 +12,15 @@ from pathlib import Path
 
 from selfrepair.warehouse.connection import dead_spills, remove_dead_spills
 from selfrepair.warehouse.errors import WarehouseError
-from selfrepair.warehouse.facts.manifest import (
+from selfrepair.warehouse.facts.plan import Plan, all_plans
+from selfrepair.warehouse.facts.run_facts import (
     leftovers_of,
-    read_manifest,
     remove_leftovers,
     restore_manifests,
     set_damaged_aside,
 )
-from selfrepair.warehouse.facts.plan import Plan, all_plans
-from selfrepair.warehouse.facts.shards import SHARD_NAME, shards_there
+from selfrepair.warehouse.facts.run_table import RunTable
+from selfrepair.warehouse.facts.shards import is_shard
 from selfrepair.warehouse.locks import held, is_held, run_held
 from selfrepair.warehouse.paths import Warehouse
 from selfrepair.warehouse.published import generations
@@ -94,22 +94,22 @@ def _of_run(warehouse: Warehouse, plan: Plan, looked: Looked) -> Iterator[Troubl
     run_id = plan.run_id
     if is_held(warehouse.run_lock(run_id)):
         return  # whoever measures it looks at it too
-    folders = [warehouse.facts(table, run_id) for table in plan.tables]
+    tables = [RunTable(warehouse, table, run_id) for table in plan.tables]
     own = warehouse.run_folder(run_id)
     shards, others = list[Path](), list[Path]()
-    for folder in (*folders, own, own / "z_sums"):
+    for folder in (*(table.folder for table in tables), own, own / "z_sums"):
         for path in sorted(folder.iterdir()) if folder.is_dir() else []:
             if SEALED.fullmatch(path.name):
                 right = is_intact(path, afresh=True)
                 looked(path)
                 if not right:
-                    (shards if SHARD_NAME.fullmatch(path.name) else others).append(path)
+                    (shards if is_shard(path) else others).append(path)
             elif path.suffix == ".json":
                 try:
                     read_json(path, "")
                 except DamagedError:
                     others.append(path)
-    gone = [path for table in plan.tables for path in _gone(warehouse, table, run_id)]
+    gone = [path for table in tables for path in _gone(table)]
     if shards or gone:
         files = [path.name.partition(".")[0] + f" of {_table(path)}" for path in shards + gone]
         yield Trouble(
@@ -126,7 +126,7 @@ def _of_run(warehouse: Warehouse, plan: Plan, looked: Looked) -> Iterator[Troubl
             lambda: _in_hand(warehouse, run_id, lambda: _aside(warehouse, run_id, others)),
         )
     elif not (shards or gone) and (own / "published.json").is_file():
-        lost = [t for t in plan.tables if read_manifest(warehouse, t, run_id) is None]
+        lost = [table.table for table in tables if table.manifest() is None]
         if lost:
             yield Trouble(
                 f"{run_id}: published, and the manifests of {', '.join(lost)} are gone",
@@ -175,22 +175,18 @@ def _of_published(warehouse: Warehouse, looked: Looked) -> Iterator[Trouble]:
         )
 
 
-def _gone(warehouse: Warehouse, table: str, run_id: str) -> list[Path]:
-    """Shards that a manifest names and that are not there."""
+def _gone(table: RunTable) -> list[Path]:
+    """Shards that a manifest names and that are not there; a damaged one names none."""
     try:
-        manifest = read_manifest(warehouse, table, run_id)
+        return table.missing()
     except DamagedError:
         return []
-    if manifest is None or manifest["dropped"]:
-        return []
-    folder = warehouse.facts(table, run_id)
-    return [folder / s["file"] for s in manifest["shards"] if not (folder / s["file"]).is_file()]
 
 
 def _missing(warehouse: Warehouse, plan: Plan) -> bool:
     """Whether a shard of the plan is not there."""
     return any(
-        set(ranges) - shards_there(warehouse, table, plan.run_id)
+        set(ranges) - RunTable(warehouse, table, plan.run_id).ranges()
         for table, ranges in plan.tables.items()
     )
 

@@ -3,7 +3,7 @@
 import duckdb
 
 from selfrepair.warehouse.errors import WarehouseError, one_clear_line
-from selfrepair.warehouse.facts.tables import fact_tables
+from selfrepair.warehouse.facts.run_facts import all_tables
 from selfrepair.warehouse.paths import Warehouse
 from selfrepair.warehouse.published import generations
 from selfrepair.warehouse.published.build_anew import published_rows
@@ -11,7 +11,7 @@ from selfrepair.warehouse.published.build_anew import published_rows
 
 def is_known(warehouse: Warehouse, run_id: str) -> bool:
     """Whether there is anything of a run, published or not."""
-    folders = [warehouse.facts(table, run_id) for table in fact_tables()]
+    folders = [table.folder for table in all_tables(warehouse, run_id)]
     folders.append(warehouse.run_folder(run_id))
     return any(folder.exists() for folder in folders) or run_id in known_runs(warehouse)
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from selfrepair.warehouse.facts.shards import write_shard
+from selfrepair.warehouse.facts.run_table import RunTable
 from selfrepair.warehouse.paths import Warehouse
 from selfrepair_assets.measurement.engine.kept_details import curve_counts
 from tests.helpers.runs.small_run import FINGERPRINT, planned, tables
@@ -41,8 +41,8 @@ def write_details(warehouse: Warehouse, row: dict[str, Any]) -> None:
         "self_reinforcement": _self_reinforcement(effect, rng),
     }
     for table, columns in made.items():
-        path = write_shard(warehouse, table, row["run_id"], 0, n_sequences, columns, FINGERPRINT)
-        planned(warehouse, table, row["run_id"], FINGERPRINT, [path])
+        path = RunTable(warehouse, table, row["run_id"]).write(0, n_sequences, columns, FINGERPRINT)
+        planned(RunTable(warehouse, table, row["run_id"]), FINGERPRINT, [path])
 
 
 def _top(effect: np.ndarray, fraction: float) -> list[tuple[int, int]]:

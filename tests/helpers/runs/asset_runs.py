@@ -11,7 +11,8 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from selfrepair.dagster_project.definitions import ASSETS, CHECKS
-from selfrepair.warehouse.facts.manifest import measured_tables, shard_files
+from selfrepair.warehouse.facts.run_facts import measured_tables
+from selfrepair.warehouse.facts.run_table import RunTable
 from selfrepair.warehouse.facts.shards import SORTED_BY
 from selfrepair.warehouse.facts.tables import fact_tables
 from selfrepair.warehouse.paths import Warehouse
@@ -82,11 +83,11 @@ def measured(root: Path, model: Path) -> dict[str, dict[str, Any]]:
     """The columns of each table of a run that need not be published, ordered by its keys."""
     warehouse, found = Warehouse(root), {}
     with duckdb.connect() as connection:
-        for table in measured_tables(warehouse, str(model)):
-            files = [str(path) for path in shard_files(warehouse, table, str(model))]
+        for of_run in measured_tables(warehouse, str(model)):
+            files = [str(path) for path in of_run.files()]
             columns = connection.execute("describe from read_parquet(?)", [files]).fetchall()
             keys = [name for name, *_ in columns if name in SORTED_BY]
-            found[table] = connection.execute(
+            found[of_run.table] = connection.execute(
                 f"select * from read_parquet(?) order by {', '.join(keys)}", [files]
             ).fetchnumpy()
     return found
@@ -134,7 +135,7 @@ def by_neuron(columns: dict[str, Any]) -> dict[str, Any]:
 def altered(root: Path, model: Path, by: float) -> dict[str, int]:
     """Change one value of one shard as if it had been measured so; returns where."""
     warehouse = Warehouse(root)
-    files = shard_files(warehouse, "head_ablations", str(model))
+    files = RunTable(warehouse, "head_ablations", str(model)).files()
     path = files[1]
     table = pq.read_table(path)
     column = table["logit_change"].to_numpy().copy()
@@ -143,5 +144,5 @@ def altered(root: Path, model: Path, by: float) -> dict[str, int]:
     index = table.column_names.index("logit_change")
     changed = table.set_column(index, table.schema.field(index), [column])
     columns = {name: changed[name].to_numpy() for name in changed.column_names}
-    measured_so(warehouse, "head_ablations", str(model), path, columns)
+    measured_so(RunTable(warehouse, "head_ablations", str(model)), path, columns)
     return {name: table[name][row].as_py() for name in ("layer", "head", "sequence", "position")}

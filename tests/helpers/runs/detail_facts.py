@@ -13,8 +13,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from selfrepair.warehouse.facts.manifest import shard_files
-from selfrepair.warehouse.facts.shards import write_shard
+from selfrepair.warehouse.facts.run_table import RunTable
 from selfrepair.warehouse.facts.top_rows import top_rows, top_rows_by_mlp_repair
 from selfrepair.warehouse.paths import Warehouse
 from selfrepair_assets.measurement.engine.kept_details import curve_counts
@@ -64,15 +63,15 @@ def write_details(
     }
     for table, columns in tables.items():
         stop, run_id = row["n_sequences"], row["run_id"]
-        path = write_shard(warehouse, table, run_id, 0, stop, columns, FINGERPRINT)
-        planned(warehouse, table, run_id, FINGERPRINT, [path])
+        path = RunTable(warehouse, table, run_id).write(0, stop, columns, FINGERPRINT)
+        planned(RunTable(warehouse, table, run_id), FINGERPRINT, [path])
 
 
 def facts_at(warehouse: Warehouse, row: dict[str, Any], kept: Columns) -> Columns:
     """The columns of head_ablations at the kept rows, in their order, and `mlp`, the last layer."""
     with duckdb.connect() as connection:
         for view, table in (("ablations", "head_ablations"), ("mlps", "mlp_effects")):
-            files = [str(path) for path in shard_files(warehouse, table, row["run_id"])]
+            files = [str(path) for path in RunTable(warehouse, table, row["run_id"]).files()]
             connection.register(view, connection.read_parquet(files, hive_partitioning=False))
         connection.execute(
             "create view last_mlp as select sequence, position, direct_effect as mlp"
@@ -150,7 +149,7 @@ def neuron_repairs(
 
 def self_reinforcement(warehouse: Warehouse, row: dict[str, Any]) -> Columns:
     """Every head represses itself: it loses a tenth of its direct effect per scale."""
-    files = [str(p) for p in shard_files(warehouse, "direct_effects", row["run_id"])]
+    files = [str(p) for p in RunTable(warehouse, "direct_effects", row["run_id"]).files()]
     with duckdb.connect() as connection:
         clean = connection.read_parquet(files, hive_partitioning=False).fetchnumpy()
     n = len(clean["layer"])

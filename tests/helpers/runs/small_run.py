@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from selfrepair.warehouse.facts.manifest import write_manifest
 from selfrepair.warehouse.facts.plan import read_plan, write_plan
-from selfrepair.warehouse.facts.shards import SHARD_NAME, shard_fingerprint, write_shard
+from selfrepair.warehouse.facts.run_table import RunTable
+from selfrepair.warehouse.facts.shards import range_of, shard_fingerprint
 from selfrepair.warehouse.paths import Warehouse
 
 Columns = dict[str, NDArray[Any]]
@@ -156,35 +156,30 @@ def write_run(
     for start in range(0, row["n_sequences"], shard):
         stop = min(start + shard, row["n_sequences"])
         for table, columns in tables(row, start, stop).items():
-            path = write_shard(warehouse, table, row["run_id"], start, stop, columns, fingerprint)
+            path = RunTable(warehouse, table, row["run_id"]).write(
+                start, stop, columns, fingerprint
+            )
             paths.setdefault(table, []).append(path)
     for table, written in paths.items():
-        planned(warehouse, table, row["run_id"], fingerprint, written)
+        planned(RunTable(warehouse, table, row["run_id"]), fingerprint, written)
     return paths
 
 
-def planned(
-    warehouse: Warehouse, table: str, run_id: str, fingerprint: str, shards: list[Path]
-) -> dict[str, Any]:
+def planned(of_run: RunTable, fingerprint: str, shards: list[Path]) -> dict[str, Any]:
     """Makes shards a table of the run: in its plan, which a real run fixes at its start, and in its
     manifest."""
-    names = [SHARD_NAME.fullmatch(path.name) for path in sorted(shards)]
-    ranges = [(int(name[1]), int(name[2])) for name in names if name]
-    there = read_plan(warehouse, run_id)
+    ranges = [range_of(path.name) for path in sorted(shards)]
+    there = read_plan(of_run.warehouse, of_run.run_id)
     tables = there.tables if there and there.fingerprint == fingerprint else {}
-    write_plan(warehouse, run_id, fingerprint, tables | {table: ranges})
-    return write_manifest(warehouse, table, run_id, fingerprint, shards)
+    write_plan(of_run.warehouse, of_run.run_id, fingerprint, tables | {of_run.table: ranges})
+    return of_run.write_manifest(fingerprint, shards)
 
 
-def measured_so(warehouse: Warehouse, table: str, run_id: str, shard: Path, columns: Any) -> Path:
+def measured_so(of_run: RunTable, shard: Path, columns: Any) -> Path:
     """Puts a shard of other columns in the place of one, as if they had been measured."""
-    name, fingerprint = SHARD_NAME.fullmatch(shard.name), shard_fingerprint(shard)
-    assert name
+    fingerprint = shard_fingerprint(shard)
     assert fingerprint
-    shard.unlink()
-    (shard.parent / "manifest.json").unlink()
-    start, stop = int(name[1]), int(name[2])
-    new = write_shard(warehouse, table, run_id, start, stop, columns, fingerprint)
-    shards = sorted(shard.parent.glob("sequences-*.parquet"))
-    write_manifest(warehouse, table, run_id, fingerprint, shards)
+    of_run.withdraw([shard])
+    new = of_run.write(*range_of(shard.name), columns, fingerprint)
+    of_run.write_manifest(fingerprint, of_run.shards())
     return new

@@ -1,0 +1,70 @@
+"""A warehouse's folders: each run in its own, and one clear line where they cannot be used."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from selfrepair.warehouse.errors import WarehouseError
+from selfrepair.warehouse.paths import Warehouse, slug
+
+
+def test_run_ids_become_names_that_stay_inside_their_folder() -> None:
+    names = [
+        "gpt2",
+        "a/b",
+        "a%2Fb",
+        "a/b@main",
+        "..",
+        "%2E.",
+        "/home/x/model",
+        "x" * 200,
+        "x" * 201,
+    ]
+    slugs = [slug(name) for name in names]
+    assert len(set(slugs)) == len(names)
+    assert all("/" not in s and s not in (".", "..") and len(s) <= 150 for s in slugs)
+    assert slug("EleutherAI/pythia-160m") == "EleutherAI%2Fpythia-160m"
+
+
+@pytest.mark.parametrize("name", ["", " ", "\t\n"])
+def test_an_empty_name_is_no_folder(warehouse: Warehouse, name: str) -> None:
+    """`selfrepair delete "$UNSET"` took the folder of all runs for this run's."""
+    for make_path in (warehouse.run_folder, lambda run_id: warehouse.facts("tokens", run_id)):
+        with pytest.raises(WarehouseError, match="the name of the run is empty"):
+            make_path(name)
+
+
+def test_a_folder_that_cannot_be_used_is_one_clear_line(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(WarehouseError, match="file is a file: choose a folder"):
+        Warehouse(tmp_path / "file").prepare()
+    with pytest.raises(WarehouseError, match="a part of that path is a file"):
+        Warehouse(tmp_path / "file" / "below").prepare()
+
+
+FORBIDDEN = """
+import os, sys
+from selfrepair.warehouse.paths import Warehouse
+from selfrepair.warehouse.errors import WarehouseError
+if os.geteuid() == 0:
+    os.seteuid(65534)  # root may write anywhere
+try:
+    Warehouse(sys.argv[1]).prepare()
+except WarehouseError as error:
+    print(error)
+"""
+
+
+def test_a_read_only_folder_is_one_clear_line(tmp_path: Path) -> None:
+    tmp_path.chmod(0o555)
+    told = subprocess.run(
+        [sys.executable, "-c", FORBIDDEN, str(tmp_path / "data")],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    tmp_path.chmod(0o755)
+    assert told.stdout.count("\n") == 1
+    assert "permission denied: choose a warehouse folder" in told.stdout
