@@ -9,8 +9,10 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 
+from selfrepair.errors import OneLineError
 
-class WarehouseError(RuntimeError):
+
+class WarehouseError(OneLineError, RuntimeError):
     """The store cannot do what was asked; the message is one line: what is wrong, what to do."""
 
 

@@ -12,9 +12,9 @@ from typing import Any
 import click
 
 from selfrepair.dagster_project.cli.options import run_options
-from selfrepair.warehouse.errors import ADVICE, WarehouseError
+from selfrepair.errors import OneLineError
+from selfrepair.warehouse.errors import ADVICE
 from selfrepair.warehouse.paths import DEFAULT_ROOT, Warehouse
-from selfrepair_assets.measurement.errors import InputError
 from selfrepair_assets.measurement.run_spec import RunSpec
 
 WAREHOUSE = click.option(
@@ -139,7 +139,7 @@ def doctor(root: str, model: str | None, repair: bool) -> int:
 
 
 def main() -> None:
-    """Run the command; a user's mistake is one line on stderr and exit code 2."""
+    """Run the command; an error that is told in one line has exit code 2."""
     code = _run()
     with suppress(BrokenPipeError):  # nobody reads on, as with `| head`
         sys.stdout.flush()
@@ -163,7 +163,7 @@ def _run() -> int:
     except click.ClickException as error:
         return _refuse(error.format_message())
     except Exception as error:
-        if isinstance(error, InputError | WarehouseError):
+        if isinstance(error, OneLineError):
             return _refuse(str(error))
         if isinstance(error, OSError) and error.errno in ADVICE:
             return _refuse(f"{ADVICE[error.errno]} ({error.filename})")

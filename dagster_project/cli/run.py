@@ -15,10 +15,10 @@ from selfrepair.dagster_project.slots import (
     tags_of_this_process,
     warn_if_busy,
 )
+from selfrepair.errors import OneLineError
 from selfrepair.warehouse.errors import ADVICE, WarehouseError, refuse_full_disk
 from selfrepair.warehouse.locks import refuse_if_held, run_held
 from selfrepair.warehouse.paths import Warehouse
-from selfrepair_assets.measurement.errors import InputError
 from selfrepair_assets.measurement.run_spec import RunSpec
 from selfrepair_assets.steps import run_spec as run_spec_step
 from selfrepair_assets.steps.published import failed_checks
@@ -31,7 +31,7 @@ def run_model(warehouse: Warehouse, spec: RunSpec, *, restart: bool = False) -> 
     """Measure and publish one run.
 
     Raises:
-        InputError, WarehouseError: before anything is written, where that can be known.
+        OneLineError: before anything is written, where that can be known.
     """
     _quiet()
     began = time.monotonic()
@@ -104,11 +104,11 @@ def _materialize(warehouse: Warehouse, spec: RunSpec, restart: bool) -> None:
         except Exception as error:
             if is_new and not RunFolder(warehouse, spec.run_id).exists:
                 instance.delete_dynamic_partition(str(models.name), spec.run_id)
-            mistake = _users_mistake(error) or _failed_checks(warehouse, spec.run_id, error)
-            if mistake is None:
+            told = _one_line_cause(error) or _failed_checks(warehouse, spec.run_id, error)
+            if told is None:
                 refuse_full_disk(warehouse.root)
                 refuse_unreadable_history(warehouse, thorough=True)  # it may be why
-            raise mistake or error from None
+            raise told or error from None
 
 
 def _failed_checks(warehouse: Warehouse, run_id: str, error: Exception) -> Exception | None:
@@ -121,13 +121,13 @@ def _failed_checks(warehouse: Warehouse, run_id: str, error: Exception) -> Excep
     return WarehouseError(line) if line else None
 
 
-def _users_mistake(error: BaseException) -> Exception | None:
-    """The one clear line that is the cause of a failed Dagster run, if there is one."""
+def _one_line_cause(error: BaseException) -> Exception | None:
+    """The error told in one line that is the cause of a failed Dagster run, if there is one."""
     cause: Any = error
     seen: set[int] = set()
     while cause is not None and id(cause) not in seen:  # contexts may go in a circle
         seen.add(id(cause))
-        if isinstance(cause, InputError | WarehouseError):
+        if isinstance(cause, OneLineError):
             return cause
         if any(words in str(cause) for words in DISK_IS_FULL):  # of Dagster's history, too
             return WarehouseError(ADVICE[errno.ENOSPC])

@@ -8,10 +8,9 @@ from typing import Any
 import dagster as dg
 from pydantic import PrivateAttr
 
-from selfrepair.warehouse.errors import WarehouseError
+from selfrepair.errors import OneLineError
 from selfrepair.warehouse.locks import run_held
 from selfrepair.warehouse.paths import Warehouse
-from selfrepair_assets.measurement.errors import InputError
 from selfrepair_assets.progress import Work
 from selfrepair_assets.steps.run_folder import RunFolder
 
@@ -78,10 +77,10 @@ def split_run_id(run_id: str) -> tuple[str, str | None]:
 
 @contextmanager
 def mistakes_are_not_retried() -> Any:
-    """A mistake of the user's ends the run with its one clear line; trying again cannot help."""
+    """An error that is told in one line ends the run with it; trying again cannot help."""
     try:
         yield
-    except (InputError, WarehouseError) as error:
+    except OneLineError as error:
         raise dg.Failure(description=str(error), allow_retries=False) from error
 
 

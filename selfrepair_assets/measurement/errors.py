@@ -1,9 +1,7 @@
-"""The one exception for what a user can put right."""
+"""What is told in one line, besides what the store has to say."""
+
+from selfrepair.errors import OneLineError
 
 
-class InputError(ValueError):
-    """A user's mistake: the message, one line, says what is wrong and what to do.
-
-    Whoever talks to the user prints the message alone, without a traceback (the command line
-    then exits with code 2). Everything else that is raised is a bug of ours.
-    """
+class InputError(OneLineError, ValueError):
+    """A user's mistake: the message says what is wrong and what to do."""

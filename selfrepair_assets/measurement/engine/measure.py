@@ -13,12 +13,12 @@ import psutil
 import torch
 from torch import Tensor
 
+from selfrepair.errors import OneLineError
 from selfrepair_assets.measurement.engine import bf16_error
 from selfrepair_assets.measurement.engine.bf16_error import Squares
 from selfrepair_assets.measurement.engine.choose_engine import choose_engine
 from selfrepair_assets.measurement.engine.interface import AblationRequest, tokens_on
 from selfrepair_assets.measurement.engine.results import AblatedHeads, CleanFacts, ReinforcedHeads
-from selfrepair_assets.measurement.errors import InputError
 from selfrepair_assets.measurement.heads import Head, by_layer
 from selfrepair_assets.measurement.model.models import LoadedModel
 from selfrepair_assets.measurement.run_spec import RunSpec
@@ -32,10 +32,11 @@ Progress = Callable[[int], None]
 """Is told how many head-tokens (heads x prediction positions) were done since it was last told."""
 
 
-class EngineMismatchError(InputError):
+class EngineMismatchError(OneLineError):
     """The engine's clean logits differ from the model's: nothing must be measured with it.
 
-    It is ours to put right, but whoever ran the model needs the line and no traceback.
+    It is the project's to put right and no `InputError`. Whoever ran the model needs the line and
+    no traceback all the same, and the command exits with the same code 2: nothing was measured.
     """
 
 
