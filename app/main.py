@@ -6,7 +6,7 @@ Run it with `make app`, or `streamlit run app/main.py` with SELFREPAIR_WAREHOUSE
 import duckdb
 import streamlit as st
 
-from selfrepair.app.page_parts import frame, state
+from selfrepair.app.page_parts import state, surroundings
 from selfrepair.app.questions import queries
 from selfrepair.warehouse.errors import WarehouseError
 
@@ -35,7 +35,7 @@ def main() -> None:
     st.set_page_config(
         page_title="Self-repair", page_icon="🩹", layout="wide", initial_sidebar_state=230
     )
-    frame.style()
+    surroundings.style()
     page = st.navigation(
         {
             section: [
@@ -53,11 +53,11 @@ def main() -> None:
     )
     state.begin(page.url_path)
     try:
-        serving = queries.serving()
-        st.session_state["serving"] = serving
-        frame.sidebar(serving)
+        generation = queries.newest_generation()
+        st.session_state["generation"] = generation
+        surroundings.sidebar(generation)
         page.run()
-        frame.words_used(page.url_path or "overview")
+        surroundings.words_used(page.url_path or "overview")
         state.finish()
     except WarehouseError as error:
         st.error(str(error), icon=":material/folder_off:")

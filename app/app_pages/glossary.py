@@ -5,7 +5,7 @@
 
 import streamlit as st
 
-from selfrepair.app.page_parts import frame, state
+from selfrepair.app.page_parts import state, surroundings
 from selfrepair.app.wording.glossary import GROUPS, TERMS, Term
 from selfrepair.app.wording.glossary_examples import Examples, examples
 
@@ -31,16 +31,15 @@ def entry(term: Term, shown: Examples | None) -> None:
 
 
 def page() -> None:
-    serving = frame.published()
+    generation = surroundings.published()
     st.title("Glossary")
     st.markdown("What the words on these pages mean, each with an example from the run at hand.")
     shown = None
-    if serving is None:
-        frame.how_to_fill()
+    if generation is None:
+        surroundings.how_to_fill()
     else:
-        run, ablation, layer, head = frame.picked(serving, with_head=True)
-        shown = examples(serving, run, ablation, layer, head)
-    chosen = state.one_of(
+        shown = examples(surroundings.picked(generation, with_head=True))
+    chosen = state.pick_one(
         "Term",
         "term",
         [ALL, *TERMS],

@@ -1,37 +1,29 @@
 """Head: one head under every ablation: its numbers, their spread, the tokens themselves."""
 
+from collections.abc import Callable
+
 import pandas as pd
 import streamlit as st
 
-from selfrepair.app.charts import position_charts, run_charts, token_charts
-from selfrepair.app.figures import figures
-from selfrepair.app.figures.drawn import Look
-from selfrepair.app.page_parts import frame, show, state
+from selfrepair.app.charts import run_charts
+from selfrepair.app.page_parts import show, state, surroundings
 from selfrepair.app.page_parts.head_numbers import numbers
 from selfrepair.app.page_parts.head_tokens import tokens
+from selfrepair.app.page_parts.show_figure import show_figure
 from selfrepair.app.questions import head_questions, kind_questions, queries, run_questions
-from selfrepair.app.questions.queries import Serving
+from selfrepair.app.questions.run_questions import ROW_SETS
+from selfrepair.app.questions.subject import Subject
 from selfrepair.app.wording import kinds, words
 
-VIEWS = ["Tokens", "Scatter", "Parts", "Spread", "Positions", "LayerNorm", "Ablations"]
-ROW_SETS = {"top by direct effect": "top_by_direct_effect", "all tokens": "all"}
 
-
-def scatter(serving: Serving, run: str, ablation: str, layer: int, head: int) -> None:
+def scatter(subject: Subject) -> None:
     """Fig. 3 and 5."""
-    answer = head_questions.sampled_tokens(serving, run, layer, head)
-    measured = list(dict.fromkeys(answer.frame["ablation"]))
-    both = len(measured) > 1 and state.switch("all ablations (Fig. 5)", "every")
-    clicked = show.chart(
-        "Direct effect against logit change, per token (Fig. 3 and 5)",
-        token_charts.scatter(answer.frame, measured if both else [ablation]),
-        answer,
-        key="tokens_scatter",
-        caption=f"At most {head_questions.SAMPLE:,} sampled tokens per ablation, the same ones "
-        "under each. In the shaded zone the logit falls by less than the direct effect, whether or "
-        "not that was removed. Click a token to read it in its text.",
-        definitions=show.defined(serving, ["direct_effect", "logit_change", "self_repair"]),
-        clickable=True,
+    answer = head_questions.sampled_tokens(subject)
+    every = answer.frame["ablation"].nunique() > 1 and state.switch(
+        "all ablations (Fig. 5)", "every"
+    )
+    clicked = show_figure(
+        "5" if every else "3", subject, click="Click a token to read it in its text."
     )
     if clicked:
         sequence, position = (int(n) for n in clicked[:2])
@@ -40,18 +32,18 @@ def scatter(serving: Serving, run: str, ablation: str, layer: int, head: int) ->
         st.rerun()
 
 
-def parts(serving: Serving, run: str, layer: int, head: int) -> None:
+def parts(subject: Subject) -> None:
     """Self-repair broken into its parts."""
-    answer = head_questions.summary(serving, run, layer, head)
-    errors = kinds.clusters(serving, run).errors
+    answer = head_questions.summary(subject)
+    errors = kinds.clusters(subject).errors
 
     def removed(suffix: str) -> str:
         """How much of the head each ablation removed, and where that is little."""
         return ", ".join(
-            f"{one.ablation} {words.share(share)}"
+            f"{row.ablation} {words.share(share)}"
             + (f" ({kinds.LITTLE})" if kinds.is_little(share) else "")
-            for one in answer.frame.itertuples()
-            for share in [getattr(one, f"share_removed{suffix}")]
+            for row in answer.frame.itertuples()
+            for share in [getattr(row, f"share_removed{suffix}")]
         )
 
     for place, suffix, rows in zip(
@@ -64,63 +56,34 @@ def parts(serving: Serving, run: str, layer: int, head: int) -> None:
                 answer,
                 key=f"parts{suffix}",
                 caption=f"Means with their standard errors; {errors}. Removed: {removed(suffix)}.",
-                definitions=show.defined(serving, run_charts.PARTS),
+                definitions=show.defined(subject.generation, run_charts.PARTS),
             )
 
 
-def spread(serving: Serving, run: str, layer: int, head: int) -> None:
+def spread(subject: Subject) -> None:
     """Distribution per token and per prompt; what is overcorrected and broken (section 2.3)."""
-    rows = state.one_of("Rows", "spread", list(ROW_SETS), kind="row")
-    token_rows = {"all tokens": "all tokens"}.get(rows, "top by direct effect")
+    rows = state.pick_one("Rows", "spread", list(ROW_SETS), kind="row")
     left, right = st.columns(2)
     with left:
-        answer = head_questions.per_token(serving, run, layer, head, token_rows)
-        show.chart(
-            "Self-repair per token",
-            token_charts.histogram(
-                answer.frame, x="self-repair (logits)", line_at=0, y="share of tokens"
-            ),
-            answer,
-            key="per_token",
-            caption="What lies beyond the outer 0.1 % is counted in the outermost bins.",
-            definitions=show.defined(serving, ["self_repair"]),
-        )
+        show_figure("section 2.3", subject, rows=rows)
     with right:
-        answer = head_questions.per_sequence(serving, run, layer, head, ROW_SETS[rows])
-        show.chart(
-            "Mean self-repair per sequence (per prompt)",
-            token_charts.histogram(
-                answer.frame, x="self-repair (logits)", line_at=0, y="share of sequences"
-            ),
-            answer,
-            key="per_sequence",
-            caption="A prompt is a sequence of the run.",
-            definitions=show.defined(serving, ["self_repair"], "self_repair_by_sequence"),
-        )
+        show_figure("section 2.3, per prompt", subject, rows=rows)
     show.table(
         "How noisy it is (section 2.3)",
-        head_questions.noise(serving, run, layer, head, ROW_SETS[rows]),
-        serving,
+        head_questions.noise(subject, ROW_SETS[rows]),
+        subject.generation,
         key="noise",
         relation="self_repair_noise",
     )
 
 
-def positions(serving: Serving, run: str, ablation: str, layer: int, head: int) -> None:
+def positions(subject: Subject) -> None:
     """The same quantities by position, and the means with and without the first ones."""
-    if missing := queries.lacking(serving, "effects_by_position"):
+    if missing := queries.lacking(subject.generation, "effects_by_position"):
         show.not_there("Positions", missing, "Publish the run again.")
         return
-    figure = figures.by_position(serving, "positions", Look(run, ablation, layer, head))
-    show.chart(
-        "By position in the sequence, all tokens",
-        figure.figure,
-        figure.answer,
-        key="by_position",
-        caption=figure.caption,
-        definitions=show.defined(serving, position_charts.QUANTITIES, "effects_by_position"),
-    )
-    answer = head_questions.with_and_without(serving, run, ablation, layer, head)
+    show_figure("positions", subject)
+    answer = head_questions.with_and_without(subject)
     # What is counted stands before the means.
     first = ["row_set", "positions", "n_rows", "n_clusters"]
     named = answer.frame["positions"].map(
@@ -133,7 +96,7 @@ def positions(serving: Serving, run: str, ablation: str, layer: int, head: int) 
     show.table(
         "Means with and without the first positions",
         answer,
-        serving,
+        subject.generation,
         key="with_and_without",
         relation="head_means_by_positions",
         frame=answer.frame.assign(positions=named, row_set=answer.frame["row_set"].map(words.name))[
@@ -145,91 +108,67 @@ def positions(serving: Serving, run: str, ablation: str, layer: int, head: int) 
     )
 
 
-def layernorm(serving: Serving, run: str, layer: int, head: int) -> None:
+def layernorm(subject: Subject) -> None:
     """Fig. 4, 17, 18 and 16."""
     left, right = st.columns(2)
     with left:
-        answer = head_questions.layernorm_ratios(serving, run, layer, head)
-        above = answer.frame.drop_duplicates("ablation")
-        shares = ", ".join(
-            f"{row.ablation} {words.share(row.share_above_one)}" for row in above.itertuples()
-        )
-        show.chart(
-            "LayerNorm ratio on the top rows (Fig. 4)",
-            token_charts.histogram(answer.frame, x="ln_scale / ln_scale_ablated", line_at=1),
-            answer,
-            key="layernorm_ratio",
-            caption=f"Share above 1, where the norm amplifies what is left: {shares}.",
-            definitions=show.defined(serving, ["layernorm_ratio", "ln_scale", "ln_scale_ablated"]),
-        )
+        show_figure("4", subject)
     with right:
-        answer = head_questions.residual_norms(serving, run, layer, head)
-        show.chart(
-            "Residual norm after ablation / before, all rows (Fig. 16)",
-            token_charts.histogram(answer.frame, x="ln_scale_ablated / ln_scale", line_at=1),
-            answer,
-            key="residual_norm",
-            caption="Below 1, ablation has made the final residual smaller.",
-            definitions=show.defined(serving, ["ln_scale", "ln_scale_ablated"]),
-        )
+        show_figure("16", subject)
 
 
-def ablations(serving: Serving, run: str, layer: int, head: int) -> None:
+def ablations(subject: Subject) -> None:
     """Every quantity under every ablation, side by side."""
-    answer = head_questions.summary(serving, run, layer, head)
+    answer = head_questions.summary(subject)
     means = answer.frame.set_index("ablation")
     rows = [
         {
             "quantity": words.name(column),
             **{
-                f"{ablation} ablation": f"{words.signed(one[column])} ± "
-                + words.number(one[f"{column}_se"], 2)
-                for ablation, one in means.iterrows()
+                f"{ablation} ablation": f"{words.signed(row[column])} ± "
+                + words.number(row[f"{column}_se"], 2)
+                for ablation, row in means.iterrows()
             },
-            "meaning": queries.meaning(serving, column, "head_summary"),
+            "meaning": queries.meaning(subject.generation, column, "head_summary"),
         }
         for column in run_questions.QUANTITIES
     ]
     show.table(
         "The ablations side by side: means over the top rows",
         answer,
-        serving,
+        subject.generation,
         key="ablations",
         frame=pd.DataFrame(rows),
-        caption=f"± is the standard error; {kinds.clusters(serving, run).errors}. Where the share "
+        caption=f"± is the standard error; {kinds.clusters(subject).errors}. Where the share "
         "removed is below 50 %, self-repair says little.",
     )
 
 
+VIEWS: dict[str, Callable[[Subject], None]] = {
+    "Tokens": tokens,
+    "Scatter": scatter,
+    "Parts": parts,
+    "Spread": spread,
+    "Positions": positions,
+    "LayerNorm": layernorm,
+    "Ablations": ablations,
+}
+
+
 def page() -> None:
-    serving = frame.serving_or_stop("Head")
+    generation = surroundings.generation_or_stop("Head")
     title = st.empty()
-    run, ablation, layer, head = frame.picked(serving, with_head=True)
-    title.title(f"Head {words.head(layer, head)}")
-    means = head_questions.summary(serving, run, layer, head).frame
-    own = means[(means["ablation"] == ablation) & (means["n_rows"] > 0)]
+    subject = surroundings.picked(generation, with_head=True)
+    title.title(f"Head {subject.head_name}")
+    means = head_questions.summary(subject).frame
+    own = means[(means["ablation"] == subject.ablation) & (means["n_rows"] > 0)]
     if not own.empty:
-        labels = kind_questions.kinds_of_head(serving, run, layer, head).frame
+        labels = kind_questions.kinds_of_head(subject).frame
         labels = labels[
-            (labels["ablation"] == ablation) & (labels["row_set"] == "top_by_direct_effect")
+            (labels["ablation"] == subject.ablation) & (labels["row_set"] == "top_by_direct_effect")
         ]
-        numbers(serving, own.iloc[0], None if labels.empty else labels.iloc[0])
-    view = state.one_of("Show", "view", VIEWS, "Tokens", kind="row")
-    match view:
-        case "Tokens":
-            tokens(serving, run, ablation, layer, head)
-        case "Scatter":
-            scatter(serving, run, ablation, layer, head)
-        case "Parts":
-            parts(serving, run, layer, head)
-        case "Spread":
-            spread(serving, run, layer, head)
-        case "Positions":
-            positions(serving, run, ablation, layer, head)
-        case "LayerNorm":
-            layernorm(serving, run, layer, head)
-        case _:
-            ablations(serving, run, layer, head)
+        numbers(subject, own.iloc[0], None if labels.empty else labels.iloc[0])
+    VIEWS[state.pick_one("Show", "view", list(VIEWS), "Tokens", kind="row")](subject)
 
 
 page()

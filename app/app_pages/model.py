@@ -2,12 +2,13 @@
 
 import streamlit as st
 
-from selfrepair.app.charts import effect_charts, repair_charts, run_charts
-from selfrepair.app.page_parts import authors, frame, show, state
+from selfrepair.app.charts import repair_charts, run_charts
+from selfrepair.app.page_parts import authors, show, state, surroundings
+from selfrepair.app.page_parts.show_figure import show_figure
 from selfrepair.app.questions import detail_questions, queries, run_questions
-from selfrepair.app.questions.queries import Serving
 from selfrepair.app.questions.run_questions import ABOUT_REPAIR, KEPT_HEADS, QUANTITIES, RATIOS
-from selfrepair.app.wording import glossary, kinds, words
+from selfrepair.app.questions.subject import Subject
+from selfrepair.app.wording import kinds, words
 from selfrepair.app.wording.headline import all_kinds, headline
 
 TABLE = [
@@ -19,15 +20,13 @@ TABLE = [
 ]  # fmt: skip
 
 
-def open_head(run: str, ablation: str, layer: object, head: object) -> None:
-    state.open_page("head", run=run, ablation=ablation, head=f"L{layer}H{head}")
-
-
 AXES = {"direct_effect": "direct effect", "direct_effect_removed": "what was removed"}
-TITLES = {
-    "direct_effect": "Direct effect against logit change (Fig. 2)",
-    "direct_effect_removed": "What was removed against logit change",
-}
+
+
+def open_head(subject: Subject, layer: int, head: int) -> None:
+    state.open_page(
+        "head", run=subject.run, ablation=subject.ablation, head=words.head(layer, head)
+    )
 
 
 def nothing_kept() -> None:
@@ -35,10 +34,9 @@ def nothing_kept() -> None:
     st.info("No head is like that. Loosen the filter.", icon=":material/filter_alt_off:")
 
 
-def scatter(serving: Serving, run: str, ablation: str, choice: str) -> None:
+def scatter(subject: Subject, choice: str) -> None:
     """Fig. 2, and the same of what was removed."""
-    answer = run_questions.effects(serving, run, ablation)
-    of = state.one_of(
+    across = state.pick_one(
         "Across",
         "across",
         list(AXES),
@@ -47,41 +45,27 @@ def scatter(serving: Serving, run: str, ablation: str, choice: str) -> None:
         help="The paper draws the direct effect. What was removed of it is what self-repair "
         "answers to.",
     )
-    rows = kinds.kept(answer.frame, choice)
-    if rows.empty:
+    if kinds.kept(run_questions.effects(subject).frame, choice).empty:
         nothing_kept()
         return
-    unit = queries.meaning(serving, "direct_effect")
-    among = kinds.clusters(serving, run)
-    clicked = show.chart(
-        TITLES[of],
-        effect_charts.effects(
-            rows,
-            words.axis(of, unit, ", mean over all tokens"),
-            words.axis("logit_change", unit, ", mean over all tokens"),
-            run_charts.map_height(rows["layer"].nunique()),
-            of,
-        ),
-        answer,
-        key=f"effects_{of}",
-        caption=f"{kinds.zone(answer.frame, among)} Click a head to open it.",
-        definitions=show.defined(
-            serving, ["direct_effect", "direct_effect_removed", "logit_change"]
-        )
-        + "\n"
-        + glossary.explained("repaired"),
-        clickable=True,
-        framed=False,
+    clicked = show_figure(
+        "2",
+        subject,
+        across=across,
+        kept=choice,
+        same_height=True,
+        key=f"effects_{across}",
+        click="Click a head to open it.",
+        border=False,
     )
     if clicked:
-        layer, head = (int(number) for number in clicked[:2])
-        open_head(run, ablation, layer, head)
+        open_head(subject, int(clicked[0]), int(clicked[1]))
 
 
-def heat_map(serving: Serving, run: str, ablation: str, choice: str) -> None:
+def heat_map(subject: Subject, choice: str) -> None:
     """A cell per head, of any quantity."""
     left, right = st.columns([3, 2], vertical_alignment="bottom")
-    quantity = state.one_of(
+    quantity = state.pick_one(
         "Map of", "quantity", list(QUANTITIES), "self_repair", shown=words.name, place=left
     )
     with right:
@@ -90,12 +74,12 @@ def heat_map(serving: Serving, run: str, ablation: str, choice: str) -> None:
         )
     suffix = "_all" if over_all else ""
     column = f"{quantity}{suffix}"
-    answer = run_questions.heads(serving, run, ablation)
+    answer = run_questions.heads(subject)
     rows = kinds.kept(answer.frame, choice, suffix)
     if rows.empty:
         nothing_kept()
         return
-    said = queries.meaning(serving, quantity, "head_summary")
+    said = queries.meaning(subject.generation, quantity, "head_summary")
     caption = "Mean over " + (
         "all tokens" if over_all else f"the top {words.share(rows['top_fraction'].iloc[0])}"
     )
@@ -121,29 +105,28 @@ def heat_map(serving: Serving, run: str, ablation: str, choice: str) -> None:
         answer,
         key=f"heads_{column}",
         caption=f"{caption}. Click a cell to open the head.",
-        definitions=show.defined(serving, [quantity], "head_summary"),
+        definitions=show.defined(subject.generation, [quantity], "head_summary"),
         clickable=True,
-        framed=False,
+        border=False,
     )
     if clicked:
-        layer, head = (int(number) for number in clicked[:2])
-        open_head(run, ablation, layer, head)
+        open_head(subject, int(clicked[0]), int(clicked[1]))
 
 
-def table(serving: Serving, run: str, ablation: str, choice: str) -> None:
+def table(subject: Subject, choice: str) -> None:
     """All heads, sortable."""
-    answer = run_questions.heads(serving, run, ablation)
+    answer = run_questions.heads(subject)
     rows = kinds.kept(answer.frame, choice)
     if rows.empty:
         return
-    among = kinds.clusters(serving, run)
+    among = kinds.clusters(subject)
     n = len(answer.frame)
     known = answer.frame["kind"].notna().any()
     labels = f"labelled {among.level(n)}" if known else among.why_no_label or kinds.TOO_FEW_ROWS
     selected = show.table(
         "All heads" if choice == "all" else f"{len(rows)} of {n} heads: {choice}",
         answer,
-        serving,
+        subject.generation,
         key="heads",
         relation="head_summary",
         frame=rows[TABLE],
@@ -155,7 +138,7 @@ def table(serving: Serving, run: str, ablation: str, choice: str) -> None:
     )
     if selected is not None:
         row = rows.iloc[selected]
-        open_head(run, ablation, row["layer"], row["head"])
+        open_head(subject, row["layer"], row["head"])
 
 
 PAIR = [
@@ -164,13 +147,13 @@ PAIR = [
 ]  # fmt: skip
 
 
-def who_repairs_whom(serving: Serving, run: str, ablation: str) -> None:
+def who_repairs_whom(subject: Subject) -> None:
     """Every downstream component's part in repairing each head, beyond the paper."""
-    if missing := queries.lacking(serving, "component_repair_means"):
+    if missing := queries.lacking(subject.generation, "component_repair_means"):
         show.not_there("Who repairs whom", missing, "Runs measured by this version have it.")
         return
     with st.container(border=True):
-        choice = state.one_of(
+        choice = state.pick_one(
             "Leave out positions",
             "left_out",
             list(detail_questions.LEFT_OUT),
@@ -178,44 +161,25 @@ def who_repairs_whom(serving: Serving, run: str, ablation: str) -> None:
             help="Of every sequence: the first is BOS where sequences begin with it; attention "
             "sinks are at the first few.",
         )
-        answer = detail_questions.who_repairs_whom(
-            serving, run, ablation, detail_questions.LEFT_OUT[choice]
-        )
-        if answer.frame.empty:
-            show.not_there(
-                "Who repairs whom", ["component_repair_means"], "Choose another run or positions."
-            )
-            return
-        clicked = show.chart(
-            "Who repairs whom",
-            repair_charts.who_repairs_whom(
-                answer.frame,
-                dark=show.is_dark(),
-                link=lambda name: _address(serving, run, ablation, name),
-            ),
-            answer,
-            key=f"who_repairs_whom_{detail_questions.LEFT_OUT[choice]}",
-            caption="Mean change in the component's direct effect on the ablated head's top rows: "
-            f"the {detail_questions.MOST_HEADS} most self-repaired heads, and the "
-            f"{detail_questions.MOST_COMPONENTS} components whose part beyond noise is largest. "
-            f"{repair_charts.CAPTION} Click a cell to open its ablated head, a name to open that "
-            "head.",
-            definitions=show.defined(
-                serving,
-                ["direct_effect_change", "direct_effect_change_trimmed"],
-                "component_repair_means",
-            ),
-            clickable=True,
-            framed=False,
+        left_out = detail_questions.LEFT_OUT[choice]
+        clicked = show_figure(
+            "who repairs whom",
+            subject,
+            left_out=left_out,
+            link=lambda name: _address(subject, name),
+            key=f"who_repairs_whom_{left_out}",
+            click="Click a cell to open its ablated head, a name to open that head.",
+            border=False,
         )
     if clicked:
-        open_head(run, ablation, int(clicked[0]), int(clicked[1]))
+        open_head(subject, int(clicked[0]), int(clicked[1]))
+    answer = detail_questions.who_repairs_whom(subject, left_out)
     few = repair_charts.made_by_few(answer.frame)
     if len(few):
         show.table(
             "Means that a few tokens make",
             answer,
-            serving,
+            subject.generation,
             key="made_by_few",
             relation="component_repair_means",
             frame=few[PAIR],
@@ -226,15 +190,17 @@ def who_repairs_whom(serving: Serving, run: str, ablation: str) -> None:
         )
 
 
-def _address(serving: Serving, run: str, ablation: str, name: str) -> str | None:
+def _address(subject: Subject, name: str) -> str | None:
     """The page about a component, beside this one: a head's, or the last MLP layer's neurons."""
+    chosen = {"run": subject.run, "ablation": subject.ablation}
     page = "head"
-    if words.layer_and_head(name) is None:
-        runs = run_questions.runs(serving).frame.set_index("run_id")
-        if name != f"MLP {int(runs.loc[run, 'n_layers']) - 1}":
+    if words.layer_and_head(name):
+        chosen["head"] = name
+    else:
+        runs = run_questions.runs(subject.generation).frame.set_index("run_id")
+        if name != f"MLP {int(runs.loc[subject.run, 'n_layers']) - 1}":
             return None
         page = "neurons"
-    chosen = {"run": run, "ablation": ablation} | ({"head": name} if page == "head" else {})
     # Plotly encodes what is encoded once more, so that these characters cannot be written at all.
     if set("".join(chosen.values())) & set("&#%+<>\"'"):
         return None
@@ -242,16 +208,14 @@ def _address(serving: Serving, run: str, ablation: str, name: str) -> str | None
 
 
 def page() -> None:
-    serving = frame.serving_or_stop("Model")
+    generation = surroundings.generation_or_stop("Model")
     st.title("Model")
-    run, ablation, _, _ = frame.picked(serving)
-    told = headline(serving, run, ablation)
-    show.tiles(told.tiles)
-    st.caption(
-        f"{all_kinds(told.numbers, told.among)} Text: {told.among.text}; {told.among.errors}."
-    )
+    subject = surroundings.picked(generation)
+    run = headline(subject)
+    show.tiles(run.tiles)
+    st.caption(f"{all_kinds(run.numbers, run.among)} Text: {run.among.text}; {run.among.errors}.")
     choice = str(
-        state.one_of(
+        state.pick_one(
             "Heads",
             "heads",
             KEPT_HEADS,
@@ -262,13 +226,13 @@ def page() -> None:
     )
     left, right = st.columns(2)
     with left.container(border=True, height="stretch"):
-        scatter(serving, run, ablation, choice)
+        scatter(subject, choice)
     with right.container(border=True, height="stretch"):
-        heat_map(serving, run, ablation, choice)
-    table(serving, run, ablation, choice)
-    who_repairs_whom(serving, run, ablation)
-    if not queries.lacking(serving, "beside_paper"):
-        authors.beside(serving, run)
+        heat_map(subject, choice)
+    table(subject, choice)
+    who_repairs_whom(subject)
+    if not queries.lacking(generation, "beside_paper"):
+        authors.beside(subject)
 
 
 page()

@@ -2,9 +2,9 @@
 
 import streamlit as st
 
-from selfrepair.app.page_parts import frame, show, state
+from selfrepair.app.page_parts import show, state, surroundings
 from selfrepair.app.questions import run_questions
-from selfrepair.app.questions.queries import Serving
+from selfrepair.app.questions.subject import Subject
 from selfrepair.app.wording import kinds, words
 from selfrepair.app.wording.headline import all_kinds, headline
 from selfrepair.warehouse.paths import Warehouse
@@ -24,18 +24,17 @@ def running(published: set[str]) -> None:
             )
 
 
-def numbers_of(serving: Serving, run: str) -> None:
+def numbers_of(subject: Subject) -> None:
     """One run's headline numbers, under its first ablation."""
-    told = headline(serving, run)
-    numbers = told.numbers
+    shown = headline(subject)
+    numbers, run, ablation = shown.numbers, subject.run, shown.ablation
     st.caption(
-        f"{told.ablation.capitalize()} ablation, each head's top rows by direct effect; "
-        f"{told.among.errors}. Text: {told.among.text}."
+        f"{ablation.capitalize()} ablation, each head's top rows by direct effect; "
+        f"{shown.among.errors}. Text: {shown.among.text}."
     )
-    show.tiles(told.tiles)
-    st.caption(all_kinds(numbers, told.among))
+    show.tiles(shown.tiles)
+    st.caption(all_kinds(numbers, shown.among))
     with st.container(horizontal=True):
-        ablation = told.ablation
         if isinstance(numbers["most_repaired"], str):
             little = kinds.little_removed(numbers["most_repaired_share_removed"])
             state.link(
@@ -62,16 +61,17 @@ def page() -> None:
         "the target token. After Rushing & Nanda, Explorations of Self-Repair in Language Models, "
         "arXiv 2402.15390.",
     )
-    serving = st.session_state.get("serving")
-    if serving is None:
-        frame.how_to_fill()
+    generation = st.session_state.get("generation")
+    if generation is None:
+        surroundings.how_to_fill()
         running(set())
         return
-    answer = run_questions.runs(serving)
+    answer = run_questions.runs(generation)
     if answer.frame.empty:
-        frame.how_to_fill()
+        surroundings.how_to_fill()
     running(set(answer.frame["run_id"]))
     for run in answer.frame.head(12).to_dict("records"):
+        subject = Subject(generation, run["run_id"])
         with st.container(border=True):
             left, right = st.columns([5, 1], vertical_alignment="center")
             left.markdown(
@@ -83,8 +83,8 @@ def page() -> None:
                 f"measured {run['finished_at']:%Y-%m-%d}"
             )
             with right.popover("Settings", icon=":material/tune:", width="stretch"):
-                frame.settings(serving, run["run_id"])
-            numbers_of(serving, run["run_id"])
+                surroundings.settings(subject)
+            numbers_of(subject)
     if answer.frame.empty:
         return
     st.subheader("What to look at next")
@@ -101,7 +101,7 @@ def page() -> None:
     show.table(
         "All runs",
         answer,
-        serving,
+        generation,
         key="runs",
         relation="runs",
         frame=answer.frame[

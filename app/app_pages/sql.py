@@ -8,11 +8,11 @@ from selfrepair.app.charts import run_charts
 from selfrepair.app.console import sql_console
 from selfrepair.app.console.sql_console import Result, Statement
 from selfrepair.app.console.sql_examples import EXAMPLES
-from selfrepair.app.page_parts import frame, show, state
+from selfrepair.app.page_parts import show, state, surroundings
 from selfrepair.app.questions import queries
 
 
-def editor(serving: queries.Serving) -> None:
+def editor(generation: queries.Generation) -> None:
     """The statement and its buttons."""
     example = st.pills("Examples", list(EXAMPLES), key="example", wrap=True)
     if example and example != st.session_state.get("example_shown"):
@@ -34,7 +34,7 @@ def editor(serving: queries.Serving) -> None:
     if asked and text.strip():
         state.choose("sql", text.strip())
         state.value("sql")
-        start(serving, text.strip())
+        start(generation, text.strip())
     elif linked and st.session_state.get("started_sql") is None:
         st.info(
             "This statement came with the link, and has not been run. Read it, then press Run.",
@@ -42,13 +42,13 @@ def editor(serving: queries.Serving) -> None:
         )
 
 
-def start(serving: queries.Serving, text: str) -> None:
+def start(generation: queries.Generation, text: str) -> None:
     """Begins a statement; one that still runs for this visitor ends."""
     running = st.session_state.get("statement")
     if running is not None and running.result is None:
         running.cancel()
     st.session_state["started_sql"] = text
-    st.session_state["statement"] = Statement(serving.file, text)
+    st.session_state["statement"] = Statement(generation.file, text)
 
 
 @st.fragment(run_every=0.4)
@@ -65,17 +65,17 @@ def waiting() -> None:
         statement.cancel()
 
 
-def result(told: Result) -> None:
+def show_result(result: Result) -> None:
     """Rows as a table and as a chart, or the line that says why there are none."""
-    if told.error is not None or told.table is None:
+    if result.error is not None or result.table is None:
         st.error(
             "No rows: the statement was refused, stopped or is not right.", icon=":material/block:"
         )
-        st.code(told.error or "no result", language=None, wrap_lines=True)  # never as markdown
+        st.code(result.error or "no result", language=None, wrap_lines=True)  # never as markdown
         return
-    rows = told.table.to_pandas()
-    limited = f", the first {sql_console.MOST_ROWS:,} of more" if told.more else ""
-    st.caption(f"{len(rows):,} rows{limited} · {told.seconds:.1f} s")
+    rows = result.table.to_pandas()
+    limited = f", the first {sql_console.MOST_ROWS:,} of more" if result.more else ""
+    st.caption(f"{len(rows):,} rows{limited} · {result.seconds:.1f} s")
     as_table, as_chart = st.tabs(["Table", "Chart"])
     with as_table:
         st.dataframe(rows, hide_index=True, height=420, placeholder="null")
@@ -104,10 +104,10 @@ def chart(rows: pd.DataFrame) -> None:
     drawn = rows.head(queries.MOST_MARKS)
     groups = [None] if group is None else list(drawn[group].dropna().unique())[:12]
     figure = go.Figure()
-    for i, one in enumerate(groups):
-        own = drawn if one is None else drawn[drawn[group] == one]
+    for i, member in enumerate(groups):
+        own = drawn if member is None else drawn[drawn[group] == member]
         color = run_charts.COLORS[i % len(run_charts.COLORS)]
-        name = str(y if one is None else one)
+        name = str(y if member is None else member)
         if kind == "bars":
             figure.add_bar(x=own[x], y=own[y], name=name, marker_color=color)
         else:
@@ -120,11 +120,11 @@ def chart(rows: pd.DataFrame) -> None:
         st.caption(f"Drawn: the first {len(drawn):,} rows and at most 12 colours.")
 
 
-def dictionary(serving: queries.Serving) -> None:
+def dictionary(generation: queries.Generation) -> None:
     """Every table and view, and what each column means."""
-    known = queries.relations(serving)
-    columns = queries.columns(serving)
-    relation = state.one_of(
+    known = queries.relations(generation)
+    columns = queries.columns(generation)
+    relation = state.pick_one(
         "Data dictionary", "relation", list(known), "head_summary", help="Tables and views."
     )
     first, *more = known[relation].splitlines() or ["not documented"]
@@ -142,22 +142,22 @@ def dictionary(serving: queries.Serving) -> None:
 
 
 def page() -> None:
-    serving = st.session_state.get("serving")
-    if serving is None:
-        frame.serving_or_stop("SQL")
+    generation = st.session_state.get("generation")
+    if generation is None:
+        surroundings.generation_or_stop("SQL")
         return
     st.title("Ask with SQL")
     left, right = st.columns([3, 2], gap="large")
     with left:
-        editor(serving)
+        editor(generation)
     with right:
-        dictionary(serving)
+        dictionary(generation)
     statement = st.session_state.get("statement")
     if statement is not None:
         if statement.result is None:
             waiting()
         else:
-            result(statement.result)
+            show_result(statement.result)
 
 
 page()

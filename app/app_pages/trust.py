@@ -3,15 +3,15 @@
 import pandas as pd
 import streamlit as st
 
-from selfrepair.app.charts import trust_charts
-from selfrepair.app.page_parts import frame, show, state
+from selfrepair.app.page_parts import show, state, surroundings
+from selfrepair.app.page_parts.show_figure import show_figure
 from selfrepair.app.questions import queries, trust_questions
-from selfrepair.app.questions.queries import Serving
+from selfrepair.app.questions.queries import Generation
+from selfrepair.app.questions.run_questions import ROW_SETS
 from selfrepair.app.wording import kinds, trust_words, words
 from selfrepair.app.wording.headline import Tile
 from selfrepair.app.wording.kinds import Clusters
 
-ROW_SETS = {"all tokens": "all", "top by direct effect": "top_by_direct_effect"}
 TABLE = [
     "name", "misplaced", "rank_by_direct_effect", "rank_by_ablation", "rank_difference",
     "ranks_differ", "share_removed", "share_hidden", "share_hidden_se", "share_hidden_frozen",
@@ -19,7 +19,7 @@ TABLE = [
 ]  # fmt: skip
 
 
-def tiles(serving: Serving, numbers: pd.Series, among: Clusters) -> list[Tile]:
+def tiles(generation: Generation, numbers: pd.Series, among: Clusters) -> list[Tile]:
     """How far ablation and direct effect agree, each with the number of heads that it is over."""
     n = int(numbers["n_heads"])
     ranked = int(numbers["n_heads_ranked"])
@@ -41,13 +41,13 @@ def tiles(serving: Serving, numbers: pd.Series, among: Clusters) -> list[Tile]:
          "ablation surely removes something" + above),
     ]  # fmt: skip
     return [
-        Tile(label, value, note, queries.meaning(serving, column))
+        Tile(label, value, note, queries.meaning(generation, column))
         for label, column, value, note in shown
     ]
 
 
 def page() -> None:
-    serving = frame.serving_or_stop("Trust")
+    generation = surroundings.generation_or_stop("Trust")
     st.title("Can the ablation be trusted?")
     st.markdown(
         "Heads are often ranked by how far the logit falls without them. Here is each head's place "
@@ -55,51 +55,35 @@ def page() -> None:
         "the ablation left most of the head in place, or it was repaired, or the head acts on the "
         "logit by other ways."
     )
-    run, ablation, _, _ = frame.picked(serving)
-    if missing := queries.lacking(serving, "ablation_trust"):
+    subject = surroundings.picked(generation)
+    if missing := queries.lacking(generation, "ablation_trust"):
         show.not_there("Trust", missing, "Publish the run again with `selfrepair publish`.")
         return
-    rows = state.one_of("Rows", "trust_rows", list(ROW_SETS), kind="row")
-    by_run = trust_questions.trust_by_run(serving, run, ROW_SETS[rows])
-    own = by_run.frame[by_run.frame["ablation"] == ablation]
+    rows = state.pick_one("Rows", "trust_rows", list(ROW_SETS), "all tokens", kind="row")
+    by_run = trust_questions.trust_by_run(subject, ROW_SETS[rows])
+    own = by_run.frame[by_run.frame["ablation"] == subject.ablation]
     if own.empty:
         show.not_there("Trust of this run", ["ablation_trust"], "Publish the run again.")
         return
     numbers = own.iloc[0]
-    among = kinds.clusters(serving, run)
-    show.tiles(tiles(serving, numbers, among))
-    answer = trust_questions.trust(serving, run, ablation, ROW_SETS[rows])
+    among = kinds.clusters(subject)
+    show.tiles(tiles(generation, numbers, among))
+    answer = trust_questions.trust(subject, ROW_SETS[rows])
     left, right = st.columns(2)
     with left:
-        clicked = show.chart(
-            "Places by direct effect and by ablation (section 5.1)",
-            trust_charts.ranks(answer.frame),
-            answer,
-            key="ranks",
-            caption=f"{trust_words.said_of_places(answer.frame, among)} Click a head to open it.",
-            definitions=show.defined(
-                serving,
-                [
-                    "rank_by_direct_effect",
-                    "rank_by_ablation",
-                    "ranks_differ",
-                    "misplaced",
-                    "share_removed",
-                    "share_hidden",
-                ],
-            ),
-            clickable=True,
-        )
+        clicked = show_figure("section 5.1", subject, rows=rows, click="Click a head to open it.")
         if clicked:
-            layer, head = (int(n) for n in clicked[:2])
-            state.open_page("head", run=run, ablation=ablation, head=words.head(layer, head))
+            layer, head = (int(number) for number in clicked[:2])
+            state.open_page(
+                "head", run=subject.run, ablation=subject.ablation, head=words.head(layer, head)
+            )
     with right:
-        side_by_side = trust_questions.trust_by_ablation(serving, run, ROW_SETS[rows])
+        side_by_side = trust_questions.trust_by_ablation(subject, ROW_SETS[rows])
         measured = list(by_run.frame["ablation"])
         show.table(
             "Which ablation: places side by side (section 5.2)",
             side_by_side,
-            serving,
+            generation,
             key="trust_by_ablation",
             relation="ablation_trust_by_ablation",
             frame=side_by_side.frame.dropna(axis="columns", how="all"),
@@ -113,7 +97,7 @@ def page() -> None:
     show.table(
         "All heads, the most misplaced first",
         answer,
-        serving,
+        generation,
         key="trust",
         relation="ablation_trust",
         frame=answer.frame[TABLE],
@@ -123,7 +107,7 @@ def page() -> None:
     show.table(
         "Each ablation over all heads",
         by_run,
-        serving,
+        generation,
         key="trust_by_run",
         relation="ablation_trust_by_run",
     )

@@ -22,20 +22,20 @@ ZONE_SAYS = {
 
 
 def effects(
-    frame: pd.DataFrame, x: str, y: str, height: int = 480, of: str = "direct_effect"
+    frame: pd.DataFrame, x: str, y: str, height: int = 480, across: str = "direct_effect"
 ) -> go.Figure:
     """Fig. 2, 20-22: a head's direct effect against its logit change, coloured by layer.
 
-    of: the x-axis, `direct_effect` (the paper's) or `direct_effect_removed`. Heads of which the
+    across: the x-axis, `direct_effect` (the paper's) or `direct_effect_removed`. Heads of which the
     ablation removed less than half are hollow.
     """
     figure = go.Figure()
-    zone(figure, frame[of], frame["logit_change"], *ZONE_SAYS[of])
+    zone(figure, frame[across], frame["logit_change"], *ZONE_SAYS[across])
     little = frame["share_removed"].map(is_little).astype(bool)
     for hollow, name in ((False, "heads"), (True, LITTLE)):
         own = frame[little == hollow]
         figure.add_scatter(
-            x=own[of],
+            x=own[across],
             y=own["logit_change"],
             mode="markers",
             name=name,
@@ -54,7 +54,7 @@ def effects(
                 [
                     own["layer"],
                     own["head"],
-                    own[f"{of}_se"],
+                    own[f"{across}_se"],
                     own["logit_change_se"],
                     own["direct_effect"].map(words.signed),
                     own["direct_effect_removed"].map(words.signed),

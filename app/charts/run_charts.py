@@ -174,7 +174,7 @@ def heat_map(
     values = frame[quantity].astype(float)
     marks = np.where(values.abs() > largest, np.where(values > 0, "▲", "▼"), "")
     little = [little_removed(share) for share in frame[removed]] if removed else [""] * len(frame)
-    marks = np.where([bool(one) for one in little], np.char.add("○", marks.astype(str)), marks)
+    marks = np.where([said != "" for said in little], np.char.add("○", marks.astype(str)), marks)
     is_strong = values.abs() > 0.6 * largest
     # Heat map cells cannot be clicked in every browser; an invisible mark on each one can.
     figure.add_scatter(
@@ -193,7 +193,7 @@ def heat_map(
                 frame["head"],
                 frame[quantity].map(words.signed if has_sign else words.number),
                 frame[f"{quantity}_se"].map(lambda error: words.number(error, 2)),
-                [f"<br>{one}" if one else "" for one in little],
+                [f"<br>{said}" if said else "" for said in little],
             ],
             axis=-1,
         ),

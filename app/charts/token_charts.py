@@ -12,7 +12,7 @@ FACTORS = (1, 2, 4, 5, 10, 20, 40)  # of bins put together: 1 stays an edge wher
 
 
 def scatter(frame: pd.DataFrame, ablations: list[str]) -> go.Figure:
-    """Fig. 3 and 5: a token's direct effect against its logit change, under some ablations."""
+    """Fig. 3 and 5: a token's direct effect against its logit change, per ablation."""
     drawn = frame[frame["ablation"].isin(ablations)]
     figure = go.Figure()
     zone(figure, drawn["direct_effect"], drawn["logit_change"])

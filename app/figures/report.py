@@ -1,42 +1,31 @@
 """One self-contained HTML file with every figure of a run, for a colleague without the warehouse.
 
-The figures are those of the app (`figures.py`), drawn from the same queries, or tables of rows.
+The figures are those of the app (`registry.py`), drawn from the same queries, or tables of rows;
+the page is `report.html.jinja`, which escapes all that it is given but Plotly's own charts.
 Plotly's script is written into the file once, so that it opens without a network.
 """
 
 import datetime
-from html import escape
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import jinja2
 import pandas as pd
 import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 
-from selfrepair.app.figures import figures
-from selfrepair.app.figures.drawn import Look
-from selfrepair.app.figures.paper_claims import PAPER, head_of
+from selfrepair.app.figures import registry
+from selfrepair.app.figures.registry import Entry
 from selfrepair.app.figures.report_output import refuse_output, write_output
-from selfrepair.app.questions import run_questions
-from selfrepair.app.questions.queries import Serving, lacking, relations, serving
+from selfrepair.app.questions import queries, run_questions
+from selfrepair.app.questions.queries import lacking, relations
+from selfrepair.app.questions.subject import Subject
 from selfrepair.app.wording import words
-from selfrepair.app.wording.headline import Headline, all_kinds, headline
+from selfrepair.app.wording.headline import all_kinds, headline
 from selfrepair.warehouse.errors import WarehouseError
 from selfrepair.warehouse.paths import Warehouse
 from selfrepair_assets.measurement.ablations import in_order
-
-STYLE = """
-:root { color-scheme: light; }
-body { font: 15px/1.55 system-ui, sans-serif; color: #2b2b2b; margin: 2rem auto; max-width: 1080px;
-       padding: 0 1rem; }
-h1 { font-size: 1.7rem; } h2 { font-size: 1.15rem; margin: 2.6rem 0 0.2rem; }
-.says { color: #5c5f66; margin: 0.2rem 0; }
-table { border-collapse: collapse; } td { padding: 0.15rem 0.9rem 0.15rem 0; vertical-align: top; }
-.settings td + td + td { color: #5c5f66; }
-.rows { max-height: 24rem; overflow: auto; font-size: 0.85rem; }
-.rows th { text-align: left; padding-right: 0.9rem; position: sticky; top: 0; background: #fff; }
-pre { background: #f6f6f5; padding: 0.8rem; overflow-x: auto; font-size: 0.85rem; }
-summary { cursor: pointer; color: #3b63d8; }
-"""
 
 MOST_ROWS = 300  # of a figure that is a table
 
@@ -51,110 +40,83 @@ def write_report(warehouse: Warehouse, run_id: str, output: Path | str) -> None:
     Raises WarehouseError where nothing is published, or not this run, or the file cannot be made.
     """
     refuse_output(str(output), warehouse)
-    now = serving(str(warehouse.root))
-    if now is None:
+    generation = queries.newest_generation(str(warehouse.root))
+    if generation is None:
         raise WarehouseError(
             f"nothing is published in {warehouse.root} yet: run `selfrepair run MODEL` first"
         )
-    runs = run_questions.runs(now).frame.set_index("run_id")
+    runs = run_questions.runs(generation).frame.set_index("run_id")
     if run_id not in runs.index:
         raise WarehouseError(
             f"{run_id} is not published; there are: {', '.join(runs.index) or 'no runs'}"
         )
-    text = _document(now, run_id, runs.loc[run_id, "ablations"].split(", "))
-    write_output(str(output), text, warehouse)
-
-
-def _document(now: Serving, run: str, ablations: list[str]) -> str:
+    ablations = runs.loc[run_id, "ablations"].split(", ")
     ablation = in_order(ablations)[0]
-    known = run_questions.figures(now).frame
-    parts: list[str] = []
-    for row in known.to_dict("records"):
-        number, view = str(row["figure"]), str(row["view"])
-        if lacking(now, view):
+    write_output(str(output), _html(Subject(generation, run_id, ablation)), warehouse)
+
+
+def _html(subject: Subject) -> str:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("selfrepair.app", "figures"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    numbers = headline(subject)
+    return environment.get_template("report.html.jinja").render(
+        run=subject.run,
+        ablation=subject.ablation,
+        generation=subject.generation.number,
+        written=f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d}",
+        plotly=get_plotlyjs(),
+        headline=numbers,
+        kinds=all_kinds(numbers.numbers, numbers.among),
+        settings=_settings(subject),
+        figures=_figures(subject),
+    )
+
+
+def _figures(subject: Subject) -> Iterator[dict[str, Any]]:
+    """What the page shows of each figure that the run has rows of."""
+    for name, entry in registry.entries(subject.generation).items():
+        if lacking(subject.generation, entry.view):
             continue
-        if number in figures.DRAWN_BY:
-            drawn = figures.DRAWN_BY[number](now, number, _look(now, number, run, ablation))
+        if name in registry.FIGURES:
+            drawn = registry.draw(name, _with_head(entry, subject))
             answer, caption = drawn.answer, drawn.caption
-            shown = _figure_html(drawn.figure)
+            shown: dict[str, Any] = {"chart": _chart_html(drawn.chart)}
         else:
-            answer = run_questions.rows_of(now, view, run, MOST_ROWS)
-            caption = f"The first {len(answer.frame)} rows of {view}."
-            shown = _table_html(answer.frame.drop(columns="run_id"))
+            answer = run_questions.rows_of(subject, entry.view, MOST_ROWS)
+            caption = f"The first {len(answer.frame)} rows of {entry.view}."
+            shown = {"chart": ""} | _table(answer.frame.drop(columns="run_id"))
         if len(answer.frame):
-            title = f"{words.figure(number)}: {row['title']}"
-            note = str(row["note"]) if pd.notna(row["note"]) else None
-            about = (PAPER.get(number), note, relations(now)[view], answer.sql)
-            parts.append(_section(title, caption, shown, *about))
-    when = datetime.datetime.now(datetime.UTC)
-    return (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-        f"<title>Self-repair of {escape(run)}</title><style>{STYLE}</style>"
-        f"<script>{get_plotlyjs()}</script></head><body>"
-        f"<h1>Self-repair of {escape(run)}</h1>"
-        f'<p class="says">Generation {now.number} of the warehouse, {ablation} ablation, written '
-        f"{when:%Y-%m-%d}. After Rushing &amp; Nanda, <i>Explorations of Self-Repair in Language "
-        "Models</i>, arXiv 2402.15390.</p>"
-        + _headline(headline(now, run, ablation))
-        + f"<details><summary>Settings of the run</summary>{_settings(now, run)}</details>"
-        + "".join(parts)
-        + "</body></html>"
-    )
+            yield shown | {
+                "heading": entry.heading,
+                "caption": caption,
+                "claim": entry.claim,
+                "note": entry.note,
+                "documentation": relations(subject.generation)[entry.view],
+                "sql": answer.sql,
+            }
 
 
-def _headline(told: Headline) -> str:
-    """The run's headline numbers, each with what it is over, and what errors rest on."""
-    rows = "".join(
-        f"<tr><td>{escape(tile.label)}</td><td><b>{escape(tile.value)}</b></td>"
-        f"<td>{escape(tile.note)}</td></tr>"
-        for tile in told.tiles
-    )
-    return (
-        f'<table class="settings">{rows}</table>'
-        f'<p class="says">{escape(all_kinds(told.numbers, told.among))}</p>'
-        f'<p class="says">Text: {escape(told.among.text)}; {escape(told.among.errors)}. A head is '
-        "not removed where the ablation removes less than half of its direct effect: a small "
-        "logit change shows no repair there.</p>"
-    )
-
-
-def _look(now: Serving, number: str, run: str, ablation: str) -> Look:
-    """The paper's own head where the run measured it, else the most self-repaired one."""
-    rows = run_questions.heads(now, run, ablation).frame
-    only = figures.heads_of(now, number, run, ablation)
+def _with_head(entry: Entry, subject: Subject) -> Subject:
+    """With the paper's own head where the run measured it, else with the most self-repaired one."""
+    heads = run_questions.heads(subject).frame
+    only = registry.heads_of(entry.figure, subject)
     if only:
-        rows = rows[rows["name"].isin(only)]
-    there = rows[rows["name"] == head_of(number, run)]
-    best = there if len(there) else rows.sort_values("self_repair", ascending=False)
+        heads = heads[heads["name"].isin(only)]
+    there = heads[heads["name"] == entry.head_of(subject.run)]
+    best = there if len(there) else heads.sort_values("self_repair", ascending=False)
     if best.empty:
-        return Look(run, ablation, 0, 0)
-    return Look(run, ablation, int(best["layer"].iloc[0]), int(best["head"].iloc[0]))
+        return subject
+    layer, head = (int(best[column].iloc[0]) for column in ("layer", "head"))
+    return Subject(subject.generation, subject.run, subject.ablation, layer, head)
 
 
-def _section(
-    title: str,
-    caption: str,
-    shown: str,
-    claim: str | None,
-    note: str | None,
-    documentation: str,
-    sql: str,
-) -> str:
-    return (
-        f"<section><h2>{escape(title)}</h2>"
-        + f'<p class="says">{escape(caption)}</p>'
-        + shown
-        + (f'<p class="says"><b>The paper:</b> {escape(claim)}</p>' if claim else "")
-        + (f'<p class="says"><b>Differs here:</b> {escape(note)}</p>' if note else "")
-        + f"<details><summary>What it is, and the SQL</summary><p>{escape(documentation)}</p>"
-        + f"<pre>{escape(sql)}</pre></details></section>"
-    )
-
-
-def _figure_html(figure: go.Figure) -> str:
-    figure.update_layout(template="plotly_white", autosize=True)
+def _chart_html(chart: go.Figure) -> str:
+    chart.update_layout(template="plotly_white", autosize=True)
     return str(
-        figure.to_html(
+        chart.to_html(
             full_html=False,
             include_plotlyjs=False,
             config={"displaylogo": False, "responsive": True},
@@ -162,32 +124,27 @@ def _figure_html(figure: go.Figure) -> str:
     )
 
 
-def _table_html(frame: pd.DataFrame) -> str:
-    """Rows as they are read, in a box that scrolls."""
+def _table(frame: pd.DataFrame) -> dict[str, list[Any]]:
+    """Rows as they are read, below their columns' names."""
 
     def cell(column: str, value: object) -> str:
         if isinstance(value, float):
-            text = words.share(value) if column.startswith("share") else words.number(value)
-        else:
-            text = str(value)
-        return f"<td>{escape(text)}</td>"
+            return words.share(value) if column.startswith("share") else words.number(value)
+        return str(value)
 
-    head = "".join(f"<th>{escape(words.name(column))}</th>" for column in frame)
-    rows = "".join(
-        "<tr>" + "".join(cell(*pair) for pair in zip(frame, row, strict=True)) + "</tr>"
-        for row in frame.itertuples(index=False)
-    )
-    return f'<div class="rows"><table><tr>{head}</tr>{rows}</table></div>'
+    return {
+        "columns": [words.name(column) for column in frame],
+        "rows": [
+            [cell(*pair) for pair in zip(frame, row, strict=True)]
+            for row in frame.itertuples(index=False)
+        ],
+    }
 
 
-def _settings(now: Serving, run: str) -> str:
-    rows = run_questions.settings(now, run).frame
-    return (
-        '<table class="settings">'
-        + "".join(
-            f"<tr><td>{escape(words.name(name))}</td><td>{escape(value)}</td>"
-            f"<td>{escape(run_questions.meaning_of_setting(now, name))}</td></tr>"
-            for name, value in zip(rows["setting"], rows["value"], strict=True)
-        )
-        + "</table>"
-    )
+def _settings(subject: Subject) -> list[tuple[str, str, str]]:
+    """Each setting of the run, its value, and what it means."""
+    rows = run_questions.settings(subject).frame
+    return [
+        (words.name(name), value, run_questions.meaning_of_setting(subject.generation, name))
+        for name, value in zip(rows["setting"], rows["value"], strict=True)
+    ]

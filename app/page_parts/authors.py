@@ -6,7 +6,7 @@ import streamlit as st
 from selfrepair.app.charts import detail_charts
 from selfrepair.app.page_parts import show, state
 from selfrepair.app.questions import trust_questions
-from selfrepair.app.questions.queries import Serving
+from selfrepair.app.questions.subject import Subject
 from selfrepair.app.wording import words
 
 
@@ -25,18 +25,18 @@ def agreement_of(row: pd.Series, quantity: str) -> str:
     )
 
 
-def beside(serving: Serving, run: str) -> None:
+def beside(subject: Subject) -> None:
     """A scatter of one quantity and the agreement in all; nothing where the authors have none."""
-    agreement = trust_questions.paper_agreement(serving, run)
+    agreement = trust_questions.paper_agreement(subject)
     if agreement.frame.empty:
         return
     st.subheader("Beside the authors' published numbers")
     left, right = st.columns(2)
     with left.container(border=True, height="stretch"):
-        quantity = state.one_of(
+        quantity = state.pick_one(
             "Compare", "compared", list(agreement.frame["quantity"]), shown=words.name
         )
-        answer = trust_questions.beside_paper(serving, run, quantity)
+        answer = trust_questions.beside_paper(subject, quantity)
         show.chart(
             f"{words.name(quantity).capitalize()}, this run against the authors'",
             detail_charts.against(answer.frame, "value", "paper_value", f" {words.name(quantity)}"),
@@ -44,14 +44,14 @@ def beside(serving: Serving, run: str) -> None:
             key="beside_paper",
             caption="A dot is a head: means over its top rows under resample ablation. The text "
             "that was measured may differ.",
-            definitions=show.defined(serving, ["paper_value", "value"], "beside_paper"),
-            framed=False,
+            definitions=show.defined(subject.generation, ["paper_value", "value"], "beside_paper"),
+            border=False,
         )
     with right:
         show.table(
             "Agreement over all heads",
             agreement,
-            serving,
+            subject.generation,
             key="agreement",
             relation="paper_correlation",
             caption=agreement_of(agreement.frame.set_index("quantity").loc[quantity], quantity),

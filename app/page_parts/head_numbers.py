@@ -7,19 +7,19 @@ import streamlit as st
 
 from selfrepair.app.page_parts import show
 from selfrepair.app.questions import queries
-from selfrepair.app.questions.queries import Serving
+from selfrepair.app.questions.subject import Subject
 from selfrepair.app.wording import glossary, kinds, words
 from selfrepair.app.wording.headline import Tile
 
 
-def numbers(serving: Serving, means: pd.Series, labels: pd.Series | None) -> None:
+def numbers(subject: Subject, means: pd.Series, labels: pd.Series | None) -> None:
     """The head's headline numbers on its top rows, each with its error and its definition."""
     shown = [
         Tile(
             label,
             words.signed(means[column]),
             f"± {words.number(means[f'{column}_se'], 2)} logits",
-            f"{queries.meaning(serving, column, 'head_summary')}.",
+            f"{queries.meaning(subject.generation, column, 'head_summary')}.",
         )
         for label, column in (
             ("direct effect", "direct_effect"),
@@ -57,7 +57,7 @@ def numbers(serving: Serving, means: pd.Series, labels: pd.Series | None) -> Non
     show.tiles(shown)
     if labels is None:
         return
-    among = kinds.clusters(serving, str(means["run_id"]))
+    among = kinds.clusters(subject)
     why = "" if isinstance(labels["kind"], str) else among.why_no_label or kinds.TOO_FEW_ROWS
     st.markdown(
         kinds.badge(labels["kind"], means["share_removed"], why),

@@ -10,7 +10,7 @@ from selfrepair.app.page_parts import show, state, token_view
 from selfrepair.app.page_parts.token_view import Scale
 from selfrepair.app.questions import detail_questions, neuron_questions, queries, token_questions
 from selfrepair.app.questions.head_questions import ROWS_OF
-from selfrepair.app.questions.queries import Serving
+from selfrepair.app.questions.subject import Subject
 from selfrepair.app.questions.token_questions import FULL_COLOR, KINDS, ORDERS
 from selfrepair.app.wording import words
 from selfrepair.app.wording.kinds import LITTLE, is_little
@@ -21,54 +21,49 @@ COLORED_BY = ["self_repair", "direct_effect", "direct_effect_removed", "logit_ch
 BEYOND = f"{words.share(1 - FULL_COLOR)} of the head's tokens"
 
 
-def color_scale(
-    serving: Serving, run: str, ablation: str, layer: int, head: int, quantity: str
-) -> Scale:
+def color_scale(subject: Subject, quantity: str) -> Scale:
     """The scale of a head's quantity, the same in the list and in an opened token."""
-    found = token_questions.color_scale(serving, run, ablation, layer, head, quantity).frame
+    found = token_questions.color_scale(subject, quantity).frame
     largest = float(found["largest"].iloc[0])
     return Scale(quantity, largest if largest > 0 else 1e-6)
 
 
-def tokens(serving: Serving, run: str, ablation: str, layer: int, head: int) -> None:
+def tokens(subject: Subject) -> None:
     """The list of instances, or the one that the address names."""
     place = state.value("instance")
     sequence, _, position = place.partition(":")
     if sequence.isdecimal() and position.isdecimal() and len(place) < 20:
-        opened(serving, run, ablation, layer, head, int(sequence), int(position))
+        opened(subject, int(sequence), int(position))
     else:
-        listed(serving, run, ablation, layer, head)
+        listed(subject)
 
 
-def listed(serving: Serving, run: str, ablation: str, layer: int, head: int) -> None:
+def listed(subject: Subject) -> None:
     """One page of instances, filtered and ordered."""
     a, b, c = st.columns(3)
     d, e, f = st.columns(3)
-    rows = state.one_of(
+    rows = state.pick_one(
         "Tokens",
         "rows",
         list(ROWS_OF),
         place=a,
         help="Top by direct effect is the paper's choice of rows (section 2.2).",
     )
-    order = state.one_of("Order", "order", list(ORDERS), place=b)
-    quantity = state.one_of(
+    order = state.pick_one("Order", "order", list(ORDERS), place=b)
+    quantity = state.pick_one(
         "Colour", "colour", COLORED_BY, shown=lambda name: f"by {words.name(name)}", place=c
     )
-    kind = state.one_of(
+    kind = state.pick_one(
         "Keep",
         "kind",
         list(KINDS),
         place=d,
-        help=show.defined(serving, ["overcorrected", "broken"]),
+        help=show.defined(subject.generation, ["overcorrected", "broken"]),
     )
     with e:
         search = state.text("Find in the token or target", "find", placeholder="any text")
-    asked = {
-        "run": run, "ablation": ablation, "layer": layer, "head": head,
-        "rows": rows, "order": order, "kind": kind, "search": search,
-    }  # fmt: skip
-    first = token_questions.instances(serving, **asked, limit=PER_PAGE, offset=0)
+    asked = {"rows": rows, "order": order, "kind": kind, "search": search}
+    first = token_questions.instances(subject, **asked, limit=PER_PAGE, offset=0)
     if first.frame.empty:
         st.info("No token is like that. Loosen the filter.", icon=":material/filter_alt_off:")
         return
@@ -79,26 +74,23 @@ def listed(serving: Serving, run: str, ablation: str, layer: int, head: int) -> 
         first
         if number == 1
         else token_questions.instances(
-            serving, **asked, limit=PER_PAGE, offset=PER_PAGE * (number - 1)
+            subject, **asked, limit=PER_PAGE, offset=PER_PAGE * (number - 1)
         )
     )
     found = answer.frame
     around = token_questions.stretches(
-        serving,
-        run=run,
-        ablation=ablation,
-        layer=layer,
-        head=head,
+        subject,
         places=list(zip(found["sequence"], found["position"], strict=True)),
         before=BEFORE,
         after=AFTER,
     ).frame
-    scale = color_scale(serving, run, ablation, layer, head, quantity)
+    scale = color_scale(subject, quantity)
     with st.container(border=True):
         show.heading(
             f"{n_found:,} tokens: {rows}, {order} first",
             show.defined(
-                serving, ["direct_effect", "direct_effect_removed", "self_repair", "logit_change"]
+                subject.generation,
+                ["direct_effect", "direct_effect_removed", "self_repair", "logit_change"],
             ),
         )
         st.html(token_view.legend(scale, BEYOND))
@@ -137,7 +129,9 @@ def _instance(row: Any, text: pd.DataFrame, scale: Scale) -> None:
 
 
 def opened(
-    serving: Serving, run: str, ablation: str, layer: int, head: int, sequence: int, position: int
+    subject: Subject,
+    sequence: int,
+    position: int,
 ) -> None:
     """One instance: its whole sequence, and what happened to the target's logit."""
     left, right = st.columns([3, 2], vertical_alignment="bottom")
@@ -147,15 +141,11 @@ def opened(
         on_click=state.choose,
         args=("instance", ""),
     )
-    quantity = state.one_of(
+    quantity = state.pick_one(
         "Colour", "colour", COLORED_BY, shown=lambda name: f"by {words.name(name)}", place=right
     )
     answer = token_questions.stretches(
-        serving,
-        run=run,
-        ablation=ablation,
-        layer=layer,
-        head=head,
+        subject,
         places=[(sequence, position)],
         before=1_000_000,
         after=1_000_000,
@@ -169,49 +159,50 @@ def opened(
         return
     here = text[text["position"] == position].iloc[0]
     target = words.token(here["target_text"])
-    scale = color_scale(serving, run, ablation, layer, head, quantity)
+    scale = color_scale(subject, quantity)
     with st.container(border=True):
         show.heading(
             f"Sequence {sequence}, position {position}: predicting “{target}”",
-            show.defined(serving, [quantity]),
+            show.defined(subject.generation, [quantity]),
         )
         st.html(token_view.legend(scale, BEYOND))
         st.html(token_view.colored(text, scale, mark=position, lines=True))
         show.behind(answer, "sequence")
-    all_ablations = token_questions.instance(serving, run, layer, head, sequence, position)
-    own = all_ablations.frame[all_ablations.frame["ablation"] == ablation]
+    all_ablations = token_questions.instance(subject, sequence, position)
+    own = all_ablations.frame[all_ablations.frame["ablation"] == subject.ablation]
     show.chart(
-        f"What happened to the logit of “{target}” under {ablation} ablation",
+        f"What happened to the logit of “{target}” under {subject.ablation} ablation",
         token_charts.one_token(own),
         all_ablations,
         key="one_token",
         caption=f"The head's direct effect of {words.signed(here['direct_effect'])} logits goes "
         "(or changes), later heads, MLPs and the final norm answer, and the logit ends "
         f"{words.signed(here['logit_change'])} from where it was.",
-        definitions=show.defined(serving, ["self_repair", *_PARTS]),
+        definitions=show.defined(subject.generation, ["self_repair", *_PARTS]),
     )
     show.table(
         "This token under every ablation",
         all_ablations,
-        serving,
+        subject.generation,
         key="one_token_ablations",
         relation="self_repair",
     )
-    repairers(serving, run, ablation, layer, head, sequence, position)
+    repairers(subject, sequence, position)
 
 
 _PARTS = ["self_repair_from_heads", "self_repair_from_mlps", "self_repair_from_layernorm"]
 
 
 def repairers(
-    serving: Serving, run: str, ablation: str, layer: int, head: int, sequence: int, position: int
+    subject: Subject,
+    sequence: int,
+    position: int,
 ) -> None:
     """Which components and neurons repaired this token, where that was kept."""
-    if queries.lacking(serving, "component_changes", "neuron_repairs"):
+    if queries.lacking(subject.generation, "component_changes", "neuron_repairs"):
         return
-    one = (serving, run, ablation, layer, head, sequence, position)
-    components = detail_questions.repairers_of_token(*one)
-    neurons = neuron_questions.neurons_of_token(*one)
+    components = detail_questions.repairers_of_token(subject, sequence, position)
+    neurons = neuron_questions.neurons_of_token(subject, sequence, position)
     if components.frame.empty:
         st.caption("Which components repaired is kept for a head's top rows by direct effect only.")
         return
@@ -228,7 +219,9 @@ def repairers(
             components,
             key="repairers",
             caption="The later heads and MLP layers whose direct effect changed most.",
-            definitions=show.defined(serving, ["direct_effect_change"], "component_repairs"),
+            definitions=show.defined(
+                subject.generation, ["direct_effect_change"], "component_repairs"
+            ),
         )
     with right:
         if neurons.frame.empty:
@@ -246,5 +239,5 @@ def repairers(
             neurons,
             key="repairing_neurons",
             caption="The most repairing ones.",
-            definitions=show.defined(serving, ["neurons"], "neuron_repairs"),
+            definitions=show.defined(subject.generation, ["neurons"], "neuron_repairs"),
         )

@@ -8,7 +8,8 @@ import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
-from selfrepair.app.questions.queries import Answer, Serving, meaning
+from selfrepair.app.page_parts import state
+from selfrepair.app.questions.queries import Answer, Generation, meaning
 from selfrepair.app.wording import words
 from selfrepair.app.wording.headline import Tile
 
@@ -33,9 +34,9 @@ def is_dark() -> bool:
     return st.context.theme.type == "dark"
 
 
-def defined(serving: Serving, columns: Iterable[str], relation: str | None = None) -> str:
-    """The definitions of some columns, for a heading's tooltip."""
-    lines = [(column, meaning(serving, column, relation)) for column in columns]
+def defined(generation: Generation, columns: Iterable[str], relation: str | None = None) -> str:
+    """The definitions of these columns, for a heading's tooltip."""
+    lines = [(column, meaning(generation, column, relation)) for column in columns]
     return "\n".join(f"- **{words.name(column)}**: {said}" for column, said in lines if said)
 
 
@@ -46,25 +47,27 @@ def heading(title: str, definitions: str = "") -> None:
 
 def chart(
     title: str,
-    figure: go.Figure,
+    chart: go.Figure,
     answer: Answer,
     *,
     key: str,
     caption: str = "",
     definitions: str = "",
+    figure: str = "",
     clickable: bool = False,
-    framed: bool = True,
+    border: bool = True,
 ) -> list[Any] | None:
-    """A framed chart with its SQL and data; the customdata of the mark that was clicked, if any.
+    """A chart with its SQL and data; the customdata of the mark that was clicked, if any.
 
-    framed: False where the caller has a frame around the chart and what it is chosen with.
+    figure: the one of the paper that it is, with a link to what the paper says of it. border: False
+    where the caller has one around the chart and what it is chosen with.
     """
-    with st.container(border=framed):
+    with st.container(border=border):
         heading(title, definitions)
         picture = PICTURE | {"toImageButtonOptions": {"format": "png", "scale": 2, "filename": key}}
         if clickable:
             event: Any = st.plotly_chart(
-                figure,
+                chart,
                 key=f"chart:{key}",
                 config=picture,
                 on_select="rerun",
@@ -72,9 +75,12 @@ def chart(
             )
         else:
             event = None
-            st.plotly_chart(figure, key=f"chart:{key}", config=picture)
+            st.plotly_chart(chart, key=f"chart:{key}", config=picture)
         if caption:
             st.caption(caption)
+        if figure:
+            beside = f"{words.figure(figure)} beside the paper"
+            state.link("paper", beside, icon=":material/article:", figure=figure)
         behind(answer, key)
     points = event["selection"]["points"] if event else []
     return _data_of(points[0]) if points else None
@@ -93,7 +99,7 @@ def _data_of(point: dict[str, Any]) -> list[Any] | None:
 def table(
     title: str,
     answer: Answer,
-    serving: Serving,
+    generation: Generation,
     *,
     key: str,
     caption: str = "",
@@ -102,7 +108,7 @@ def table(
     frame: pd.DataFrame | None = None,
     height: int | str = "auto",
 ) -> int | None:
-    """A framed, sortable table; the number of the selected row where one is.
+    """A sortable table in a border; the number of the selected row where one is.
 
     Headers are words, and each one's tooltip is the column's definition.
     """
@@ -117,7 +123,7 @@ def table(
             hide_index=True,
             height=height,
             placeholder="—",
-            column_config=column_config(shown, serving, relation),
+            column_config=column_config(shown, generation, relation),
             key=f"table:{key}",
             on_select="rerun" if selectable else "ignore",
             selection_mode="single-row",
@@ -130,12 +136,12 @@ def table(
 
 
 def column_config(
-    frame: pd.DataFrame, serving: Serving | None, relation: str | None = None
+    frame: pd.DataFrame, generation: Generation | None, relation: str | None = None
 ) -> dict[str, Any]:
     """Words as headers, definitions as tooltips, sensible digits; shares are in per cent."""
     config: dict[str, Any] = {}
     for column in frame.columns:
-        said = meaning(serving, column, relation) if serving else ""
+        said = meaning(generation, column, relation) if generation else ""
         label = words.name(column)
         if pd.api.types.is_bool_dtype(frame[column]):
             config[column] = st.column_config.CheckboxColumn(label, help=said)

@@ -6,6 +6,15 @@ What is chosen on one page (run, ablation, head) is remembered for the others. D
 too, so that a link keeps its meaning when they change.
 """
 
+# Streamlit's own `bind="query-params"` was tried in the place of this file (1.67.0, in Chromium).
+# It cannot do what the pages need:
+# - it leaves defaults out, so that a link without a run means another run after the next one;
+# - a bound choice is not taken along to another page, and a link's or `switch_page`'s parameter for
+#   a widget of the other page is dropped where a widget of this page is bound to that name;
+# - what has no widget (an opened token, the SQL statement) cannot be beside it: `from_dict` and
+#   `clear` raise an error where any parameter is bound.
+# Switches and lines of text alone could be bound, but for the last reason not beside the others.
+
 import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -13,7 +22,7 @@ from typing import Any
 import streamlit as st
 
 WIDGET = "widget:"
-Choice = Callable[[Any], str]
+Label = Callable[[Any], str]
 
 
 def begin(page: str) -> None:
@@ -24,22 +33,22 @@ def begin(page: str) -> None:
     endless.
     """
     session = st.session_state
-    told = {name: ",".join(st.query_params.get_all(name)) for name in st.query_params}
+    address = {name: ",".join(st.query_params.get_all(name)) for name in st.query_params}
     written, same_page = session.get("written"), session.get("page") == page
     before, since = session.get("before", (None, 0.0))
     # A click that overtakes the address' own update still carries the address before it.
-    overtaken = told == before and same_page and time.monotonic() - since < 1
-    session["left_alone"] = not told and bool(written) and same_page and not overtaken
+    overtaken = address == before and same_page and time.monotonic() - since < 1
+    session["left_alone"] = not address and bool(written) and same_page and not overtaken
     remembered = session.setdefault("remembered", {})
     if session["left_alone"]:
         for name in [*remembered]:
             choose(name, "")
             del remembered[name]
-    elif told != written and not overtaken:
-        for name, value in told.items():
+    elif address != written and not overtaken:
+        for name, value in address.items():
             choose(name, value)
-    session["before"] = (told, time.monotonic())
-    session["written"] = told
+    session["before"] = (address, time.monotonic())
+    session["written"] = address
     session["page"] = page
     session["chosen"] = {}
 
@@ -65,13 +74,13 @@ def choose(name: str, new: str) -> None:
     st.session_state.pop(WIDGET + name, None)
 
 
-def one_of(
+def pick_one(
     label: str,
     name: str,
     options: Sequence[Any],
     default: Any = None,
     *,
-    shown: Choice = str,
+    shown: Label = str,
     kind: str = "list",
     help: str | None = None,
     place: Any = st,
@@ -95,21 +104,21 @@ def one_of(
     return _keep(name, usual if picked is None else picked)
 
 
-def some_of(
+def pick_several(
     label: str,
     name: str,
     options: Sequence[str],
     default: Iterable[str],
     *,
-    shown: Choice = str,
+    shown: Label = str,
     help: str | None = None,
 ) -> list[str]:
     """A choice of several options; none of those that are offered means the default."""
-    told = str(st.session_state["remembered"].get(name, "")).split(",")
-    chosen = [option for option in options if _one_word(option) in told] or list(default)
-    _seed(name, chosen, lambda held: all(one in options for one in held))
+    remembered = str(st.session_state["remembered"].get(name, "")).split(",")
+    chosen = [option for option in options if _without_comma(option) in remembered]
+    _seed(name, chosen or list(default), lambda held: set(held) <= set(options))
     picked = st.multiselect(label, options, format_func=shown, key=WIDGET + name, help=help)
-    _keep(name, ",".join(_one_word(option) for option in picked))
+    _keep(name, ",".join(_without_comma(option) for option in picked))
     return list(picked)
 
 
@@ -122,8 +131,9 @@ def text(label: str, name: str, *, placeholder: str = "", help: str | None = Non
 
 def whole_number(label: str, name: str, lowest: int, highest: int, *, place: Any = st) -> int:
     """A whole number, such as the page of a list."""
-    told = str(st.session_state["remembered"].get(name, ""))
-    chosen = int(told) if told.isdecimal() and len(told) < 10 else lowest
+    remembered = str(st.session_state["remembered"].get(name, ""))
+    is_number = remembered.isdecimal() and len(remembered) < 10
+    chosen = int(remembered) if is_number else lowest
     _seed(name, min(max(chosen, lowest), highest), lambda held: lowest <= held <= highest)
     picked = place.number_input(label, lowest, highest, step=1, key=WIDGET + name)
     return int(_keep(name, int(picked)))
@@ -167,6 +177,6 @@ def _write(name: str, chosen: str) -> None:
         st.session_state["chosen"][name] = chosen
 
 
-def _one_word(option: str) -> str:
-    """An option without a comma, which stands between options in the address."""
+def _without_comma(option: str) -> str:
+    """An option with its commas escaped: a comma stands between options in the address."""
     return option.replace(",", "%2C")

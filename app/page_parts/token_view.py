@@ -48,7 +48,7 @@ def colored(
 
     frame: rows of consecutive positions with token_text, target_text and the scale's quantity. The
     number at a position is about predicting the next token, which is the one that it colours.
-    mark: the position whose target is framed.
+    mark: the position whose target is outlined.
     lines: whether a new line of the text begins a new line here too.
     """
     rows = frame.sort_values("position")
@@ -100,14 +100,14 @@ def legend(scale: Scale, beyond: str) -> str:
 
 
 def _piece(text: str, value: float, scale: Scale, *, title: str, marked: bool, lines: bool) -> str:
-    frame = (
+    outline = (
         " outline: 2px solid currentColor; outline-offset: -1px; font-weight: 700;"
         if marked
         else ""
     )
     return (
         f'<span title="{escape(title)}" style="border-radius: 3px; '
-        f'{scale.style(value)}{frame}">{_text(text, lines)}</span>'
+        f'{scale.style(value)}{outline}">{_text(text, lines)}</span>'
     )
 
 

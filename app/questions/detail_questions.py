@@ -1,19 +1,19 @@
 """What the pages ask about components, neurons, self-reinforcement and trust."""
 
-from selfrepair.app.questions.queries import MOST_MARKS, Answer, Serving, ask
+from selfrepair.app.questions.queries import MOST_MARKS, Answer
+from selfrepair.app.questions.subject import Subject
 
 MOST_HEADS, MOST_COMPONENTS = 30, 60  # rows and columns of the matrix of who repairs whom
 LEFT_OUT = {"none": 0, "the first": 1, "the first 4": 4}  # of a sequence's positions
 N_ERRORS = 2  # a change is beyond noise where it is more standard errors than this away from 0
 
 
-def who_repairs_whom(serving: Serving, run: str, ablation: str, left_out: int = 0) -> Answer:
+def who_repairs_whom(subject: Subject, left_out: int = 0) -> Answer:
     """The most self-repaired heads, and the components whose part in it is largest beyond noise.
 
     left_out: how many first positions of every sequence do not count.
     """
-    return ask(
-        serving,
+    return subject.ask(
         f"""
         with
 
@@ -83,24 +83,17 @@ def who_repairs_whom(serving: Serving, run: str, ablation: str, left_out: int = 
             component_layer,
             component_head nulls last
         """,
-        run=run,
-        ablation=ablation,
         left_out=left_out,
     )
 
 
 def repairers_of_token(
-    serving: Serving,
-    run: str,
-    ablation: str,
-    layer: int,
-    head: int,
+    subject: Subject,
     sequence: int,
     position: int,
 ) -> Answer:
     """The 16 components whose direct effect changed most at one token, where that was kept."""
-    return ask(
-        serving,
+    return subject.ask(
         """
         with
 
@@ -154,19 +147,14 @@ def repairers_of_token(
         order by abs(direct_effect_change) desc
         limit 16
         """,
-        run=run,
-        ablation=ablation,
-        layer=layer,
-        head=head,
         sequence=sequence,
         position=position,
     )
 
 
-def of_head(serving: Serving, view: str, run: str, ablation: str, layer: int, head: int) -> Answer:
+def of_head(subject: Subject, view: str) -> Answer:
     """The rows of a view about one head under one ablation; a sample where there are many."""
-    return ask(
-        serving,
+    return subject.ask(
         f"""
         select * exclude (run_id, ablation, layer, head)
         from {view}
@@ -176,17 +164,12 @@ def of_head(serving: Serving, view: str, run: str, ablation: str, layer: int, he
             and head = $head
         qualify row_number() over () <= {MOST_MARKS}
         """,
-        run=run,
-        ablation=ablation,
-        layer=layer,
-        head=head,
     )
 
 
-def reinforcing_heads(serving: Serving, run: str) -> Answer:
+def reinforcing_heads(subject: Subject) -> Answer:
     """Section 5.3: which heads are self-reinforcing, self-repressing or neither."""
-    return ask(
-        serving,
+    return subject.ask(
         """
         select
             format('L{}H{}', layer, head) as name,
@@ -195,14 +178,12 @@ def reinforcing_heads(serving: Serving, run: str) -> Answer:
         where run_id = $run
         order by relative_slope
         """,
-        run=run,
     )
 
 
-def reinforcement(serving: Serving, run: str, layer: int, head: int) -> Answer:
+def reinforcement(subject: Subject) -> Answer:
     """Fig. 9 and 19: a sample of positions, the same ones at each scale."""
-    return ask(
-        serving,
+    return subject.ask(
         f"""
         select * exclude (run_id, layer, head)
         from self_reinforcement_by_token
@@ -215,16 +196,12 @@ def reinforcement(serving: Serving, run: str, layer: int, head: int) -> Answer:
         ) <= {MOST_MARKS // 3}
         order by scale
         """,
-        run=run,
-        layer=layer,
-        head=head,
     )
 
 
-def reinforcement_by_scale(serving: Serving, run: str, layer: int, head: int) -> Answer:
+def reinforcement_by_scale(subject: Subject) -> Answer:
     """Appendix E: the means at each scale."""
-    return ask(
-        serving,
+    return subject.ask(
         """
         select * exclude (run_id, layer, head)
         from self_reinforcement_by_scale
@@ -233,7 +210,4 @@ def reinforcement_by_scale(serving: Serving, run: str, layer: int, head: int) ->
             and head = $head
         order by scale
         """,
-        run=run,
-        layer=layer,
-        head=head,
     )

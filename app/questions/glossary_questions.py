@@ -4,13 +4,14 @@ All of it reads what is stored per head or the rows kept of one head, so that a 
 example takes no longer on a long run.
 """
 
-from selfrepair.app.questions.queries import Answer, Serving, ask
+from selfrepair.app.questions.queries import Answer, Generation, ask
+from selfrepair.app.questions.subject import Subject
 
 
-def generation(serving: Serving) -> Answer:
+def published(generation: Generation) -> Answer:
     """The generation that is looked at."""
     return ask(
-        serving,
+        generation,
         """
         select
             generation,
@@ -21,10 +22,9 @@ def generation(serving: Serving) -> Answer:
     )
 
 
-def run(serving: Serving, run: str) -> Answer:
+def run(subject: Subject) -> Answer:
     """What one run has measured."""
-    return ask(
-        serving,
+    return subject.ask(
         """
         select
             run_id,
@@ -37,14 +37,12 @@ def run(serving: Serving, run: str) -> Answer:
         from runs
         where run_id = $run
         """,
-        run=run,
     )
 
 
-def head(serving: Serving, run: str, layer: int, head: int) -> Answer:
+def head(subject: Subject) -> Answer:
     """One head's means on its top rows, under each ablation."""
-    return ask(
-        serving,
+    return subject.ask(
         """
         select
             ablation,
@@ -71,16 +69,12 @@ def head(serving: Serving, run: str, layer: int, head: int) -> Answer:
             and n_rows > 0
         order by ablation
         """,
-        run=run,
-        layer=layer,
-        head=head,
     )
 
 
-def kinds(serving: Serving, run: str, ablation: str) -> Answer:
+def kinds(subject: Subject) -> Answer:
     """How many heads of a run are of each kind, on their top rows."""
-    return ask(
-        serving,
+    return subject.ask(
         """
         select
             n_heads,
@@ -94,15 +88,12 @@ def kinds(serving: Serving, run: str, ablation: str) -> Answer:
             and ablation = $ablation
             and row_set = 'top_by_direct_effect'
         """,
-        run=run,
-        ablation=ablation,
     )
 
 
-def tokens(serving: Serving, run: str, ablation: str, layer: int, head: int) -> Answer:
+def tokens(subject: Subject) -> Answer:
     """Top rows of a head that are an example of something: the one of largest direct effect."""
-    return ask(
-        serving,
+    return subject.ask(
         """
         with
 
@@ -161,17 +152,12 @@ def tokens(serving: Serving, run: str, ablation: str, layer: int, head: int) -> 
         join tokens using (run_id, sequence, position)
         order by example
         """,
-        run=run,
-        ablation=ablation,
-        layer=layer,
-        head=head,
     )
 
 
-def trust(serving: Serving, run: str, ablation: str, layer: int, head: int) -> Answer:
+def trust(subject: Subject) -> Answer:
     """What an ablation hides of a head on its top rows, and with the final norm frozen."""
-    return ask(
-        serving,
+    return subject.ask(
         """
         select
             logit_change,
@@ -185,17 +171,12 @@ def trust(serving: Serving, run: str, ablation: str, layer: int, head: int) -> A
             and head = $head
             and row_set = 'top_by_direct_effect'
         """,
-        run=run,
-        ablation=ablation,
-        layer=layer,
-        head=head,
     )
 
 
-def reinforcement(serving: Serving, run: str) -> Answer:
+def reinforcement(subject: Subject) -> Answer:
     """The head that reinforces itself most and the one that represses itself most, if any."""
-    return ask(
-        serving,
+    return subject.ask(
         """
         select
             kind,
@@ -214,17 +195,15 @@ def reinforcement(serving: Serving, run: str) -> Answer:
         ) = 1
         order by kind
         """,
-        run=run,
     )
 
 
-def neuron(serving: Serving, run: str, ablation: str, layer: int, head: int) -> Answer:
+def neuron(subject: Subject) -> Answer:
     """The top-repairing neuron that changes most, of this head or of another that was followed.
 
     anti_erasure: whether that one is; share_anti_erasure: of the head's kept tokens.
     """
-    return ask(
-        serving,
+    return subject.ask(
         """
         with
 
@@ -235,7 +214,7 @@ def neuron(serving: Serving, run: str, ablation: str, layer: int, head: int) -> 
                 and ablation = $ablation
         ),
 
-        one as (
+        one_head as (
             select
                 layer,
                 head,
@@ -256,7 +235,7 @@ def neuron(serving: Serving, run: str, ablation: str, layer: int, head: int) -> 
         most as (
             select *
             from followed
-            join one using (layer, head)
+            join one_head using (layer, head)
             order by
                 anti_erasure desc,
                 direct_effect_ablated - direct_effect desc,
@@ -280,8 +259,4 @@ def neuron(serving: Serving, run: str, ablation: str, layer: int, head: int) -> 
         join tokens using (run_id, sequence, position)
         join runs using (run_id)
         """,
-        run=run,
-        ablation=ablation,
-        layer=layer,
-        head=head,
     )

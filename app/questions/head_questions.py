@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from selfrepair.app.questions.queries import Answer, Serving, ask
+from selfrepair.app.questions.queries import Answer
+from selfrepair.app.questions.subject import Subject
 
 MOST_BINS = 60
 SAMPLE = 1_000  # tokens per ablation in a scatter
@@ -17,26 +18,21 @@ ROWS_OF = {
 }
 
 
-def summary(serving: Serving, run: str, layer: int, head: int) -> Answer:
+def summary(subject: Subject) -> Answer:
     """The head's means under each ablation, on the top rows and on all."""
-    return ask(
-        serving,
+    return subject.ask(
         f"""
         select *
         from head_summary
         {WHERE_HEAD}
         order by ablation = 'resample' desc, ablation
         """,
-        run=run,
-        layer=layer,
-        head=head,
     )
 
 
-def noise(serving: Serving, run: str, layer: int, head: int, row_set: str) -> Answer:
+def noise(subject: Subject, row_set: str) -> Answer:
     """Correlation, slope, spread, and the shares overcorrected and broken, per ablation."""
-    return ask(
-        serving,
+    return subject.ask(
         f"""
         select * exclude (run_id, layer, head, row_set)
         from self_repair_noise
@@ -44,17 +40,13 @@ def noise(serving: Serving, run: str, layer: int, head: int, row_set: str) -> An
             and row_set = $row_set
         order by ablation = 'resample' desc, ablation
         """,
-        run=run,
-        layer=layer,
-        head=head,
         row_set=row_set,
     )
 
 
-def sampled_tokens(serving: Serving, run: str, layer: int, head: int) -> Answer:
+def sampled_tokens(subject: Subject) -> Answer:
     """Fig. 3 and 5: a sample of tokens, the same ones under every ablation."""
-    return ask(
-        serving,
+    return subject.ask(
         f"""
         select
             ablation,
@@ -74,39 +66,29 @@ def sampled_tokens(serving: Serving, run: str, layer: int, head: int) -> Answer:
         ) <= {SAMPLE}
         order by ablation, sequence, position
         """,
-        run=run,
-        layer=layer,
-        head=head,
     )
 
 
-def per_token(serving: Serving, run: str, layer: int, head: int, rows: str) -> Answer:
+def per_token(subject: Subject, rows: str) -> Answer:
     """Self-repair per token, in equal bins; what lies beyond the 0.1 % ends is in the last ones."""
     return _binned(
-        serving,
+        subject,
         f"select ablation, self_repair from {ROWS_OF[rows]} {WHERE_HEAD}",
-        run=run,
-        layer=layer,
-        head=head,
     )
 
 
-def per_sequence(serving: Serving, run: str, layer: int, head: int, row_set: str) -> Answer:
+def per_sequence(subject: Subject, row_set: str) -> Answer:
     """Mean self-repair per sequence ("per prompt"), in equal bins."""
     return _binned(
-        serving,
+        subject,
         f"""select ablation, self_repair from self_repair_by_sequence {WHERE_HEAD}
             and row_set = $row_set""",
-        run=run,
-        layer=layer,
-        head=head,
         row_set=row_set,
     )
 
 
-def _binned(serving: Serving, values: str, **parameters: Any) -> Answer:
-    return ask(
-        serving,
+def _binned(subject: Subject, values: str, **parameters: Any) -> Answer:
+    return subject.ask(
         f"""
         with
 
@@ -150,10 +132,9 @@ def _binned(serving: Serving, values: str, **parameters: Any) -> Answer:
     )
 
 
-def by_position(serving: Serving, run: str, ablation: str, layer: int, head: int) -> Answer:
+def by_position(subject: Subject) -> Answer:
     """The head's means over all its rows, position by position, then bin by bin."""
-    return ask(
-        serving,
+    return subject.ask(
         f"""
         select * exclude (run_id, ablation, layer, head)
         from effects_by_position
@@ -161,17 +142,12 @@ def by_position(serving: Serving, run: str, ablation: str, layer: int, head: int
             and ablation = $ablation
         order by position_from
         """,
-        run=run,
-        ablation=ablation,
-        layer=layer,
-        head=head,
     )
 
 
-def with_and_without(serving: Serving, run: str, ablation: str, layer: int, head: int) -> Answer:
+def with_and_without(subject: Subject) -> Answer:
     """The head's means over all positions, without BOS, and without the attention sinks."""
-    return ask(
-        serving,
+    return subject.ask(
         f"""
         select * exclude (run_id, ablation, layer, head)
         from head_means_by_positions
@@ -179,26 +155,21 @@ def with_and_without(serving: Serving, run: str, ablation: str, layer: int, head
             and ablation = $ablation
         order by row_set desc, positions_left_out
         """,
-        run=run,
-        ablation=ablation,
-        layer=layer,
-        head=head,
     )
 
 
-def layernorm_ratios(serving: Serving, run: str, layer: int, head: int) -> Answer:
+def layernorm_ratios(subject: Subject) -> Answer:
     """Fig. 4, 17 and 18."""
-    return _histogram(serving, "layernorm_ratio_histogram", ", share_above_one", run, layer, head)
+    return _histogram(subject, "layernorm_ratio_histogram", ", share_above_one")
 
 
-def residual_norms(serving: Serving, run: str, layer: int, head: int) -> Answer:
+def residual_norms(subject: Subject) -> Answer:
     """Fig. 16."""
-    return _histogram(serving, "residual_norm_histogram", "", run, layer, head)
+    return _histogram(subject, "residual_norm_histogram", "")
 
 
-def _histogram(serving: Serving, view: str, more: str, run: str, layer: int, head: int) -> Answer:
-    return ask(
-        serving,
+def _histogram(subject: Subject, view: str, more: str) -> Answer:
+    return subject.ask(
         f"""
         select
             ablation,
@@ -210,7 +181,4 @@ def _histogram(serving: Serving, view: str, more: str, run: str, layer: int, hea
         {WHERE_HEAD}
         order by ablation, bin_start
         """,
-        run=run,
-        layer=layer,
-        head=head,
     )

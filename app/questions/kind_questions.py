@@ -1,12 +1,12 @@
 """What the pages ask about kinds of heads, what is repaired of a run, and what errors rest on."""
 
-from selfrepair.app.questions.queries import Answer, Serving, ask
+from selfrepair.app.questions.queries import Answer
+from selfrepair.app.questions.subject import Subject
 
 
-def clusters(serving: Serving, run: str) -> Answer:
+def clusters(subject: Subject) -> Answer:
     """What a run's errors are clustered by, and which text it measured."""
-    return ask(
-        serving,
+    return subject.ask(
         """
         select
             clustered_by,
@@ -19,14 +19,12 @@ def clusters(serving: Serving, run: str) -> Answer:
         join runs using (run_id)
         where run_id = $run
         """,
-        run=run,
     )
 
 
-def reinforcement_clusters(serving: Serving, run: str) -> Answer:
+def reinforcement_clusters(subject: Subject) -> Answer:
     """The same of self-reinforcement, which is measured on fewer tokens."""
-    return ask(
-        serving,
+    return subject.ask(
         """
         select
             if(count(distinct document) >= 10, 'document', 'sequence') as clustered_by,
@@ -37,17 +35,15 @@ def reinforcement_clusters(serving: Serving, run: str) -> Answer:
         join tokens using (run_id, sequence, position)
         where run_id = $run
         """,
-        run=run,
     )
 
 
-def headline(serving: Serving, run: str) -> Answer:
+def headline(subject: Subject) -> Answer:
     """Per ablation of a run, on the top rows: what is repaired of what is removed, and by what.
 
     mean_*: means over all heads; the other columns are those of run_repair.
     """
-    return ask(
-        serving,
+    return subject.ask(
         """
         with
 
@@ -82,14 +78,12 @@ def headline(serving: Serving, run: str) -> Answer:
         left join repairs using (run_id, ablation)
         order by ablation = 'resample' desc, ablation
         """,
-        run=run,
     )
 
 
-def kinds_of_head(serving: Serving, run: str, layer: int, head: int) -> Answer:
+def kinds_of_head(subject: Subject) -> Answer:
     """One head's kind under each ablation, over its top rows and over all."""
-    return ask(
-        serving,
+    return subject.ask(
         """
         select
             ablation,
@@ -107,16 +101,12 @@ def kinds_of_head(serving: Serving, run: str, layer: int, head: int) -> Answer:
             and head = $head
         order by ablation = 'resample' desc, ablation, row_set desc
         """,
-        run=run,
-        layer=layer,
-        head=head,
     )
 
 
-def kinds(serving: Serving, run: str, ablation: str) -> Answer:
+def kinds(subject: Subject) -> Answer:
     """What becomes of what an ablation removes of each head on its top rows."""
-    return ask(
-        serving,
+    return subject.ask(
         """
         select * exclude (run_id, ablation, row_set)
         from head_kinds
@@ -125,15 +115,12 @@ def kinds(serving: Serving, run: str, ablation: str) -> Answer:
             and row_set = 'top_by_direct_effect'
         order by layer, head
         """,
-        run=run,
-        ablation=ablation,
     )
 
 
-def repair(serving: Serving, run: str) -> Answer:
+def repair(subject: Subject) -> Answer:
     """How much of what is removed of a run is repaired on the top rows, and by what."""
-    return ask(
-        serving,
+    return subject.ask(
         """
         select * exclude (run_id, row_set)
         from run_repair
@@ -141,5 +128,4 @@ def repair(serving: Serving, run: str) -> Answer:
             and row_set = 'top_by_direct_effect'
         order by ablation = 'resample' desc, ablation
         """,
-        run=run,
     )

@@ -1,22 +1,18 @@
 """What the pages ask about the neurons of the last MLP layer."""
 
-from selfrepair.app.questions.queries import Answer, Serving, ask
+from selfrepair.app.questions.queries import Answer
+from selfrepair.app.questions.subject import Subject
 
 SAMPLE = 2_000  # tokens in a scatter
 
 
 def neurons_of_token(
-    serving: Serving,
-    run: str,
-    ablation: str,
-    layer: int,
-    head: int,
+    subject: Subject,
     sequence: int,
     position: int,
 ) -> Answer:
     """The 12 most repairing neurons of the last MLP layer at one token, where that was kept."""
-    return ask(
-        serving,
+    return subject.ask(
         """
         select
             unnest(neurons[:12]) as neuron,
@@ -30,19 +26,14 @@ def neurons_of_token(
             and sequence = $sequence
             and position = $position
         """,
-        run=run,
-        ablation=ablation,
-        layer=layer,
-        head=head,
         sequence=sequence,
         position=position,
     )
 
 
-def top_neurons(serving: Serving, run: str, ablation: str, layer: int, head: int) -> Answer:
+def top_neurons(subject: Subject) -> Answer:
     """Fig. 7: the most repairing neuron of each kept token; a sample of the tokens."""
-    return ask(
-        serving,
+    return subject.ask(
         f"""
         select * exclude (run_id, ablation, layer, head)
         from top_repairing_neuron
@@ -53,19 +44,12 @@ def top_neurons(serving: Serving, run: str, ablation: str, layer: int, head: int
         order by md5(concat(sequence, ':', position)), sequence, position
         limit {SAMPLE}
         """,
-        run=run,
-        ablation=ablation,
-        layer=layer,
-        head=head,
     )
 
 
-def neuron_frequency(
-    serving: Serving, run: str, ablation: str, layer: int, head: int, ranking: str
-) -> Answer:
+def neuron_frequency(subject: Subject, ranking: str) -> Answer:
     """Section 4.2.2: the 200 neurons that are most often among the ten most repairing."""
-    return ask(
-        serving,
+    return subject.ask(
         """
         select * exclude (run_id, ablation, layer, head, ranking)
         from neuron_frequency
@@ -77,20 +61,13 @@ def neuron_frequency(
         order by share_among_ten desc, neuron
         limit 200
         """,
-        run=run,
-        ablation=ablation,
-        layer=layer,
-        head=head,
         ranking=ranking,
     )
 
 
-def neuron_tokens(
-    serving: Serving, run: str, ablation: str, layer: int, head: int, ranking: str, neuron: int
-) -> Answer:
+def neuron_tokens(subject: Subject, ranking: str, neuron: int) -> Answer:
     """The tokens at which a neuron is among the ten most repairing, the largest change first."""
-    return ask(
-        serving,
+    return subject.ask(
         """
         with
 
@@ -120,19 +97,14 @@ def neuron_tokens(
         order by direct_effects_ablated[place] - direct_effects[place] desc
         limit 200
         """,
-        run=run,
-        ablation=ablation,
-        layer=layer,
-        head=head,
         ranking=ranking,
         neuron=neuron,
     )
 
 
-def neuron_heads(serving: Serving, run: str, ablation: str) -> Answer:
+def neuron_heads(subject: Subject) -> Answer:
     """The heads whose every neuron was kept, and so have figures 7 and 12 and section 4.2.2."""
-    return ask(
-        serving,
+    return subject.ask(
         """
         select distinct
             layer,
@@ -142,6 +114,4 @@ def neuron_heads(serving: Serving, run: str, ablation: str) -> Answer:
             and ablation = $ablation
         order by layer, head
         """,
-        run=run,
-        ablation=ablation,
     )

@@ -1,8 +1,8 @@
 """The app's only door to DuckDB: one read-only connection per generation, and cached answers.
 
-`serving()` looks at the published link (one `readlink`, one `stat`), so that a script run after a
-publishing asks the new generation, and everything cached for the old one is left behind. The SQL
-that pages ask is in `questions.py`; the visitor's own is run elsewhere (`sql_console.py`).
+`newest_generation()` looks at the published link (one `readlink`, one `stat`), so that a script run
+after a publishing asks the new generation, and everything cached for the old one is left behind.
+The SQL that pages ask is beside this file; the visitor's own is run in `console/`.
 """
 
 import os
@@ -26,7 +26,7 @@ SECONDS = 60  # that one query of the app may take
 
 
 @dataclass(frozen=True)
-class Serving:
+class Generation:
     """One generation of one warehouse; the key of everything that is cached."""
 
     root: str
@@ -46,8 +46,8 @@ class Answer:
     sql: str
 
 
-def serving(root: str | None = None) -> Serving | None:
-    """The generation that is served now; None where nothing is published.
+def newest_generation(root: str | None = None) -> Generation | None:
+    """The generation that is published now; None where nothing is published.
 
     Raises WarehouseError where the link does not lead to a generation.
     """
@@ -60,15 +60,15 @@ def serving(root: str | None = None) -> Serving | None:
         stamp = file.stat().st_mtime_ns
     except FileNotFoundError:  # two publishings since: the connection takes the newest
         stamp = 0
-    return Serving(str(warehouse.root), number, stamp)
+    return Generation(str(warehouse.root), number, stamp)
 
 
 @st.cache_resource(show_spinner=False, max_entries=2)
-def _connection(key: Serving) -> duckdb.DuckDBPyConnection:
+def _connection(generation: Generation) -> duckdb.DuckDBPyConnection:
     """Opens the generation; kept while it is the newest or the one before."""
     spill = Path(tempfile.gettempdir()) / f"selfrepair-app-{os.getpid()}"
     connection = open_serving(
-        Warehouse(key.root),
+        Warehouse(generation.root),
         {
             "memory_limit": "1GB",
             "temp_directory": str(spill),
@@ -83,11 +83,11 @@ def _connection(key: Serving) -> duckdb.DuckDBPyConnection:
 
 
 @st.cache_data(show_spinner=False, max_entries=300)
-def _rows(key: Serving, sql: str, parameters: dict[str, Any]) -> pd.DataFrame:
-    return _connection(key).cursor().execute(sql, parameters or None).df()
+def _rows(generation: Generation, sql: str, parameters: dict[str, Any]) -> pd.DataFrame:
+    return _connection(generation).cursor().execute(sql, parameters or None).df()
 
 
-def ask(key: Serving, sql: str, **parameters: Any) -> Answer:
+def ask(generation: Generation, sql: str, **parameters: Any) -> Answer:
     """The rows of a query; `$name` in it is the parameter of that name.
 
     Raises duckdb.Error.
@@ -95,13 +95,13 @@ def ask(key: Serving, sql: str, **parameters: Any) -> Answer:
     sql = sql.strip()
     named = set(re.findall(r"\$([a-z_]+)", sql))
     used = {name: value for name, value in parameters.items() if name in named}
-    return Answer(_rows(key, sql, used), _filled_in(sql, used))
+    return Answer(_rows(generation, sql, used), _filled_in(sql, used))
 
 
-def relations(key: Serving) -> dict[str, str]:
+def relations(generation: Generation) -> dict[str, str]:
     """Name of each table and view of the generation -> its documentation."""
     frame = _rows(
-        key,
+        generation,
         """
         select table_name as name, comment from duckdb_tables()
         union all
@@ -113,20 +113,20 @@ def relations(key: Serving) -> dict[str, str]:
     return {row.name: row.comment or "" for row in frame.itertuples(index=False)}
 
 
-def lacking(key: Serving, *names: str) -> list[str]:
+def lacking(generation: Generation, *names: str) -> list[str]:
     """Those of the relations that the generation does not have, or that hold no row."""
-    known = relations(key)
+    known = relations(generation)
     return [
         name
         for name in names
-        if name not in known or _rows(key, f'select 1 from "{name}" limit 1', {}).empty
+        if name not in known or _rows(generation, f'select 1 from "{name}" limit 1', {}).empty
     ]
 
 
-def columns(key: Serving) -> pd.DataFrame:
+def columns(generation: Generation) -> pd.DataFrame:
     """One row per relation and column: relation, column, type, meaning."""
     return _rows(
-        key,
+        generation,
         """
         select
             table_name as relation,
@@ -141,9 +141,9 @@ def columns(key: Serving) -> pd.DataFrame:
     )
 
 
-def meaning(key: Serving, column: str, relation: str | None = None) -> str:
+def meaning(generation: Generation, column: str, relation: str | None = None) -> str:
     """What a column means, with its unit: the comment that the SQL folder gave it."""
-    frame = columns(key)
+    frame = columns(generation)
     found = frame[frame["column"] == column]
     if relation is not None and (found["relation"] == relation).any():
         found = found[found["relation"] == relation]
@@ -164,5 +164,5 @@ def _literal(value: Any) -> str:
     if isinstance(value, str):
         return literal(value)
     if isinstance(value, list):
-        return "[" + ", ".join(_literal(one) for one in value) + "]"
+        return "[" + ", ".join(_literal(item) for item in value) + "]"
     return str(value)

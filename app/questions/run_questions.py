@@ -5,7 +5,8 @@ columns and rows, puts values into bins, or takes a sample where a chart could n
 """
 
 from selfrepair.app.questions import queries
-from selfrepair.app.questions.queries import MOST_MARKS, Answer, Serving, ask
+from selfrepair.app.questions.queries import MOST_MARKS, Answer, Generation, ask
+from selfrepair.app.questions.subject import Subject
 from selfrepair_assets.measurement.run_spec import OPTIONS
 
 # What can be shown per head. name -> whether it has a sign (0 is then the colours' middle).
@@ -53,19 +54,14 @@ KEPT_HEADS = (
     "no effect",
 )
 
-# The figures that draw a dot per head and a line per model over depth: the view, and its columns.
-BY_DEPTH = {
-    "1": ("self_repair_by_head", "self_repair"),
-    "6": ("layernorm_repair_by_head", "self_repair_from_layernorm"),
-    "11": ("layernorm_fraction_by_head", "layernorm_fraction_clipped"),
-    "10": ("layernorm_fraction_unclipped_by_head", "layernorm_fraction_unclipped"),
-}
+# What a choice of rows is called, and in the column row_set.
+ROW_SETS = {"top by direct effect": "top_by_direct_effect", "all tokens": "all"}
 
 
-def runs(serving: Serving) -> Answer:
+def runs(generation: Generation) -> Answer:
     """All runs, the newest first."""
     return ask(
-        serving,
+        generation,
         """
         select
             * exclude (ablations, heads, layer_precision, precision_error, versions, options),
@@ -78,10 +74,9 @@ def runs(serving: Serving) -> Answer:
     )
 
 
-def settings(serving: Serving, run: str) -> Answer:
+def settings(subject: Subject) -> Answer:
     """Everything that is known of one run: what `runs` says, and each further option of it."""
-    return ask(
-        serving,
+    return subject.ask(
         """
         with
 
@@ -113,23 +108,21 @@ def settings(serving: Serving, run: str) -> Answer:
         from chosen
         where option.key not in (select setting from known)
         """,
-        run=run,
     )
 
 
-def meaning_of_setting(serving: Serving, setting: str) -> str:
+def meaning_of_setting(generation: Generation, setting: str) -> str:
     """What a row of `settings` means: the column of `runs`, or the option of `selfrepair run`."""
-    columns = queries.columns(serving)
+    columns = queries.columns(generation)
     of_runs = columns[columns["relation"] == "runs"].set_index("column")["meaning"]
     if setting in of_runs:
         return str(of_runs[setting])
     return OPTIONS[setting].explained if setting in OPTIONS else ""
 
 
-def heads(serving: Serving, run: str, ablation: str) -> Answer:
+def heads(subject: Subject) -> Answer:
     """One row per head of a run: all quantities with their standard errors, and its kind."""
-    return ask(
-        serving,
+    return subject.ask(
         """
         with
 
@@ -160,17 +153,18 @@ def heads(serving: Serving, run: str, ablation: str) -> Answer:
             and ablation = $ablation
         order by layer, head
         """,
-        run=run,
-        ablation=ablation,
     )
 
 
-def by_depth(serving: Serving, figure: str, runs: list[str], ablation: str) -> Answer:
-    """Figures 1, 6, 10 and 11 for some runs; heads are sampled where a chart has too many."""
-    view, quantity = BY_DEPTH[figure]
-    share_removed = "share_removed_all" if figure == "10" else "share_removed"
-    return ask(
-        serving,
+def by_depth(
+    subject: Subject, view: str, quantity: str, runs: list[str], *, over_all: bool
+) -> Answer:
+    """Figures 1, 6, 10 and 11 for several runs; heads are sampled where a chart has too many.
+
+    over_all: whether the quantity is over all rows, and so the share removed too.
+    """
+    share_removed = "share_removed_all" if over_all else "share_removed"
+    return subject.ask(
         f"""
         with
 
@@ -202,14 +196,12 @@ def by_depth(serving: Serving, figure: str, runs: list[str], ablation: str) -> A
         order by run_id, layer, head
         """,
         runs=runs,
-        ablation=ablation,
     )
 
 
-def effects(serving: Serving, run: str, ablation: str) -> Answer:
+def effects(subject: Subject) -> Answer:
     """Fig. 2 and 20-22: direct effect, what was removed of it, and logit change, over all rows."""
-    return ask(
-        serving,
+    return subject.ask(
         """
         with
 
@@ -245,23 +237,36 @@ def effects(serving: Serving, run: str, ablation: str) -> Answer:
             and row_set = 'all'
         order by layer, head
         """,
-        run=run,
-        ablation=ablation,
     )
 
 
-def figures(serving: Serving) -> Answer:
-    """Every figure of the paper with the view that answers it."""
-    return ask(serving, "from figures")
+def figures(generation: Generation) -> Answer:
+    """Every figure of the paper: what it shows, the view that answers it, what the paper says."""
+    return ask(
+        generation,
+        """
+        select
+            figure,
+            title,
+            view,
+            rows,
+            parameters,
+            note,
+            claim,
+            paper_model,
+            paper_head
+        from figures
+        """,
+    )
 
 
-def rows_of(serving: Serving, view: str, run: str, most: int = 1000) -> Answer:
+def rows_of(subject: Subject, view: str, most: int = 1000) -> Answer:
     """The first rows of a view for one run, in order. `view` is a published name."""
     query = f'from "{view}" where run_id = $run order by all limit {int(most)}'
-    return ask(serving, query, run=run)
+    return subject.ask(query)
 
 
-def authors_models(serving: Serving) -> list[str]:
+def authors_models(generation: Generation) -> list[str]:
     """The models of which the authors published numbers."""
-    answer = ask(serving, "select distinct model from paper_head_summary order by model")
+    answer = ask(generation, "select distinct model from paper_head_summary order by model")
     return list(answer.frame["model"])

@@ -1,7 +1,8 @@
 """What the list of a head's tokens asks, and one token opened."""
 
 from selfrepair.app.questions.head_questions import ROWS_OF, WHERE_HEAD
-from selfrepair.app.questions.queries import Answer, Serving, ask
+from selfrepair.app.questions.queries import Answer
+from selfrepair.app.questions.subject import Subject
 
 # How the token list can be ordered, and the SQL for it.
 ORDERS = {
@@ -26,32 +27,21 @@ Seldom one token's number, and above the threshold of the top 2 %, so that these
 """
 
 
-def color_scale(
-    serving: Serving, run: str, ablation: str, layer: int, head: int, quantity: str
-) -> Answer:
+def color_scale(subject: Subject, quantity: str) -> Answer:
     """Over all of the head's tokens, the absolute value that gets the full colour."""
-    return ask(
-        serving,
+    return subject.ask(
         f"""
         select quantile_cont(abs({quantity}), {FULL_COLOR}) as largest
         from self_repair
         {WHERE_HEAD}
             and ablation = $ablation
         """,
-        run=run,
-        ablation=ablation,
-        layer=layer,
-        head=head,
     )
 
 
 def instances(
-    serving: Serving,
+    subject: Subject,
     *,
-    run: str,
-    ablation: str,
-    layer: int,
-    head: int,
     rows: str,
     order: str,
     kind: str,
@@ -60,8 +50,7 @@ def instances(
     offset: int,
 ) -> Answer:
     """One page of the head's tokens; `n_found` is how many there are in all."""
-    return ask(
-        serving,
+    return subject.ask(
         f"""
         select
             sequence,
@@ -88,10 +77,6 @@ def instances(
         limit $limit
         offset $offset
         """,
-        run=run,
-        ablation=ablation,
-        layer=layer,
-        head=head,
         search=search.lower(),
         limit=limit,
         offset=offset,
@@ -99,19 +84,14 @@ def instances(
 
 
 def stretches(
-    serving: Serving,
+    subject: Subject,
     *,
-    run: str,
-    ablation: str,
-    layer: int,
-    head: int,
     places: list[tuple[int, int]],
     before: int,
     after: int,
 ) -> Answer:
-    """The text around some places (sequence, position), with the head's numbers at each token."""
-    return ask(
-        serving,
+    """The text around places (sequence, position), with the head's numbers at each token."""
+    return subject.ask(
         """
         with
 
@@ -141,10 +121,6 @@ def stretches(
             and position between place - $before and place + $after
         order by sequence, place, position
         """,
-        run=run,
-        ablation=ablation,
-        layer=layer,
-        head=head,
         sequences=[sequence for sequence, _ in places],
         positions=[position for _, position in places],
         before=before,
@@ -152,12 +128,9 @@ def stretches(
     )
 
 
-def instance(
-    serving: Serving, run: str, layer: int, head: int, sequence: int, position: int
-) -> Answer:
+def instance(subject: Subject, sequence: int, position: int) -> Answer:
     """One token under every ablation: what the head did there and what repaired it."""
-    return ask(
-        serving,
+    return subject.ask(
         f"""
         select
             ablation,
@@ -181,9 +154,6 @@ def instance(
             and position = $position
         order by ablation = 'resample' desc, ablation
         """,
-        run=run,
-        layer=layer,
-        head=head,
         sequence=sequence,
         position=position,
     )

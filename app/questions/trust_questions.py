@@ -1,12 +1,12 @@
 """What the pages ask about trust in ablations, and about the authors' published numbers."""
 
-from selfrepair.app.questions.queries import Answer, Serving, ask
+from selfrepair.app.questions.queries import Answer
+from selfrepair.app.questions.subject import Subject
 
 
-def trust(serving: Serving, run: str, ablation: str, row_set: str) -> Answer:
+def trust(subject: Subject, row_set: str) -> Answer:
     """Section 5.1: each head's place by direct effect and by ablation."""
-    return ask(
-        serving,
+    return subject.ask(
         """
         select
             format('L{}H{}', layer, head) as name,
@@ -17,16 +17,13 @@ def trust(serving: Serving, run: str, ablation: str, row_set: str) -> Answer:
             and row_set = $row_set
         order by abs(rank_difference) desc, layer, head
         """,
-        run=run,
-        ablation=ablation,
         row_set=row_set,
     )
 
 
-def trust_by_run(serving: Serving, run: str, row_set: str) -> Answer:
+def trust_by_run(subject: Subject, row_set: str) -> Answer:
     """How far each ablation agrees with direct effects over a run's heads."""
-    return ask(
-        serving,
+    return subject.ask(
         """
         select * exclude (run_id, row_set)
         from ablation_trust_by_run
@@ -34,15 +31,13 @@ def trust_by_run(serving: Serving, run: str, row_set: str) -> Answer:
             and row_set = $row_set
         order by ablation = 'resample' desc, ablation
         """,
-        run=run,
         row_set=row_set,
     )
 
 
-def trust_by_ablation(serving: Serving, run: str, row_set: str) -> Answer:
+def trust_by_ablation(subject: Subject, row_set: str) -> Answer:
     """Section 5.2: what each ablation says of a head, side by side."""
-    return ask(
-        serving,
+    return subject.ask(
         """
         select
             format('L{}H{}', layer, head) as name,
@@ -59,15 +54,13 @@ def trust_by_ablation(serving: Serving, run: str, row_set: str) -> Answer:
             and row_set = $row_set
         order by rank_spread desc, layer, head
         """,
-        run=run,
         row_set=row_set,
     )
 
 
-def beside_paper(serving: Serving, run: str, quantity: str) -> Answer:
+def beside_paper(subject: Subject, quantity: str) -> Answer:
     """A run's means beside the authors', head by head."""
-    return ask(
-        serving,
+    return subject.ask(
         """
         select
             layer,
@@ -81,20 +74,17 @@ def beside_paper(serving: Serving, run: str, quantity: str) -> Answer:
             and quantity = $quantity
         order by layer, head
         """,
-        run=run,
         quantity=quantity,
     )
 
 
-def paper_agreement(serving: Serving, run: str) -> Answer:
+def paper_agreement(subject: Subject) -> Answer:
     """How well the run agrees with the authors, per quantity."""
-    return ask(
-        serving,
+    return subject.ask(
         """
         select * exclude (run_id)
         from paper_correlation
         where run_id = $run
         order by quantity
         """,
-        run=run,
     )

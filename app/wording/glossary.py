@@ -205,7 +205,7 @@ OF_PAGE: dict[str, tuple[str, ...]] = {
 
 
 def explained(*names: str) -> str:
-    """The definitions of some terms, for a tooltip.
+    """The definitions of these terms, for a tooltip.
 
     Raises KeyError for what is no term.
     """

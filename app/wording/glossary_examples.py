@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from selfrepair.app.questions import glossary_questions, queries
-from selfrepair.app.questions.queries import Answer, Serving
+from selfrepair.app.questions.queries import Answer
+from selfrepair.app.questions.subject import Subject
 from selfrepair.app.wording import words
 from selfrepair.app.wording.kinds import is_little
 
@@ -23,34 +24,31 @@ class Examples:
     answers: list[Answer]
 
 
-def examples(serving: Serving, run: str, ablation: str, layer: int, head: int) -> Examples:
+def examples(subject: Subject) -> Examples:
     """Of every term that the run has an example of."""
-    name = words.head(layer, head)
+    name = subject.head_name
     answers: list[Answer] = []
 
     def rows(answer: Answer) -> list[Row]:
         answers.append(answer)
         return [_known(row) for row in answer.frame.to_dict("records")]
 
-    said = dict(_of_generation(rows(glossary_questions.generation(serving))))
-    said |= dict(_of_run(rows(glossary_questions.run(serving, run))))
-    heads = rows(glossary_questions.head(serving, run, layer, head))
+    said = dict(_of_generation(rows(glossary_questions.published(subject.generation))))
+    said |= dict(_of_run(rows(glossary_questions.run(subject))))
+    heads = rows(glossary_questions.head(subject))
     said |= _of_ablations(name, heads)
-    tokens = {
-        row["example"]: row
-        for row in rows(glossary_questions.tokens(serving, run, ablation, layer, head))
-    }
+    tokens = {row["example"]: row for row in rows(glossary_questions.tokens(subject))}
     for own in heads:
-        if own["ablation"] == ablation:
+        if own["ablation"] == subject.ablation:
             said |= _of_head(name, own) | _of_tokens(name, own, tokens)
-            for counts in rows(glossary_questions.kinds(serving, run, ablation)):
-                said = _with_kinds(said, ablation, counts)
-            trust = rows(glossary_questions.trust(serving, run, ablation, layer, head))
+            for counts in rows(glossary_questions.kinds(subject)):
+                said = _with_kinds(said, subject.ablation, counts)
+            trust = rows(glossary_questions.trust(subject))
             said |= _of_trust(name, own, trust)
-    if not queries.lacking(serving, "self_reinforcement"):
-        said |= _of_reinforcement(rows(glossary_questions.reinforcement(serving, run)))
-    if not queries.lacking(serving, "neuron_changes"):
-        said |= _of_neuron(rows(glossary_questions.neuron(serving, run, ablation, layer, head)))
+    if not queries.lacking(subject.generation, "self_reinforcement"):
+        said |= _of_reinforcement(rows(glossary_questions.reinforcement(subject)))
+    if not queries.lacking(subject.generation, "neuron_changes"):
+        said |= _of_neuron(rows(glossary_questions.neuron(subject)))
     return Examples(said, answers)
 
 

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import pandas as pd
 
 from selfrepair.app.questions import kind_questions
-from selfrepair.app.questions.queries import Answer, Serving
+from selfrepair.app.questions.queries import Answer
+from selfrepair.app.questions.subject import Subject
 from selfrepair.app.wording import glossary, kinds, words
 from selfrepair.app.wording.kinds import Clusters
 
@@ -35,13 +36,13 @@ class Headline:
     answer: Answer
 
 
-def headline(serving: Serving, run: str, ablation: str | None = None) -> Headline:
-    """The numbers under an ablation, by default the run's first."""
-    answer = kind_questions.headline(serving, run)
+def headline(subject: Subject) -> Headline:
+    """The run's numbers under the subject's ablation; under the run's first where it has none."""
+    answer = kind_questions.headline(subject)
     rows = answer.frame
-    own = rows[rows["ablation"] == ablation] if ablation else rows
+    own = rows[rows["ablation"] == subject.ablation] if subject.ablation else rows
     numbers = own.iloc[0]
-    among = kinds.clusters(serving, run)
+    among = kinds.clusters(subject)
     return Headline(str(numbers["ablation"]), tiles(numbers, among), among, numbers, answer)
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from selfrepair.app.questions import kind_questions
-from selfrepair.app.questions.queries import Serving
+from selfrepair.app.questions.subject import Subject
 from selfrepair.app.wording import words
 
 FEWEST = 10  # clusters that a label needs
@@ -76,14 +76,14 @@ class Clusters:
         return f"at 5 %, corrected for {n_heads:,} heads, over {self}"
 
 
-def clusters(serving: Serving, run: str) -> Clusters:
+def clusters(subject: Subject) -> Clusters:
     """What the errors of a run are clustered by."""
-    return _clusters(kind_questions.clusters(serving, run).frame)
+    return _clusters(kind_questions.clusters(subject).frame)
 
 
-def reinforcement_clusters(serving: Serving, run: str) -> Clusters:
+def reinforcement_clusters(subject: Subject) -> Clusters:
     """What those of its self-reinforcement are clustered by."""
-    return _clusters(kind_questions.reinforcement_clusters(serving, run).frame)
+    return _clusters(kind_questions.reinforcement_clusters(subject).frame)
 
 
 def _clusters(frame: pd.DataFrame) -> Clusters:
@@ -125,7 +125,7 @@ def badge(kind: object, share_removed: float | None, why_no_label: str) -> str:
 
 
 def kept(rows: pd.DataFrame, choice: str, suffix: str = "") -> pd.DataFrame:
-    """The heads of a choice of `questions.KEPT_HEADS`.
+    """The heads of a choice of `run_questions.KEPT_HEADS`.
 
     suffix: "_all" for their kinds and shares over all rows.
     """
@@ -144,7 +144,7 @@ def kept(rows: pd.DataFrame, choice: str, suffix: str = "") -> pd.DataFrame:
 def zone(rows: pd.DataFrame, among: Clusters) -> str:
     """Below Fig. 2: how many heads are surely repaired, and how many merely lie in the zone.
 
-    rows: of `questions.effects`, all heads.
+    rows: of `run_questions.effects`, all heads.
     """
     n = len(rows)
     inside = rows[rows["self_repaired"].astype(bool)]

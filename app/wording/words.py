@@ -56,8 +56,8 @@ def unit(meaning: str) -> str:
 
 def axis(column: str, meaning: str = "", suffix: str = "") -> str:
     """An axis title: the column's name with its unit."""
-    of = unit(meaning)
-    return f"{name(column)}{suffix} ({of})" if of else f"{name(column)}{suffix}"
+    named = unit(meaning)
+    return f"{name(column)}{suffix} ({named})" if named else f"{name(column)}{suffix}"
 
 
 def head(layer: int, number: int) -> str:
@@ -74,6 +74,11 @@ def layer_and_head(text: str) -> tuple[int, int] | None:
 def figure(named: str) -> str:
     """A figure's name in `figures` as a title has it: `4` -> "Figure 4", `appendix E`."""
     return f"Figure {named}" if named[0].isdigit() else named[0].upper() + named[1:]
+
+
+def rows(choice: str) -> str:
+    """A choice of rows inside a sentence: "all tokens", "top rows by direct effect"."""
+    return choice.replace("top by", "top rows by")
 
 
 def bullets(lines: str) -> str:

@@ -11,6 +11,7 @@ from selfrepair.app.charts.effect_charts import effects
 from selfrepair.app.charts.run_charts import by_depth, heat_map
 from selfrepair.app.charts.trust_charts import ranks
 from selfrepair.app.questions import queries, run_questions
+from selfrepair.app.questions.subject import Subject
 from selfrepair.app.wording import kinds, words
 from selfrepair.app.wording.headline import headline
 from selfrepair.app.wording.kinds import Clusters
@@ -48,13 +49,13 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def rows_of(root: Path, query: str) -> pd.DataFrame:
-    serving = queries.serving(str(root))
-    assert serving is not None
-    return queries.ask(serving, query).frame
+    generation = queries.newest_generation(str(root))
+    assert generation is not None
+    return queries.ask(generation, query).frame
 
 
 def metrics(test: AppTest) -> dict[str, str]:
-    return {one.label: one.value for one in test.metric}
+    return {metric.label: metric.value for metric in test.metric}
 
 
 def head(number: int, removed: float, kind: str | None, *, in_zone: bool) -> dict[str, object]:
@@ -98,8 +99,8 @@ def test_the_scatter_has_either_axis_and_hollow_heads() -> None:
             head(1, 0.04, "not removed", in_zone=True),
         ]
     )
-    for of, x in (("direct_effect", [1.0, 1.0]), ("direct_effect_removed", [0.9, 0.04])):
-        drawn = effects(rows, "x", "y", of=of).data
+    for across, x in (("direct_effect", [1.0, 1.0]), ("direct_effect_removed", [0.9, 0.04])):
+        drawn = effects(rows, "x", "y", across=across).data
         full, hollow, legend = (trace for trace in drawn if trace.mode == "markers")
         assert (full.marker.symbol, hollow.marker.symbol) == ("circle", "circle-open")
         assert [*full.x, *hollow.x] == x
@@ -140,9 +141,9 @@ def test_a_share_has_as_many_digits_as_its_error_makes_sense_of() -> None:
 
 
 def test_headlines_are_ratios_of_sums_with_the_papers_number_beside_them(many: Path) -> None:
-    serving = queries.serving(str(many))
-    assert serving is not None
-    told = headline(serving, "pythia-160m", "zero")
+    generation = queries.newest_generation(str(many))
+    assert generation is not None
+    shown = headline(Subject(generation, "pythia-160m", "zero"))
     repair = rows_of(
         many,
         "from run_repair where ablation = 'zero' and row_set = 'top_by_direct_effect'",
@@ -150,7 +151,7 @@ def test_headlines_are_ratios_of_sums_with_the_papers_number_beside_them(many: P
     clipped = rows_of(
         many, "select avg(layernorm_fraction_clipped) as c from head_summary where ablation='zero'"
     )["c"].iloc[0]
-    whole, norm, over, broken = told.tiles
+    whole, norm, over, broken = shown.tiles
     share = words.share_with_error(
         repair["share_from_layernorm"], repair["share_from_layernorm_se"]
     )
@@ -187,7 +188,7 @@ def test_the_model_page_switches_its_axis_and_keeps_heads(
     many: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shown = said(sound(page(many, "model", monkeypatch)))
-    assert "Direct effect against logit change (Fig. 2)" in shown
+    assert "Figure 2: Mean direct effect against mean logit change" in shown
     assert "heads lie in the paper's zone" in shown
     chosen = {"across": "direct_effect_removed", "heads": "at least half removed"}
     test = sound(page(many, "model", monkeypatch, **chosen))

@@ -70,9 +70,9 @@ def test_the_most_frequent_neuron_has_tokens(
 
 
 def test_every_figure_of_the_paper(two: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    serving = queries.serving(str(two))
-    assert serving is not None
-    figures = queries.ask(serving, "select figure, title from figures").frame
+    generation = queries.newest_generation(str(two))
+    assert generation is not None
+    figures = queries.ask(generation, "select figure, title from figures").frame
     assert len(figures) > 10
     test = sound(page(two, "paper", monkeypatch, run="large"))
     for figure, title in zip(figures["figure"], figures["title"], strict=True):

@@ -9,6 +9,7 @@ from streamlit.testing.v1 import AppTest
 
 from selfrepair.app import main
 from selfrepair.app.questions import queries
+from selfrepair.app.questions.subject import Subject
 from selfrepair.app.wording.glossary import GROUPS, OF_PAGE, TERMS, explained
 from selfrepair.app.wording.glossary_examples import examples, quoted
 from tests.helpers.runs.app_runs import page, publish_run, said, sound
@@ -32,16 +33,16 @@ def bare(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def serving(root: Path) -> queries.Serving:
-    found = queries.serving(str(root))
+def generation(root: Path) -> queries.Generation:
+    found = queries.newest_generation(str(root))
     assert found is not None
     return found
 
 
 def links(test: AppTest) -> list[tuple[str, str]]:
     """The page and the term of each link to a term."""
-    told = [(one.proto.page, one.proto.query_string) for one in test.get("page_link")]
-    return [(to, parse_qs(asked)["term"][0]) for to, asked in told if "term=" in asked]
+    found = [(link.proto.page, link.proto.query_string) for link in test.get("page_link")]
+    return [(to, parse_qs(asked)["term"][0]) for to, asked in found if "term=" in asked]
 
 
 def test_a_name_is_one_word_and_a_definition_two_lines() -> None:
@@ -61,7 +62,7 @@ def test_every_page_leads_to_its_words() -> None:
 
 
 def test_the_columns_that_definitions_name_are_there(detailed: Path) -> None:
-    known = set(queries.columns(serving(detailed))["column"]) | {"runs", "_se"}
+    known = set(queries.columns(generation(detailed))["column"]) | {"runs", "_se"}
     for name, term in TERMS.items():
         for code in re.findall(r"`([^`]*)`", term.definition):
             assert set(re.findall(r"_?[a-z]+(?:_[a-z]+)*", code)) <= known, name
@@ -75,7 +76,7 @@ def test_links_at_the_end_of_a_page(name: str, bare: Path, monkeypatch: pytest.M
 
 
 def test_every_term_has_an_example_in_a_whole_run(detailed: Path) -> None:
-    found = examples(serving(detailed), "toy", "resample", 2, 0)
+    found = examples(Subject(generation(detailed), "toy", "resample", 2, 0))
     assert set(TERMS) - set(found.said) == set()
     assert "`toy` is 8 heads on 96 tokens of" in found.said["run"]
     assert "2 runs" not in found.said["generation"]
@@ -85,12 +86,12 @@ def test_every_term_has_an_example_in_a_whole_run(detailed: Path) -> None:
 
 def test_examples_are_the_rows_of_the_run(detailed: Path) -> None:
     """The last top row and the overcorrected one, as the facts have them."""
-    now = serving(detailed)
-    said = examples(now, "toy", "resample", 2, 0).said
-    rows = queries.ask(
-        now,
+    subject = Subject(generation(detailed), "toy", "resample", 2, 0)
+    said = examples(subject).said
+    rows = subject.ask(
         "from self_repair join tokens using (run_id, sequence, position)"
-        " where ablation = 'resample' and layer = 2 and head = 0 order by direct_effect desc",
+        " where ablation = $ablation and layer = $layer and head = $head"
+        " order by direct_effect desc",
     ).frame
     top = rows.head(int(0.2 * len(rows)))
     last = top.iloc[-1]
@@ -104,7 +105,7 @@ def test_examples_are_the_rows_of_the_run(detailed: Path) -> None:
 
 
 def test_what_a_run_does_not_have_is_left_out(bare: Path) -> None:
-    found = examples(serving(bare), "toy", "zero", 1, 1)
+    found = examples(Subject(generation(bare), "toy", "zero", 1, 1))
     there = {"run", "generation", "top_rows", "self_repair", "zero_ablation"}
     assert there <= set(found.said)
     assert not NEEDS_DETAILS & set(found.said)
@@ -114,7 +115,8 @@ def test_what_a_run_does_not_have_is_left_out(bare: Path) -> None:
 
 def test_a_head_without_top_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     publish_run(tmp_path, "tiny", top_fraction=0.01)  # of 48 rows: none
-    assert set(examples(serving(tmp_path), "tiny", "resample", 0, 0).said) == {"run", "generation"}
+    tiny = Subject(generation(tmp_path), "tiny", "resample")
+    assert set(examples(tiny).said) == {"run", "generation"}
     assert "No row of this run and head" in said(sound(page(tmp_path, "glossary", monkeypatch)))
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from selfrepair.app.charts.repair_charts import full_color, made_by_few, who_repairs_whom
 from selfrepair.app.questions import detail_questions, queries
+from selfrepair.app.questions.subject import Subject
 from tests.helpers.runs.app_runs import page, publish_run, said, sound
 
 
@@ -72,16 +73,16 @@ def toy(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_heads_are_the_most_self_repaired(toy: Path) -> None:
-    serving = queries.serving(str(toy))
-    assert serving is not None
-    found = detail_questions.who_repairs_whom(serving, "toy", "zero").frame
-    heads = queries.ask(
-        serving,
+    generation = queries.newest_generation(str(toy))
+    assert generation is not None
+    subject = Subject(generation, "toy", "zero")
+    found = detail_questions.who_repairs_whom(subject).frame
+    heads = subject.ask(
         "select format('L{}H{}', layer, head) as name from head_summary"
-        " where ablation = 'zero' order by self_repair desc",
+        " where ablation = $ablation order by self_repair desc"
     ).frame
     assert list(dict.fromkeys(found["ablated"])) == list(heads["name"])  # fewer than 30
-    fewer = detail_questions.who_repairs_whom(serving, "toy", "zero", left_out=4).frame
+    fewer = detail_questions.who_repairs_whom(subject, left_out=4).frame
     assert fewer["n_rows"].sum() < found["n_rows"].sum()
 
 

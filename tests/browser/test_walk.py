@@ -24,7 +24,7 @@ def test_from_the_overview_to_a_token_and_to_sql(
     visit.page.get_by_role("link", name="all heads").first.click()
     visit.page.wait_for_url("**/model?*")
     visit.settled()
-    assert "Direct effect against logit change" in visit.text()
+    assert "Mean direct effect against mean logit change" in visit.text()
 
     visit.click_first_mark()
     visit.page.wait_for_url("**/head?*")

@@ -1,17 +1,19 @@
-"""What stands around every page: the run and ablation that are looked at, and what was measured."""
+"""What stands around every page: the subject that is looked at, and what was measured."""
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Any
 
 import streamlit as st
 
 from selfrepair.app.page_parts import state
 from selfrepair.app.questions import queries, run_questions
-from selfrepair.app.questions.queries import Serving
+from selfrepair.app.questions.queries import Generation
+from selfrepair.app.questions.subject import Subject
 from selfrepair.app.wording import glossary, kinds, words
 from selfrepair_assets.measurement.ablations import ABLATIONS, in_order
 
-HeadsOf = Callable[[str, str], list[str]]
+HeadsOf = Callable[[Subject], list[str]]
 
 
 def style() -> None:
@@ -25,16 +27,16 @@ def style() -> None:
     )
 
 
-def sidebar(serving: Serving | None) -> None:
+def sidebar(generation: Generation | None) -> None:
     """Which generation is looked at."""
     with st.sidebar:
-        if serving is None:
+        if generation is None:
             st.caption("nothing is published yet")
         else:
-            published = queries.ask(serving, "select published_at from generation").frame
+            published = queries.ask(generation, "select published_at from generation").frame
             when = published["published_at"].iloc[0] if len(published) else None
             st.caption(
-                f"generation {serving.number}",
+                f"generation {generation.number}",
                 help=(f"Published {when:%Y-%m-%d %H:%M} UTC. " if when else "")
                 + "Each publishing makes a new generation of the warehouse. "
                 "The app shows the newest one at your next click.",
@@ -52,22 +54,22 @@ def words_used(page: str) -> None:
             state.link("glossary", glossary.TERMS[name].title, term=name)
 
 
-def published() -> Serving | None:
+def published() -> Generation | None:
     """The generation that this script run looks at; None where there is none, or no run in it."""
-    serving: Serving | None = st.session_state.get("serving")
-    if serving is None or queries.ask(serving, "select 1 from runs limit 1").frame.empty:
+    generation: Generation | None = st.session_state.get("generation")
+    if generation is None or queries.ask(generation, "select 1 from runs limit 1").frame.empty:
         return None
-    return serving
+    return generation
 
 
-def serving_or_stop(title: str) -> Serving:
+def generation_or_stop(title: str) -> Generation:
     """The generation that this script run looks at; without any, says how to fill it and stops."""
-    serving = published()
-    if serving is None:
+    generation = published()
+    if generation is None:
         st.title(title)
         how_to_fill()
         st.stop()
-    return serving
+    return generation
 
 
 def how_to_fill() -> None:
@@ -87,33 +89,35 @@ def how_to_fill() -> None:
 
 
 def picked(
-    serving: Serving,
+    generation: Generation,
     *,
     with_head: bool = False,
-    heads: HeadsOf | None = None,
+    only: HeadsOf | None = None,
     rather: HeadsOf | None = None,
-) -> tuple[str, str, int, int]:
-    """The chosen run, ablation, layer and head (0, 0 without one); draws the row of choices.
+) -> Subject:
+    """The chosen run, ablation and, with_head, head; draws the row of choices.
 
-    heads: of a run and an ablation, the heads that can be chosen; all ablated ones by default.
-    rather: those of which the default is taken.
+    only: the names of the heads that can be chosen, of a run and an ablation; none, or None, for
+    all ablated ones. rather: those of which the default is taken.
     """
-    runs = run_questions.runs(serving).frame
+    runs = run_questions.runs(generation).frame
     names = list(runs["run_id"])
     widths = [7, 7, 7, 5] if with_head else [5, 6, 2]
     places = st.columns(widths, vertical_alignment="bottom")
-    run = state.one_of("Run", "run", names, place=places[0], help="One model measured on one text.")
+    run = state.pick_one(
+        "Run", "run", names, place=places[0], help="One model measured on one text."
+    )
     row = runs[runs["run_id"] == run].iloc[0]
     with places[1]:
-        ablation = picked_ablation(row["ablations"].split(", "))
-    layer, head = 0, 0
+        subject = Subject(generation, run, picked_ablation(row["ablations"].split(", ")))
     if with_head:
         with places[2]:
-            only, first = (of(run, ablation) if of else [] for of in (heads, rather))
-            layer, head = picked_head(serving, run, ablation, only, first)
+            offered, first = (heads(subject) if heads else [] for heads in (only, rather))
+            layer, head = picked_head(subject, offered, first)
+            subject = replace(subject, layer=layer, head=head)
     with places[-1].popover("Settings", icon=":material/tune:", width="stretch"):
-        settings(serving, run)
-    return run, ablation, layer, head
+        settings(subject)
+    return subject
 
 
 def picked_ablation(measured: Iterable[str]) -> str:
@@ -121,44 +125,43 @@ def picked_ablation(measured: Iterable[str]) -> str:
     names = in_order(measured)
     by_what = [f"{name}: {ABLATIONS[name].replaced_by}" for name in names if name in ABLATIONS]
     said = f"What replaces the head's z. {'; '.join(by_what)}."
-    return str(state.one_of("Ablation", "ablation", names, kind="row", help=said))
+    return str(state.pick_one("Ablation", "ablation", names, kind="row", help=said))
 
 
-def settings(serving: Serving, run: str) -> None:
+def settings(subject: Subject) -> None:
     """All settings of a run, with what each one means."""
-    answer = run_questions.settings(serving, run)
+    answer = run_questions.settings(subject)
     shown = answer.frame.copy()
-    meanings = [run_questions.meaning_of_setting(serving, name) for name in shown["setting"]]
-    shown["meaning"] = meanings
+    shown["meaning"] = [
+        run_questions.meaning_of_setting(subject.generation, name) for name in shown["setting"]
+    ]
     shown["setting"] = shown["setting"].map(words.name)
-    among = kinds.clusters(serving, run)
-    st.markdown(f"**Settings of {run}**: {among.text}; {among.errors}")
+    among = kinds.clusters(subject)
+    st.markdown(f"**Settings of {subject.run}**: {among.text}; {among.errors}")
     st.dataframe(shown, hide_index=True, width=720, height=420)
 
 
-def picked_head(
-    serving: Serving, run: str, ablation: str, only: list[str], first: list[str]
-) -> tuple[int, int]:
+def picked_head(subject: Subject, only: list[str], first: list[str]) -> tuple[int, int]:
     """The chosen head among those that were ablated; the default is the most self-repairing.
 
     only: those that can be chosen, as L10H11; empty for all. first: those that are the default
     rather than others.
     """
-    heads = run_questions.heads(serving, run, ablation).frame
+    heads = run_questions.heads(subject).frame
     if only and heads["name"].isin(only).any():
         heads = heads[heads["name"].isin(only)]
     by_repair = heads.assign(first=heads["name"].isin(first)).sort_values(
         ["first", "self_repair"], ascending=False
     )
-    told = heads.set_index("name")
+    numbers = heads.set_index("name")
 
     def shown(name: str) -> str:
-        little = kinds.is_little(told["share_removed"].get(name))
-        return f"{name}   self-repair {words.signed(told['self_repair'].get(name))}" + (
+        little = kinds.is_little(numbers["share_removed"].get(name))
+        return f"{name}   self-repair {words.signed(numbers['self_repair'].get(name))}" + (
             f", {kinds.LITTLE}" if little else ""
         )
 
-    chosen: Any = state.one_of(
+    chosen: Any = state.pick_one(
         "Head",
         "head",
         list(heads["name"]),
