@@ -40,6 +40,9 @@ def begin(page: str) -> None:
     overtaken = address == before and same_page and time.monotonic() - since < 1
     session["left_alone"] = not address and bool(written) and same_page and not overtaken
     remembered = session.setdefault("remembered", {})
+    if not same_page:  # Streamlit drops the value of another page's widget of the same key
+        for name in remembered:
+            session.pop(WIDGET + name, None)
     if session["left_alone"]:
         for name in [*remembered]:
             choose(name, "")

@@ -106,6 +106,9 @@ def test_choices_are_written_to_the_address_and_kept_for_other_pages(
     assert test.query_params["run"] == "large"
     test = sound(test.switch_page("app_pages/head.py").run())
     assert test.selectbox(key="widget:run").value == "large"
+    test = sound(test.selectbox(key="widget:run").select("small").run())
+    test = sound(test.switch_page("app_pages/model.py").run())
+    assert test.query_params["run"] == "small"
 
 
 def test_filtering_the_tokens_finds_what_is_asked_for(

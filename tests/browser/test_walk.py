@@ -106,7 +106,7 @@ def test_a_word_on_a_page_leads_to_what_it_means(visit: Visit, address: str) -> 
     visit.page.wait_for_url("**/glossary?*")
     visit.settled()
     assert "term=hidden" in visit.page.url
-    assert "run=large" in visit.page.url
+    assert "run=large&ablation=zero" in visit.page.url
     assert visit.page.locator("h3").first.inner_text() == "hidden"
     assert "does not show in the logit" in visit.text()
 

@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import selfrepair
 import selfrepair.app.main
 
 if TYPE_CHECKING:
