@@ -13,7 +13,7 @@ help:
 	@echo "make dagster   the Dagster UI: add a model as a partition and materialize it"
 	@echo "make app       the Streamlit app: browse figures, heads and tokens"
 	@echo "make sql       a DuckDB prompt over what is published"
-	@echo "make lint      ruff and mypy"
+	@echo "make lint      ruff, sqlfluff (over sql/) and mypy"
 
 install: .venv/installed
 
@@ -40,6 +40,7 @@ test-browser: install
 lint: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/sqlfluff lint --disable-progress-bar sql
 	$(BIN)/mypy
 
 dagster: install

@@ -32,13 +32,17 @@ expected as (
         'component_changes' as relation,
         *
     from by_direct_effect
-    where exists (from component_changes)
+    where exists (
+        from component_changes
+    )
     union all
     select
         'neuron_repairs' as relation,
         *
     from by_direct_effect
-    where exists (from neuron_repairs)
+    where exists (
+        from neuron_repairs
+    )
     union all
     select
         'neuron_changes, direct_effect' as relation,

@@ -1,7 +1,8 @@
 -- The changes of the last MLP layer's neurons must sum to its part of the self-repair.
--- Of every kept row, all neurons (neuron_changes) and their summary (neuron_repairs). To 1e-3 logits
--- and a hundred-thousandth of the neurons' sizes; a hundredth where the layer was not measured in
--- fp32, because a product in less precision rounds the layer's sum otherwise than its terms.
+-- Of every kept row, all neurons (neuron_changes) and their summary (neuron_repairs). To 1e-3
+-- logits and a hundred-thousandth of the neurons' sizes; a hundredth where the layer was not
+-- measured in fp32, because a product in less precision rounds the layer's sum otherwise than its
+-- terms.
 with
 
 models as (

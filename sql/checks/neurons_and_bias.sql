@@ -1,7 +1,7 @@
 -- The neurons' clean direct effects must sum to their MLP layer's, but for the layer's bias.
 -- The bias writes the same to every residual stream, so that (mlp effect - sum of neurons) * S
--- depends on the target alone: each row's must be the mean over the rows of its target (0 in a layer
--- without bias). To 1e-3 logits and a hundred-thousandth of the neurons' sizes.
+-- depends on the target alone: each row's must be the mean over the rows of its target (0 in a
+-- layer without bias). To 1e-3 logits and a hundred-thousandth of the neurons' sizes.
 with
 
 sums as (

@@ -6,7 +6,7 @@ partners as (
         resample_partner,
         count(*) as n_times
     from sequences
-    group by resample_partner
+    group by all
 )
 
 select

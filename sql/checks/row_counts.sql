@@ -14,7 +14,7 @@ heads_measured as (
 
 text as (
     select
-        count(distinct (sequence, position)) as n_positions,
+        count(distinct row(sequence, position)) as n_positions,
         bit_xor(hash(sequence, position)) as positions
     from tokens
 ),
@@ -112,9 +112,7 @@ found as (
         count(*),
         bit_xor(hash(sequence, position))
     from direct_effects
-    group by
-        layer,
-        head
+    group by all
     union all
     select
         'mlp_effects',
@@ -124,7 +122,7 @@ found as (
         count(*),
         bit_xor(hash(sequence, position))
     from mlp_effects
-    group by layer
+    group by all
     union all
     select
         'head_ablations',
@@ -134,10 +132,7 @@ found as (
         count(*),
         bit_xor(hash(sequence, position))
     from head_ablations
-    group by
-        ablation,
-        layer,
-        head
+    group by all
 )
 
 select
@@ -147,7 +142,7 @@ select
     coalesce(expected.head, found.head) as head,
     coalesce(n_expected, 0) as n_expected,
     coalesce(n_found, 0) as n_found,
-    expected.positions is not distinct from found.positions as positions_agree
+    (expected.positions is not distinct from found.positions) as positions_agree
 from expected
 full join found
     on expected.relation = found.relation

@@ -1,7 +1,7 @@
 -- One list: the numbers of neurons at which the n_points of a cumulative_share were measured.
--- Of d_mlp neurons in order of repair: every hundredth, round(i / 100 * d_mlp), and each of the last
--- 50, once and ascending. A list of 101 points is one of an earlier version of the project, which
--- measured the hundredths alone, some more than once where d_mlp is below 100.
+-- Of d_mlp neurons in order of repair: every hundredth, round(i / 100 * d_mlp), and each of the
+-- last 50, once and ascending. A list of 101 points is one of an earlier version of the project,
+-- which measured the hundredths alone, some more than once where d_mlp is below 100.
 create macro cumulative_share_counts(d_mlp, n_points) as
     if(
         n_points = 101,

@@ -16,6 +16,11 @@ near as (
     select *
     from ranked_rows_of('candidates', fraction)
     where rank > n_kept - reach
+),
+
+repairs as (
+    select *
+    from self_repair_of('near')
 )
 
 select
@@ -24,27 +29,8 @@ select
     layer,
     head,
     (min(direct_effect) filter (where rank <= n_kept))::double as direct_effect,
-    avg(columns([
-        'direct_effect_ablated',
-        'direct_effect_removed',
-        'logit_change',
-        'self_repair',
-        'self_repair_from_heads',
-        'self_repair_from_mlps',
-        'self_repair_from_last_mlp',
-        'self_repair_from_layernorm',
-        'layernorm_ratio'
-    ])::double) as "\0",
-    avg((layernorm_ratio > 1)::integer) as share_layernorm_ratio_above_one,
-    avg(overcorrected::integer) as share_overcorrected,
-    avg(broken::integer) as share_broken,
-    avg(clipped(columns(['layernorm_fraction', 'heads_fraction', 'mlps_fraction'])))
-        as "\0_clipped",
-    avg(finite(columns(['layernorm_fraction', 'heads_fraction', 'mlps_fraction']))::double)
-        as "\0_unclipped"
-from self_repair_of('near')
-group by
-    run_id,
-    ablation,
-    layer,
-    head
+    avg(
+        columns(lambda name: name in quantities() and name <> 'direct_effect')::double
+    ) as "\0"
+from quantities_of('repairs')
+group by all

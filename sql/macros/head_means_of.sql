@@ -13,16 +13,9 @@ means as (
         row_set,
         sum(n_rows)::bigint as n_rows,
         count(*) as n_with_rows,
-        tally_mean(columns(
-            * exclude (run_id, ablation, layer, head, row_set, cluster, n_rows)
-        )) as "\0"
+        tally_mean(columns(quantities())) as "\0"
     from query_table(totals)
-    group by
-        run_id,
-        ablation,
-        layer,
-        head,
-        row_set
+    group by all
 ),
 
 errors as (
@@ -33,16 +26,9 @@ errors as (
         head,
         row_set,
         count(*) as n_clusters,
-        standard_error(columns(
-            * exclude (run_id, ablation, layer, head, row_set, cluster)
-        )) as "\0_se"
+        standard_error(columns(quantities())) as "\0_se"
     from query_table(influences)
-    group by
-        run_id,
-        ablation,
-        layer,
-        head,
-        row_set
+    group by all
 ),
 
 ratios as (
@@ -52,24 +38,39 @@ ratios as (
         layer,
         head,
         row_set,
-        any_value(means.direct_effect_removed / nullif(means.direct_effect, 0)) as share_removed,
-        any_value(means.self_repair / nullif(means.direct_effect_removed, 0)) as share_hidden,
-        any_value(means.self_repair_from_layernorm / nullif(means.direct_effect, 0)) as layernorm_fraction_of_means,
-        any_value(means.self_repair_from_heads / nullif(means.direct_effect, 0)) as heads_fraction_of_means,
-        any_value(means.self_repair_from_mlps / nullif(means.direct_effect, 0)) as mlps_fraction_of_means,
-        ratio_error(one.direct_effect_removed, one.direct_effect, means.direct_effect_removed, means.direct_effect) as share_removed_se,
-        ratio_error(one.self_repair, one.direct_effect_removed, means.self_repair, means.direct_effect_removed) as share_hidden_se,
-        ratio_error(one.self_repair_from_layernorm, one.direct_effect, means.self_repair_from_layernorm, means.direct_effect) as layernorm_fraction_of_means_se,
-        ratio_error(one.self_repair_from_heads, one.direct_effect, means.self_repair_from_heads, means.direct_effect) as heads_fraction_of_means_se,
-        ratio_error(one.self_repair_from_mlps, one.direct_effect, means.self_repair_from_mlps, means.direct_effect) as mlps_fraction_of_means_se
+        any_value(means.direct_effect_removed / nullif(means.direct_effect, 0))
+            as share_removed,
+        any_value(means.self_repair / nullif(means.direct_effect_removed, 0))
+            as share_hidden,
+        any_value(means.self_repair_from_layernorm / nullif(means.direct_effect, 0))
+            as layernorm_fraction_of_means,
+        any_value(means.self_repair_from_heads / nullif(means.direct_effect, 0))
+            as heads_fraction_of_means,
+        any_value(means.self_repair_from_mlps / nullif(means.direct_effect, 0))
+            as mlps_fraction_of_means,
+        ratio_error(
+            one.direct_effect_removed, one.direct_effect,
+            means.direct_effect_removed, means.direct_effect
+        ) as share_removed_se,
+        ratio_error(
+            one.self_repair, one.direct_effect_removed,
+            means.self_repair, means.direct_effect_removed
+        ) as share_hidden_se,
+        ratio_error(
+            one.self_repair_from_layernorm, one.direct_effect,
+            means.self_repair_from_layernorm, means.direct_effect
+        ) as layernorm_fraction_of_means_se,
+        ratio_error(
+            one.self_repair_from_heads, one.direct_effect,
+            means.self_repair_from_heads, means.direct_effect
+        ) as heads_fraction_of_means_se,
+        ratio_error(
+            one.self_repair_from_mlps, one.direct_effect,
+            means.self_repair_from_mlps, means.direct_effect
+        ) as mlps_fraction_of_means_se
     from query_table(influences) as one
     join means using (run_id, ablation, layer, head, row_set)
-    group by
-        run_id,
-        ablation,
-        layer,
-        head,
-        row_set
+    group by all
 )
 
 select

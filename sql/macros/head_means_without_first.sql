@@ -1,57 +1,13 @@
 -- One row per positions left out, run, ablation, head and set of rows: means without them.
--- `numbers` lists how many first positions of every sequence are left out, such as [0, 4]: the first
--- few are where attention sinks are, and where sequences begin with BOS it is at position 0. The
--- sets are 'all' and 'top_by_direct_effect', the latter without those of the head's top rows that
--- are left out: the top rows are not chosen anew. All rows are read: name the run and the layer.
--- Stored head_means_by_positions_left_out has it for 0, 1 and 4. Errors are by cluster;
+-- `numbers` lists how many first positions of every sequence are left out, such as [0, 4]: the
+-- first few are where attention sinks are, and where sequences begin with BOS it is at position 0.
+-- The sets are 'all' and 'top_by_direct_effect', the latter without those of the head's top rows
+-- that are left out: the top rows are not chosen anew. All rows are read: name the run and the
+-- layer. Stored head_means_by_positions_left_out has it for 0, 1 and 4. Errors are by cluster;
 -- the top rows are selected by direct_effect, so that theirs of it and of direct_effect_removed
 -- would be too small, and are null.
 create macro head_means_without_first(numbers) as table
 with
-
-everything as (
-    select
-        'all' as row_set,
-        run_id,
-        ablation,
-        layer,
-        head,
-        sequence,
-        position,
-        direct_effect,
-        direct_effect_removed,
-        logit_change,
-        self_repair,
-        self_repair_from_layernorm
-    from self_repair
-),
-
-kept as (
-    select
-        'top_by_direct_effect' as row_set,
-        run_id,
-        ablation,
-        layer,
-        head,
-        sequence,
-        position,
-        direct_effect,
-        direct_effect_removed,
-        logit_change,
-        self_repair,
-        self_repair_from_layernorm
-    from top_by_direct_effect
-),
-
-rows_of_sets as (
-    select *
-    from (
-        from everything
-        union all
-        from kept
-    )
-    join position_clusters using (run_id, sequence, position)
-),
 
 -- The rows of a cluster from which on none is left out count together.
 beginnings as (
@@ -64,22 +20,10 @@ beginnings as (
         cluster,
         least(position, list_max(numbers)) as place,
         count(*) as n_rows,
-        tally(columns([
-            'direct_effect',
-            'direct_effect_removed',
-            'logit_change',
-            'self_repair',
-            'self_repair_from_layernorm'
-        ])) as "\0"
-    from rows_of_sets
-    group by
-        run_id,
-        ablation,
-        layer,
-        head,
-        row_set,
-        cluster,
-        place
+        tally(columns(quantities_by_position())) as "\0"
+    from rows_of_sets()
+    join position_clusters using (run_id, sequence, position)
+    group by all
 ),
 
 settings as (
@@ -96,23 +40,10 @@ clusters as (
         row_set,
         cluster,
         sum(n_rows) as n_rows,
-        tally_sum(columns([
-            'direct_effect',
-            'direct_effect_removed',
-            'logit_change',
-            'self_repair',
-            'self_repair_from_layernorm'
-        ])) as "\0"
+        tally_sum(columns(quantities_by_position())) as "\0"
     from beginnings
     join settings on place >= positions_left_out
-    group by
-        positions_left_out,
-        run_id,
-        ablation,
-        layer,
-        head,
-        row_set,
-        cluster
+    group by all
 ),
 
 means as (
@@ -125,28 +56,10 @@ means as (
         row_set,
         sum(n_rows)::bigint as n_rows,
         count(*) as n_clusters,
-        tally_mean(columns([
-            'direct_effect',
-            'direct_effect_removed',
-            'logit_change',
-            'self_repair',
-            'self_repair_from_layernorm'
-        ])) as "\0",
-        tally_standard_error(columns([
-            'direct_effect',
-            'direct_effect_removed',
-            'logit_change',
-            'self_repair',
-            'self_repair_from_layernorm'
-        ])) as "\0_se"
+        tally_mean(columns(quantities_by_position())) as "\0",
+        tally_standard_error(columns(quantities_by_position())) as "\0_se"
     from clusters
-    group by
-        positions_left_out,
-        run_id,
-        ablation,
-        layer,
-        head,
-        row_set
+    group by all
 )
 
 select * replace (

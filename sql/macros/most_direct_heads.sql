@@ -15,10 +15,7 @@ means as (
     join runs using (run_id)
     where (heads is null or list_contains(heads, format('L{}H{}', layer, head)))
         and layer < n_layers - parallel_attention::integer
-    group by
-        run_id,
-        layer,
-        head
+    group by all
 )
 
 select *

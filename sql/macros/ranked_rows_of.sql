@@ -22,11 +22,7 @@ thresholds as (
         floor(fraction * count(*) + 1e-9) as n_kept,
         greatest(10, n_kept // 2) as reach
     from query_table(candidates)
-    group by
-        run_id,
-        ablation,
-        layer,
-        head
+    group by all
 ),
 
 ranked as (

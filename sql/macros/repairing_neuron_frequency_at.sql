@@ -30,13 +30,7 @@ totals as (
         cluster,
         tally((side * direct_effect_change > threshold * size)::integer) as share
     from neurons
-    group by
-        run_id,
-        ablation,
-        layer,
-        head,
-        neuron_rank,
-        cluster
+    group by all
 )
 
 select
@@ -51,9 +45,4 @@ select
     sum(share.n)::bigint as n_rows,
     count(*) as n_clusters
 from totals
-group by
-    run_id,
-    ablation,
-    layer,
-    head,
-    neuron_rank
+group by all

@@ -47,12 +47,7 @@ frozen as (
         ) as share_hidden_frozen_se
     from influences as one
     join means using (run_id, ablation, row_set, layer, head)
-    group by
-        run_id,
-        ablation,
-        row_set,
-        layer,
-        head
+    group by all
 ),
 
 ranks as (

@@ -5,7 +5,6 @@
 -- begins with it; 4: the positions that attention sinks are at). View component_repairs has those
 -- that leave out none. The error is by cluster (tally_standard_error).
 -- A single token can make a mean: direct_effect_change_trimmed (trimmed_mean) stands beside it.
--- per: head
 with
 
 models as (
@@ -49,11 +48,7 @@ clusters as materialized (
         summed_lists(list(changes)) as totals
     from kept
     join settings on position >= positions_left_out
-    group by
-        run_id,
-        positions_left_out,
-        ablation,
-        cluster
+    group by all
 ),
 
 listed as (
@@ -81,11 +76,7 @@ means as (
         tally_mean(direct_effect_change) as direct_effect_change,
         tally_standard_error(direct_effect_change) as direct_effect_change_se
     from listed
-    group by
-        run_id,
-        positions_left_out,
-        ablation,
-        place
+    group by all
 ),
 
 counts as (
@@ -95,7 +86,7 @@ counts as (
         n_trimmed_of(count_if(position >= 1)) as n_trimmed_1,
         n_trimmed_of(count_if(position >= 4)) as n_trimmed_4
     from kept
-    group by ablation
+    group by all
 ),
 
 items as (

@@ -1,6 +1,5 @@
 -- One row per run, ablation and head: what a row is like just where its top rows end.
 -- cut_means_at with the run's own top_fraction, for the errors of the means over top rows.
--- per: layer
 select
     'top_by_direct_effect' as row_set,
     *

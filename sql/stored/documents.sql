@@ -21,11 +21,12 @@ select
     count(distinct sequence) as n_sequences,
     count(*) as n_rows
 from tokens
-join (select distinct * from names) using (run_id, document)
+join (
+    select distinct *
+    from names
+) using (run_id, document)
 where run_id = $run_id
-group by
-    run_id,
-    document
+group by all
 order by
     run_id,
     document

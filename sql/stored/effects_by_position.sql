@@ -1,31 +1,10 @@
 -- One row per run, ablation, head and bin of positions: what the head does there, and who repairs.
 -- Means over all the head's rows at positions position_from to position_to of their sequences: the
 -- first eight positions by themselves, then wider and wider bins (position_bin). Sequences that
--- begin with BOS have it at position 0, where resampling changes nothing; attention sinks are at the
--- first positions. n_top_rows says how many of the head's top rows (by direct_effect) are there.
--- Errors are by cluster (tally_standard_error).
--- per: layer
+-- begin with BOS have it at position 0, where resampling changes nothing; attention sinks are at
+-- the first positions. n_top_rows says how many of the head's top rows (by direct_effect) are
+-- there. Errors are by cluster (tally_standard_error).
 with
-
-binned as (
-    select
-        run_id,
-        ablation,
-        layer,
-        head,
-        cluster,
-        position,
-        position_bin(position) as position_from,
-        direct_effect,
-        direct_effect_removed,
-        logit_change,
-        self_repair,
-        self_repair_from_layernorm
-    from self_repair
-    join position_clusters using (run_id, sequence, position)
-    where run_id = $run_id
-        and layer = $layer
-),
 
 clusters as (
     select
@@ -33,25 +12,16 @@ clusters as (
         ablation,
         layer,
         head,
-        position_from,
+        position_bin(position) as position_from,
         cluster,
         count(*) as n_rows,
         max(position) as position_to,
-        tally(columns([
-            'direct_effect',
-            'direct_effect_removed',
-            'logit_change',
-            'self_repair',
-            'self_repair_from_layernorm'
-        ])) as "\0"
-    from binned
-    group by
-        run_id,
-        ablation,
-        layer,
-        head,
-        position_from,
-        cluster
+        tally(columns(quantities_by_position())) as "\0"
+    from self_repair
+    join position_clusters using (run_id, sequence, position)
+    where run_id = $run_id
+        and layer = $layer
+    group by all
 ),
 
 top as (
@@ -76,23 +46,10 @@ means as (
         max(position_to) as position_to,
         sum(n_rows)::bigint as n_rows,
         count(*) as n_clusters,
-        tally_mean(columns(
-            * exclude (
-                run_id, ablation, layer, head, position_from, position_to, cluster, n_rows
-            )
-        )) as "\0",
-        tally_standard_error(columns(
-            * exclude (
-                run_id, ablation, layer, head, position_from, position_to, cluster, n_rows
-            )
-        )) as "\0_se"
+        tally_mean(columns(quantities_by_position())) as "\0",
+        tally_standard_error(columns(quantities_by_position())) as "\0_se"
     from clusters
-    group by
-        run_id,
-        ablation,
-        layer,
-        head,
-        position_from
+    group by all
 )
 
 select

@@ -50,12 +50,7 @@ told as (
         any_value(adjusted_p) filter (where quantity = 'self_repair') as self_repair_p,
         any_value(adjusted_p) filter (where quantity = 'logit_change') as logit_change_p
     from adjusted_p('families')
-    group by
-        run_id,
-        ablation,
-        row_set,
-        layer,
-        head
+    group by all
 )
 
 select

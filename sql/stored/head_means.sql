@@ -2,7 +2,6 @@
 -- The sets are 'all' and 'top_by_direct_effect'; head_summary has them side by side.
 -- Every `_se` is a standard error by cluster (run_clusters). For the top rows it counts that they
 -- are selected: other text has another cut (influence).
--- per: layer
 with
 
 totals as (

@@ -6,44 +6,9 @@
 --     correlation  zx * zy - correlation * (zx^2 + zy^2) / 2, z being (x - mx) / sd(x)
 --     quantile q   (p - (x <= q)) / f, with the density f from the quantiles around q
 -- The spread of self_repair is split, by an analysis of variance of documents, the sequences in
--- them and the tokens in these (Henderson's method 1): a component that comes out negative is 0, one
--- that cannot be told apart from the next is null.
--- per: layer
+-- them and the tokens in these (Henderson's method 1): a component that comes out negative is 0,
+-- one that cannot be told apart from the next is null.
 with
-
-everything as (
-    select
-        'all' as row_set,
-        run_id,
-        ablation,
-        layer,
-        head,
-        sequence,
-        position,
-        logit_change::double as y,
-        direct_effect::double as x,
-        self_repaired(logit_change, direct_effect, direct_effect_ablated)::float as self_repair
-    from head_ablations
-    where run_id = $run_id
-        and layer = $layer
-),
-
-kept as (
-    select
-        'top_by_direct_effect' as row_set,
-        run_id,
-        ablation,
-        layer,
-        head,
-        sequence,
-        position,
-        logit_change::double as y,
-        direct_effect::double as x,
-        self_repair
-    from top_by_direct_effect
-    where run_id = $run_id
-        and layer = $layer
-),
 
 texts as (
     select
@@ -59,13 +24,22 @@ texts as (
 
 -- Read three times, and not kept: a layer's rows are more than memory should hold.
 row_sets as not materialized (
-    select *
-    from (
-        from everything
-        union all by name
-        from kept
-    )
+    select
+        run_id,
+        ablation,
+        layer,
+        head,
+        row_set,
+        document,
+        sequence,
+        cluster,
+        logit_change::double as y,
+        direct_effect::double as x,
+        self_repair
+    from rows_of_sets()
     join texts using (run_id, sequence, position)
+    where run_id = $run_id
+        and layer = $layer
 ),
 
 moments as (
@@ -87,12 +61,7 @@ moments as (
             [0.02, 0.05, 0.08, 0.2, 0.25, 0.3, 0.45, 0.5, 0.55, 0.7, 0.75, 0.8, 0.92, 0.95, 0.98]
         ) as q
     from row_sets
-    group by
-        run_id,
-        ablation,
-        layer,
-        head,
-        row_set
+    group by all
 ),
 
 clusters as (
@@ -119,13 +88,7 @@ clusters as (
         sum(0.95 - (self_repair <= q[14])::integer) / any_value(n_rows) as p95
     from row_sets
     join moments using (run_id, ablation, layer, head, row_set)
-    group by
-        run_id,
-        ablation,
-        layer,
-        head,
-        row_set,
-        cluster
+    group by all
 ),
 
 errors as (
@@ -143,12 +106,7 @@ errors as (
         standard_error(p75) * any_value(m.q[12] - m.q[10]) / 0.1 as self_repair_p75_se,
         standard_error(p95) * any_value(m.q[15] - m.q[13]) / 0.06 as self_repair_p95_se
     from clusters
-    group by
-        run_id,
-        ablation,
-        layer,
-        head,
-        row_set
+    group by all
 ),
 
 -- A cell is what a sequence holds of a document; of a run without documents, a sequence.
@@ -165,14 +123,7 @@ cells as (
         avg(self_repair::double) as cell_mean,
         var_pop(self_repair::double) * count(*) as cell_squares
     from row_sets
-    group by
-        run_id,
-        ablation,
-        layer,
-        head,
-        row_set,
-        document,
-        sequence
+    group by all
 ),
 
 documents_of_heads as (
@@ -190,13 +141,7 @@ documents_of_heads as (
         sum(n * cell_mean ** 2) - sum(n * cell_mean) ** 2 / sum(n) as squares_between,
         sum(n * n)::double as size_squares
     from cells
-    group by
-        run_id,
-        ablation,
-        layer,
-        head,
-        row_set,
-        document
+    group by all
 ),
 
 sums as (
@@ -216,12 +161,7 @@ sums as (
         sum(size_squares) / sum(size) as over_all,
         sum(size * size) / sum(size) as between_documents
     from documents_of_heads
-    group by
-        run_id,
-        ablation,
-        layer,
-        head,
-        row_set
+    group by all
 ),
 
 components as (

@@ -1,10 +1,10 @@
--- One row per run, ablation, set of rows and head: its ranks among the heads, and how sure they are.
--- Heads rank by mean direct effect (1: the largest) and by ablation (1: the logit falls most). A rank
--- has no influence of its own, so that its error is a bootstrap's: clusters are drawn 400 times with
--- replacement, every head's mean moves by its influences (head_influences), and the heads are ranked
--- anew. The bounds hold 95 % of a rank's draws; rank_difference_se is over draws of the difference.
--- The draws are the same every time (md5 of their number); more than 64 clusters are taken together
--- in 64 groups.
+-- One row per run, ablation, set of rows and head: its ranks among the heads, and their bounds.
+-- Heads rank by mean direct effect (1: the largest) and by ablation (1: the logit falls most). A
+-- rank has no influence of its own, so that its error is a bootstrap's: clusters are drawn 400
+-- times with replacement, every head's mean moves by its influences (head_influences), and the
+-- heads are ranked anew. The bounds hold 95 % of a rank's draws; rank_difference_se is over draws
+-- of the difference. The draws are the same every time (md5 of their number); more than 64
+-- clusters are taken together in 64 groups.
 with
 
 groups as (
@@ -104,11 +104,9 @@ weights as (
             on drawn.draw = draws.draw
             and drawn.group_number = numbers.group_number
         where numbers.group_number < sizes.n
-        group by
-            draws.draw,
-            numbers.group_number
+        group by all
     )
-    group by draw
+    group by all
 ),
 
 moved as (
@@ -161,12 +159,7 @@ spreads as (
         quantile_disc(by_change, [0.025, 0.975]) as change_bounds,
         stddev_samp(by_change - by_effect) as rank_difference_se
     from ranks
-    group by
-        run_id,
-        ablation,
-        row_set,
-        layer,
-        head
+    group by all
 ),
 
 places as (

@@ -4,7 +4,6 @@
 -- cannot be added in squares. A cluster moves the layer's mean by the mean of its influences on the
 -- heads' means: the error is that of the mean of these heads over other text, not over other
 -- heads. A head without rows is left out of the mean.
--- per: layer
 with
 
 means as (
@@ -15,35 +14,11 @@ means as (
         row_set,
         count(*) as n_heads,
         sum(n_rows)::bigint as n_rows,
-        avg(columns([
-            'direct_effect',
-            'direct_effect_ablated',
-            'direct_effect_removed',
-            'logit_change',
-            'self_repair',
-            'self_repair_from_heads',
-            'self_repair_from_mlps',
-            'self_repair_from_last_mlp',
-            'self_repair_from_layernorm',
-            'layernorm_ratio',
-            'share_layernorm_ratio_above_one',
-            'share_overcorrected',
-            'share_broken',
-            'layernorm_fraction_clipped',
-            'heads_fraction_clipped',
-            'mlps_fraction_clipped',
-            'layernorm_fraction_unclipped',
-            'heads_fraction_unclipped',
-            'mlps_fraction_unclipped'
-        ])) as "\0"
+        avg(columns(quantities())) as "\0"
     from head_means
     where run_id = $run_id
         and layer = $layer
-    group by
-        run_id,
-        ablation,
-        layer,
-        row_set
+    group by all
 ),
 
 influences as (
@@ -53,18 +28,11 @@ influences as (
         layer,
         row_set,
         cluster,
-        avg(columns(
-            * exclude (run_id, ablation, layer, row_set, head, cluster)
-        )) as "\0"
+        avg(columns(quantities())) as "\0"
     from head_influences
     where run_id = $run_id
         and layer = $layer
-    group by
-        run_id,
-        ablation,
-        layer,
-        row_set,
-        cluster
+    group by all
 ),
 
 errors as (
@@ -74,15 +42,9 @@ errors as (
         layer,
         row_set,
         count(*) as n_clusters,
-        standard_error(columns(
-            * exclude (run_id, ablation, layer, row_set, cluster)
-        )) as "\0_se"
+        standard_error(columns(quantities())) as "\0_se"
     from influences
-    group by
-        run_id,
-        ablation,
-        layer,
-        row_set
+    group by all
 )
 
 select

@@ -3,7 +3,6 @@
 -- by neuron, the lower first. Of a row kept by direct_effect the change counts with the sign of the
 -- head's direct effect; of one kept by mlp_repair as it is, because so is the layer's repair.
 -- Fig. 7, section 4.2.2.
--- per: layer
 with
 
 last_mlp as (
@@ -77,12 +76,7 @@ tens as (
             ablated := arg_max(direct_effect_ablated, falling, 10)
         ) as most_falling
     from compared
-    group by
-        by_effect,
-        ablation,
-        head,
-        sequence,
-        position
+    group by all
 ),
 
 -- The side is looked up for the tens: joined before, all the neurons would be in memory at once.

@@ -3,7 +3,6 @@
 -- share_below_x is the share of neurons whose |change| is below x times the head's |direct effect|.
 -- The rows of heads that the last MLP layer is not downstream of are left out. Errors are by
 -- cluster (run_clusters).
--- per: layer
 with
 
 repairs as (
@@ -37,11 +36,7 @@ medians as (
         head,
         median(positive_to_net) as positive_to_net_median
     from repairs
-    group by
-        run_id,
-        ablation,
-        layer,
-        head
+    group by all
 ),
 
 totals as (
@@ -62,12 +57,7 @@ totals as (
             'share_below_0_1'
         ])) as "\0"
     from repairs
-    group by
-        run_id,
-        ablation,
-        layer,
-        head,
-        cluster
+    group by all
 ),
 
 means as (
@@ -82,11 +72,7 @@ means as (
         tally_standard_error(columns(* exclude (run_id, ablation, layer, head, cluster, n)))
             as "\0_se"
     from totals
-    group by
-        run_id,
-        ablation,
-        layer,
-        head
+    group by all
 )
 
 select

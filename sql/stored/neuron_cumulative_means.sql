@@ -1,10 +1,10 @@
 -- One row per run, ablation, ablated head and measured number of neurons: the cumulative share.
 -- Over the head's top rows (by direct_effect): of the summed |change in direct effect| of the last
--- MLP layer's neurons, the mean share that the first n_neurons in order of repair have (appendix C).
--- n_neurons is 0, each of the first 50 (from the neurons kept in neuron_repairs), every hundredth of
--- the layer, and each of the last 50 (cumulative_share_counts; runs of an earlier version lack these
--- last ones). Rows in which no neuron changes are left out. The error is by cluster.
--- per: layer
+-- MLP layer's neurons, the mean share that the first n_neurons in order of repair have (appendix
+-- C). n_neurons is 0, each of the first 50 (from the neurons kept in neuron_repairs), every
+-- hundredth of the layer, and each of the last 50 (cumulative_share_counts; runs of an earlier
+-- version lack these last ones). Rows in which no neuron changes are left out. The error is by
+-- cluster.
 with
 
 shares as (
@@ -37,12 +37,7 @@ clusters as materialized (
         summed_lists(list(cumulative_share)) as totals,
         summed_lists(list(shares_of_first)) as totals_of_first
     from shares
-    group by
-        run_id,
-        ablation,
-        layer,
-        head,
-        cluster
+    group by all
 ),
 
 -- Which item of cumulative_share is which number of neurons, in lists of either length; in a small
@@ -72,10 +67,7 @@ known as (
         n_neurons,
         min(place) as place
     from places
-    group by
-        run_id,
-        n_points,
-        n_neurons
+    group by all
 ),
 
 measured as (
@@ -142,10 +134,5 @@ select
     tally_mean(cumulative_share) as cumulative_share,
     tally_standard_error(cumulative_share) as cumulative_share_se
 from tallies
-group by
-    run_id,
-    ablation,
-    layer,
-    head,
-    n_neurons
+group by all
 order by all

@@ -63,14 +63,7 @@ totals as (
         count(*) as n_among,
         tally(columns(['direct_effect', 'direct_effect_change'])) as "\0"
     from listed
-    group by
-        run_id,
-        ranking,
-        ablation,
-        layer,
-        head,
-        neuron,
-        cluster
+    group by all
 ),
 
 neurons as (
@@ -88,13 +81,7 @@ neurons as (
         tally_standard_error(columns(['direct_effect', 'direct_effect_change'])) as "\0_se"
     from totals
     join clusters using (run_id, ranking, ablation, layer, head, cluster)
-    group by
-        run_id,
-        ranking,
-        ablation,
-        layer,
-        head,
-        neuron
+    group by all
 )
 
 select

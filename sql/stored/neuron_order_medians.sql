@@ -3,7 +3,6 @@
 -- another one from row to row, as the authors colour Fig. 12-15. The places are every hundredth and
 -- the first and last 50. Of the head's top rows (by direct_effect) some 2,000 at most, by
 -- md5('sequence:position'): sorting all neurons takes long.
--- per: layer
 with
 
 sides as (

@@ -3,7 +3,6 @@
 -- row. repaired_above_x is the share of rows in which its change is more than x % of the head's
 -- direct effect, with that one's sign (section 4.2, Fig. 8). Anti-erasure is a clean direct effect
 -- against the head's, and a change with it. Errors are by cluster.
--- per: head
 with
 
 kept as (
@@ -57,10 +56,7 @@ medians as (
         neuron_rank,
         median(direct_effect) as direct_effect_median
     from changes
-    group by
-        ablation,
-        head,
-        neuron_rank
+    group by all
 ),
 
 totals as (
@@ -78,11 +74,7 @@ totals as (
         count_if(repair > 0.02 * size) as repaired_above_2,
         count_if(repair > 0.01 * size) as repaired_above_1
     from changes
-    group by
-        ablation,
-        head,
-        neuron_rank,
-        cluster
+    group by all
 ),
 
 tallies as (
@@ -109,10 +101,7 @@ means as (
         tally_standard_error(columns(* exclude (ablation, head, neuron_rank, n)))
             as "\0_se"
     from tallies
-    group by
-        ablation,
-        head,
-        neuron_rank
+    group by all
 )
 
 select

@@ -2,7 +2,6 @@
 -- Over all positions that were measured (section 5.3, appendix E). direct_effect_change is after
 -- minus before; gain is the same with the sign of the clean direct effect: above 0 the head does
 -- more of what it did. Errors are by cluster (reinforcement_clusters).
--- per: layer
 with
 
 changes as (
@@ -39,12 +38,7 @@ totals as (
         tally((gain > 0)::integer) as share_reinforced,
         tally((gain < 0)::integer) as share_repressed
     from changes
-    group by
-        run_id,
-        layer,
-        head,
-        scale,
-        cluster
+    group by all
 )
 
 select
@@ -57,11 +51,7 @@ select
     tally_mean(columns(* exclude (run_id, layer, head, scale, cluster, n))) as "\0",
     tally_standard_error(columns(* exclude (run_id, layer, head, scale, cluster, n))) as "\0_se"
 from totals
-group by
-    run_id,
-    layer,
-    head,
-    scale
+group by all
 order by
     run_id,
     layer,

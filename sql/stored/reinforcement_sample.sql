@@ -1,7 +1,6 @@
 -- One row per run, head, scale and sampled position: a scatter's worth of self_reinforcement.
 -- At most 5,000 positions of a head, by md5('sequence:position') as in sampled_rows; the same for
 -- all heads that were measured at the same positions.
--- per: layer
 with
 
 sampled as (

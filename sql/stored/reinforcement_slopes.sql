@@ -3,9 +3,9 @@
 -- (section 5.3, appendix E: "proportional"). slope: of the gain, sign(d) * (after - d), on the
 -- scale, so that every position counts alike. relative_slope: of after - d on scale * d, so that
 -- positions count as the head acts on them; -0.1 means that its own output, added once, takes a
--- tenth of its direct effect. Errors are by cluster (reinforcement_clusters): for the residuals e of a line on x,
--- sqrt(G / (G - 1) * sum over clusters g of (sum over i in g of x_i e_i)^2) / sum of x^2.
--- per: layer
+-- tenth of its direct effect. Errors are by cluster (reinforcement_clusters): for the residuals e
+-- of a line on x, sqrt(G / (G - 1) * sum over clusters g of (sum over i in g of x_i e_i)^2) / sum
+-- of x^2.
 with
 
 changes as (
@@ -33,17 +33,13 @@ clusters as (
         head,
         cluster,
         count(*) as n,
-        count(distinct (sequence, position)) as n_positions,
+        count(distinct row(sequence, position)) as n_positions,
         sum(scale * gain) as gain_products,
         sum(scale * scale) as scale_squares,
         sum(scaled_effect * direct_effect_change) as change_products,
         sum(scaled_effect * scaled_effect) as effect_squares
     from changes
-    group by
-        run_id,
-        layer,
-        head,
-        cluster
+    group by all
 )
 
 select
@@ -74,10 +70,7 @@ select
         )
     ) / nullif(sum(effect_squares), 0) as relative_slope_se
 from clusters
-group by
-    run_id,
-    layer,
-    head
+group by all
 order by
     run_id,
     layer,

@@ -34,10 +34,7 @@ sizes as (
         count_if(kind = 'neither') as n_neither
     from head_kinds
     where run_id = $run_id
-    group by
-        run_id,
-        ablation,
-        row_set
+    group by all
 ),
 
 means as (
@@ -56,10 +53,7 @@ means as (
         avg(layernorm_fraction_clipped) as layernorm_fraction_clipped
     from head_means
     join counted using (run_id, ablation, row_set, layer, head)
-    group by
-        run_id,
-        ablation,
-        row_set
+    group by all
 ),
 
 influences as (
@@ -78,11 +72,7 @@ influences as (
     from head_influences
     join counted using (run_id, ablation, row_set, layer, head)
     where run_id = $run_id
-    group by
-        run_id,
-        ablation,
-        row_set,
-        cluster
+    group by all
 ),
 
 errors as (
@@ -108,10 +98,7 @@ errors as (
         ) as share_from_layernorm_se
     from influences as one
     join means using (run_id, ablation, row_set)
-    group by
-        run_id,
-        ablation,
-        row_set
+    group by all
 )
 
 select

@@ -1,6 +1,5 @@
 -- One row per run, ranking, ablation, head and kept position: both rankings' top rows, stored.
 -- Ask the views top_by_direct_effect and top_by_mlp_repair, which name the ranking.
--- per: layer
 select
     'direct_effect' as ranking,
     *

@@ -30,8 +30,4 @@ select
     any_value(logit_change_se) filter (where ablation = 'zero') as logit_change_zero_se,
     any_value(n_rows) as n_rows
 from ablation_trust
-group by
-    run_id,
-    row_set,
-    layer,
-    head
+group by all

@@ -37,7 +37,4 @@ select
     median(share_hidden) as share_hidden_median,
     median(share_hidden_frozen) as share_hidden_frozen_median
 from ablation_trust
-group by
-    run_id,
-    ablation,
-    row_set
+group by all

@@ -1,6 +1,6 @@
 -- One row per way in which what is measured or drawn here differs from the paper's, in order.
--- `figures.note` has those of a figure, a line each. The paper's text, its authors' code and this measurement
--- are three things: a note says which of the first two it speaks of.
+-- `figures.note` has those of a figure, a line each. The paper's text, its authors' code and this
+-- measurement are three things: a note says which of the first two it speaks of.
 with
 
 told as (
@@ -121,9 +121,9 @@ told as (
             ),
             (
                 ['section 5.3'],
-                'The paper names no rule; here a slope above 0.01 that can be told from 0 (Student''s t '
-                || 'over clusters, corrected for the number of heads); below ten clusters nothing is '
-                || 'labelled.'
+                'The paper names no rule; here a slope above 0.01 that can be told from 0 '
+                || '(Student''s t over clusters, corrected for the number of heads); below ten '
+                || 'clusters nothing is labelled.'
             ),
             (
                 ['section 5.1', 'section 5.1, by run', 'section 5.2'],

@@ -302,7 +302,7 @@ notes as (
             place
         from figure_notes
     ) as of_figure
-    group by figure
+    group by all
 )
 
 select

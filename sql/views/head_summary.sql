@@ -5,26 +5,6 @@
 -- head_summary_at(fraction) is the same for another fraction.
 with
 
--- direct_effect becomes direct_effect_all, and direct_effect_se direct_effect_all_se.
-over_all as (
-    select
-        run_id,
-        ablation,
-        layer,
-        head,
-        n_rows as n_rows_all,
-        n_clusters as n_clusters_all,
-        columns('^(.*)_se$') as "\1_all_se",
-        columns(
-            lambda name: name not in (
-                'run_id', 'ablation', 'layer', 'head', 'row_set', 'n_rows', 'n_clusters'
-            )
-            and not suffix(name, '_se')
-        ) as "\0_all"
-    from head_means
-    where row_set = 'all'
-),
-
 over_top as (
     select * exclude (row_set)
     from head_means
@@ -41,6 +21,6 @@ select
     coalesce(over_top.n_clusters, 0) as n_clusters,
     over_top.* exclude (run_id, ablation, layer, head, n_rows, n_clusters),
     over_all.* exclude (run_id, ablation, layer, head)
-from over_all
+from over_all_rows_of('head_means') as over_all
 left join over_top using (run_id, ablation, layer, head)
 join runs using (run_id)

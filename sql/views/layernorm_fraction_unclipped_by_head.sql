@@ -4,42 +4,17 @@
 -- density at zero, so that the ratio has no mean, a few rows decide it, and its standard error
 -- only looks like one. Rows whose direct effect is exactly 0 are left out; they would make it
 -- infinite. layernorm_fraction_of_means, the ratio of the two means, is what can be read.
-with
-
-heads as (
-    select *
-    from head_summary
-),
-
-layers as (
-    select
-        run_id,
-        ablation,
-        layer,
-        layernorm_fraction_unclipped_all as layer_layernorm_fraction_unclipped,
-        layernorm_fraction_unclipped_all_se as layer_layernorm_fraction_unclipped_se
-    from layer_summary
-),
-
-models as (
-    select
-        run_id,
-        n_layers
-    from runs
-)
-
 select
     run_id,
     ablation,
     layer,
     head,
-    layer / n_layers as depth,
+    depth,
     self_repair_from_layernorm_all / nullif(direct_effect_all, 0) as layernorm_fraction_of_means,
-    layernorm_fraction_unclipped_all as layernorm_fraction_unclipped,
-    layernorm_fraction_unclipped_all_se as layernorm_fraction_unclipped_se,
-    layer_layernorm_fraction_unclipped,
-    layer_layernorm_fraction_unclipped_se,
+    heads.layernorm_fraction_unclipped_all as layernorm_fraction_unclipped,
+    heads.layernorm_fraction_unclipped_all_se as layernorm_fraction_unclipped_se,
+    layer_layernorm_fraction_unclipped_all as layer_layernorm_fraction_unclipped,
+    layer_layernorm_fraction_unclipped_all_se as layer_layernorm_fraction_unclipped_se,
     n_rows_all as n_rows
-from heads
-join layers using (run_id, ablation, layer)
-join models using (run_id)
+from heads_beside_layers('layernorm_fraction_unclipped_all') as heads
+join head_summary using (run_id, ablation, layer, head)

@@ -13,9 +13,4 @@ select
     any_value(logit_change) filter (where ablation = 'mean') as logit_change_mean,
     any_value(logit_change) filter (where ablation = 'zero') as logit_change_zero
 from sampled_rows
-group by
-    run_id,
-    layer,
-    head,
-    sequence,
-    position
+group by all

@@ -1,8 +1,8 @@
 -- One row per run of a model of the paper and quantity: how well the run agrees with the authors.
 -- Over the heads (beside_paper): the correlation of the run's means with the authors', the means of
--- both, and the spread of their difference in the run's standard errors, with a median robust to few
--- wild heads. Text alone makes it difference_in_errors_expected = sqrt(1 + n_tokens / 1,000,000):
--- the authors' means over a million tokens have errors too.
+-- both, and the spread of their difference in the run's standard errors, with a median robust to
+-- few wild heads. Text alone makes it difference_in_errors_expected = sqrt(1 + n_tokens /
+-- 1,000,000): the authors' means over a million tokens have errors too.
 select
     run_id,
     quantity,
@@ -20,7 +20,10 @@ select
     median(abs(difference_in_errors)) as difference_in_errors_median,
     sqrt(1 + any_value(n_tokens) / 1e6) as difference_in_errors_expected
 from beside_paper
-join (select run_id, n_tokens from runs) using (run_id)
-group by
-    run_id,
-    quantity
+join (
+    select
+        run_id,
+        n_tokens
+    from runs
+) using (run_id)
+group by all

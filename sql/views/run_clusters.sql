@@ -9,7 +9,7 @@ counts as (
         run_id,
         count(distinct cluster) as n_clusters
     from position_clusters
-    group by run_id
+    group by all
 ),
 
 texts as (
@@ -17,7 +17,7 @@ texts as (
         run_id,
         count(*) as n_documents
     from documents
-    group by run_id
+    group by all
 )
 
 select

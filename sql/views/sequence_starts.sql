@@ -7,4 +7,4 @@ select
     if(begins_with_bos, any_value(token_text), null) as bos_text
 from tokens
 where position = 0
-group by run_id
+group by all

@@ -2,8 +2,7 @@
 
 A stored query may name `$run_id`, `$top_fraction` and `$n_tokens` (that run's own), `$layer`
 and `$head`. One that names `$layer` runs once for each of the run's layers, which bounds its memory
-by one layer's rows; one that names `$head` as well, once for each head. Its leading comment says so
-with a line `-- per: layer` or `-- per: head`.
+by one layer's rows; one that names `$head` as well, once for each head.
 """
 
 import itertools
