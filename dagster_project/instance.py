@@ -14,18 +14,19 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from importlib.resources import files
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import dagster as dg
 import yaml
 
-from selfrepair.dagster_project.unexported import instance_that_captures_nothing
 from selfrepair.warehouse.errors import WarehouseError, one_clear_line, refuse_full_disk
 from selfrepair.warehouse.facts.plan import Plan, all_plans
 from selfrepair.warehouse.locks import held, is_held
 from selfrepair.warehouse.paths import TEMPORARY, Warehouse, written_whole
 from selfrepair.warehouse.published.runs import known_runs
 from selfrepair.warehouse.sealed import set_aside
-from selfrepair_assets.assets.resources import models
+
+if TYPE_CHECKING:  # seconds to import, and `selfrepair doctor` only asks whether it can be read
+    import dagster as dg
 
 
 def dagster_home(warehouse: Warehouse) -> Path:
@@ -52,6 +53,8 @@ def instance_of_command_line(warehouse: Warehouse) -> Iterator[dg.DagsterInstanc
 
     Raises WarehouseError where the history cannot be read.
     """
+    from selfrepair.dagster_project.unexported import instance_that_captures_nothing
+
     with instance_that_captures_nothing(make_history(warehouse)) as instance:
         yield instance
 
@@ -98,6 +101,10 @@ def _make_whole(warehouse: Warehouse, home: Path) -> None:
 
 def _fill(warehouse: Warehouse, home: Path) -> None:
     """Makes the databases that are missing, and adds the warehouse's runs as partitions."""
+    import dagster as dg
+
+    from selfrepair_assets.assets.resources import models
+
     with dg.DagsterInstance.from_config(str(home)) as instance:
         instance.get_runs_count()  # each storage is made when it is asked first
         instance.event_log_storage.get_concurrency_keys()

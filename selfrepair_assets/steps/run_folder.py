@@ -199,6 +199,8 @@ class RunFolder:
 
     def top_rows(self, start: int = 0, stop: int | None = None) -> KeptRows:
         """The heads' top rows in sequences `start` to `stop - 1`, counted from `start`."""
+        from selfrepair_assets.measurement.engine.kept_rows import KeptRows
+
         rows = np.load(self._intact(self.path, "top_rows"), mmap_mode="r")
         first, last = np.searchsorted(
             rows[2], [start, self.spec.n_sequences if stop is None else stop]

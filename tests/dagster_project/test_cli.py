@@ -1,6 +1,7 @@
 """The `selfrepair` command: its help, and what each command shows."""
 
 import json
+import os
 import shlex
 import shutil
 import subprocess
@@ -22,6 +23,14 @@ from tests.helpers.runs.asset_runs import LENGTH
 from tests.helpers.runs.cli_runs import Said, refused
 
 COMMANDS = ("run", "status", "publish", "delete", "doctor")
+HEAVY = {"torch", "transformers", "transformer_lens", "dagster", "datasets", "pandas", "streamlit"}
+"""Each takes a second or more to import."""
+IMPORTED = """
+import sys
+from selfrepair.dagster_project.cli.main import _run
+_run()
+print("imported", *sys.modules)
+"""
 
 
 def test_help_of_every_command(selfrepair: Callable[..., Said]) -> None:
@@ -41,6 +50,27 @@ def test_help_of_every_command(selfrepair: Callable[..., Said]) -> None:
         assert option in help_text
     assert max(map(len, help_text.splitlines())) <= 100
     assert selfrepair("--version")[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "says", "needs"),
+    [("--help", "Commands", set()), ("status", "half done", set()), ("doctor", "cpu", {"torch"})],
+)
+def test_what_only_looks_starts_at_once(
+    words: str, says: str, needs: set[str], gpt2_warehouse: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(gpt2_warehouse / "runs", tmp_path / "runs")
+    shutil.copytree(gpt2_warehouse / "dagster", tmp_path / "dagster")
+    done = subprocess.run(
+        [sys.executable, "-c", IMPORTED, words],
+        env=os.environ | {"SELFREPAIR_WAREHOUSE": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    said, imported = done.stdout.split("imported ")
+    assert says in said
+    assert HEAVY & set(imported.split()) == needs
 
 
 def test_status_publish_delete(

@@ -27,6 +27,7 @@ from tests.helpers.runs.small_run import run_row, write_run
 DATABASES = ["history/runs.db", "history/runs/index.db", "schedules/schedules.db"]
 MAKE = """
 import os, sys
+import dagster, selfrepair_assets.assets.resources
 from selfrepair.dagster_project.instance import make_history
 from selfrepair.warehouse.paths import Warehouse
 sys.stdin.readline()
