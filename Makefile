@@ -31,7 +31,7 @@ demo: install
 	$(BIN)/selfrepair run $(MODEL) --tokens $(TOKENS)
 
 test: install
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder --ignore=tests/browser
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder --durations=15 --ignore=tests/browser
 
 test-browser: install
 	@command -v chromium >/dev/null || { echo "the browser tests drive chromium: install it first"; exit 1; }

@@ -12,6 +12,7 @@ from tests.faults.stress import stress
 NAMESPACE = ["unshare", "-m"]  # it fills disks of its own
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(1500)
 def test_thirty_faults_lose_nothing() -> None:
     if not shutil.which("unshare") or subprocess.run([*NAMESPACE, "true"], check=False).returncode:
