@@ -9,10 +9,11 @@ import duckdb
 import pytest
 
 from selfrepair.warehouse.errors import WarehouseError
+from selfrepair.warehouse.facts.plan import keep_published_row, published_row
 from selfrepair.warehouse.paths import Warehouse
 from selfrepair.warehouse.published.generations import checksum_file, current
 from selfrepair.warehouse.published.publish import delete, publish, publish_anew
-from selfrepair.warehouse.published.read import current_generation
+from selfrepair.warehouse.published.read import current_generation, open_serving
 from selfrepair.warehouse.published.runs import known_runs, published_runs
 from tests.helpers.runs.small_publishing import contents, measured, small_sql
 
@@ -220,3 +221,19 @@ def test_what_else_lies_in_the_warehouse_is_left_alone(warehouse: Warehouse, sql
     emptied(current(warehouse) or Path())
     publish_anew(warehouse, source=sql)
     assert published_runs(warehouse) == []
+
+
+def test_a_run_of_an_older_version_has_no_value_in_a_newer_column(
+    warehouse: Warehouse, sql: Path
+) -> None:
+    row = published_row(warehouse, "a")
+    assert row is not None
+    del row["options"]
+    keep_published_row(warehouse, row)
+    served = current(warehouse)
+    assert served is not None
+    served.unlink()
+    publish_anew(warehouse, source=sql)
+    with open_serving(warehouse) as connection:
+        rows = connection.execute("select run_id, options is null from runs").fetchall()
+    assert sorted(rows) == [("a", True), ("b", False)]
