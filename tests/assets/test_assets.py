@@ -2,12 +2,11 @@
 
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
-import numpy as np
 import pytest
 
 from selfrepair.dagster_project.cli.summary import print_summary
@@ -15,19 +14,8 @@ from selfrepair.warehouse.errors import WarehouseError
 from selfrepair.warehouse.facts.tables import fact_tables
 from selfrepair.warehouse.paths import Warehouse
 from selfrepair.warehouse.published.read import current_generation, open_serving
-from selfrepair.warehouse.sealed import DamagedError
 from selfrepair.warehouse.sql_files import relations
-from selfrepair_assets.measurement.engine.bf16_error import LayerPrecision
-from selfrepair_assets.measurement.engine.kept_rows import KeptRows
-from selfrepair_assets.measurement.errors import InputError
-from selfrepair_assets.steps import run_spec as run_spec_step
-from selfrepair_assets.steps.ablating import ablate
-from selfrepair_assets.steps.clean_run import measure_clean_shard
-from selfrepair_assets.steps.head_ablations import ablation_shard_done, measure_ablation_shard
-from selfrepair_assets.steps.published import publish_run
 from selfrepair_assets.steps.run_folder import RunFolder
-from selfrepair_assets.steps.run_spec import prepare, start
-from selfrepair_assets.steps.stored_shards import stored_shard
 from tests.helpers.models.families import save
 from tests.helpers.runs.asset_runs import (
     FACTS,
@@ -304,85 +292,3 @@ def test_a_mistake_ends_the_run_without_retry_and_without_traces(
     assert failure.step_key == "run_spec"
     assert "There is no head L9H9" in str(failure.step_failure_data.user_failure_data)
     assert not root.exists()
-
-
-def test_a_lost_plan_is_written_anew_over_its_shards(twice: Twice, tmp_path: Path) -> None:
-    root = tmp_path / "warehouse"
-    shutil.copytree(twice.root, root, symlinks=True)
-    run = RunFolder(Warehouse(root), str(twice.model))
-    spec, plan = run.spec, run.plan
-    there = {p: p.stat().st_ino for p in (root / "facts").rglob("sequences-*.parquet")}
-    (run.path / "run.json").unlink()
-    with pytest.raises(InputError, match="were measured with other settings or another"):
-        start(RunFolder(run.warehouse, run.run_id), prepare(replace(spec, seed=1)))
-    assert not (run.path / "run.json").exists()
-    again = RunFolder(run.warehouse, run.run_id)
-    start(again, prepare(spec))
-    assert again.plan.tables == plan.tables
-    assert again.plan.fingerprint == plan.fingerprint
-    assert {p: p.stat().st_ino for p in (root / "facts").rglob("sequences-*.parquet")} == there
-    assert all(ablation_shard_done(again, shard) for shard in again.shards)
-
-
-def test_weights_that_change_meanwhile_end_the_run(
-    twice: Twice, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    root = tmp_path / "warehouse"
-    shutil.copytree(twice.root, root, symlinks=True)
-    run = RunFolder(Warehouse(root), str(twice.model))
-    stored_shard(run, "direct_effects", run.shards[0]).unlink()
-    loaded = replace(run_spec_step.load(run.spec), weights_sha256="0" * 64)
-    monkeypatch.setattr(run_spec_step, "load_model", lambda *_: loaded)
-    with pytest.raises(InputError, match="the model has other weights now"):
-        measure_clean_shard(run, run.shards[0])
-    with pytest.raises(InputError, match="the model has other weights now"):
-        ablate(
-            run, np.arange(2), [], ("zero",), KeptRows.none(), False, LayerPrecision.fp32(2), None
-        )
-
-
-@pytest.mark.parametrize("harm", [b"", b"{", None])
-def test_what_is_known_of_the_text_is_not_guessed(
-    twice: Twice, tmp_path: Path, harm: bytes | None
-) -> None:
-    root = tmp_path / "warehouse"
-    shutil.copytree(twice.root, root, symlinks=True)
-    run = RunFolder(Warehouse(root), str(twice.model))
-    known = run.drawn_from, run.document_names
-    path = run.path / "text.json"
-    path.unlink() if harm is None else path.write_bytes(harm)
-    with pytest.raises(DamagedError, match="knows of its text is gone or damaged"):
-        _ = run.drawn_from
-    start(run, prepare(run.spec))
-    assert (run.drawn_from, run.document_names) == known
-
-
-def test_a_restart_leaves_nothing_of_before(twice: Twice, tmp_path: Path) -> None:
-    root = tmp_path / "warehouse"
-    shutil.copytree(twice.root, root, symlinks=True)
-    run = RunFolder(Warehouse(root), str(twice.model))
-    start(run, prepare(replace(run.spec, seed=1)), restart=True)
-    assert run.spec.seed == 1
-    assert not run.has_top_rows
-    assert run.noted("precision") is None
-    assert not list((root / "facts").rglob("sequences-*.parquet"))
-
-
-def test_a_kill_between_two_tables_of_a_shard_keeps_the_one_that_is_there(
-    twice: Twice, tmp_path: Path
-) -> None:
-    root = tmp_path / "warehouse"
-    shutil.copytree(twice.root, root, symlinks=True)
-    run = RunFolder(Warehouse(root), str(twice.model))
-    [shard] = [shard for shard in run.shards if shard.start == 3]
-    gone = {stored_shard(run, table, shard) for table in ("direct_effects", "neuron_repairs")}
-    contents = {path: path.read_bytes() for path in gone}
-    for path in gone:
-        path.unlink()
-    there = {p: p.stat().st_ino for p in (root / "facts").rglob("sequences-*.parquet")}
-    assert measure_clean_shard(run, shard)
-    assert measure_ablation_shard(run, shard)
-    assert not measure_clean_shard(run, shard)
-    assert not measure_ablation_shard(run, shard)
-    assert all(path.stat().st_ino == inode for path, inode in there.items()), "written again"
-    assert {path: path.read_bytes() for path in gone} == contents

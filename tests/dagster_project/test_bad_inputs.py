@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers.hostile.bad_inputs import COMMANDS, CORPORA, MODELS, OPTIONS
+from tests.helpers.hostile.bad_files import CORPORA, MODELS
+from tests.helpers.hostile.bad_inputs import COMMANDS, OPTIONS
 from tests.helpers.runs.cli_runs import Said, refused, small, snapshot
 
 FULL = (["run"], ["publish"], ["delete"])  # are also tried in a warehouse that has something in it

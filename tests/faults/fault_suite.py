@@ -14,7 +14,6 @@ has imported what they need: a run then takes seconds.
 import argparse
 import contextlib
 import importlib
-import math
 import os
 import random
 import shutil
@@ -24,26 +23,20 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-from selfrepair.dagster_project.cli import main as program
-from selfrepair.warehouse.facts.tables import fact_tables
-from selfrepair.warehouse.paths import Warehouse
-from selfrepair.warehouse.published.read import open_serving
-from tests.faults.faults import HARMS, PLACES, leftovers, whole_folder
+from tests.faults.children import LIMIT, Child, Done, in_child
+from tests.faults.compared import difference, tables_in_child, whole_in_child
+from tests.faults.faults import HARMS, PLACES, leftovers, mounted, whole_folder
 from tests.helpers.models.families import save
 from tests.helpers.runs.asset_runs import LENGTH, write_text
 
-LIMIT = 300  # seconds of a command
 IMPORTED = (
     *("transformer_lens.model_bridge", "transformers.models.gpt2.modeling_gpt2", "alembic"),
     *("selfrepair.dagster_project.cli.run", "selfrepair.dagster_project.cli.doctor"),
 )
 """What a run imports late: here once, and not in each of some hundred commands."""
-Tables = dict[str, list[tuple[Any, ...]]]
 
 
 @dataclass
@@ -279,142 +272,6 @@ class Suite:
 def _row(kind: str, outcomes: Counter[str]) -> str:
     numbers = [outcomes.total(), *(outcomes[o] for o in ("healed", "refused", "lost or wrong"))]
     return f"| {kind} | " + " | ".join(map(str, numbers)) + " |"
-
-
-@dataclass(frozen=True)
-class Done:
-    code: int
-    said: str
-
-
-class Child:
-    """A command in a forked process; what it says goes to a file."""
-
-    def __init__(self, words: list[str], said: Path) -> None:
-        self.said = said
-        self.process = os.fork()
-        if self.process == 0:
-            with open(said, "w") as file:
-                os.dup2(file.fileno(), 1)
-                os.dup2(file.fileno(), 2)
-            signal.signal(signal.SIGINT, signal.default_int_handler)
-            sys.argv = ["selfrepair", *words]
-            try:
-                program.main()
-            finally:
-                os._exit(70)
-
-    def send(self, how: signal.Signals) -> Done:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(self.process, how)
-        return self.end()
-
-    def end(self) -> Done:
-        began = time.monotonic()
-        while True:
-            process, status = os.waitpid(self.process, os.WNOHANG)
-            if process:
-                break
-            if time.monotonic() - began > LIMIT:
-                os.kill(self.process, signal.SIGKILL)
-                os.waitpid(self.process, 0)
-                return Done(-1, "it did not end: " + self.said.read_text())
-            time.sleep(0.01)
-        return Done(os.waitstatus_to_exitcode(status), self.said.read_text(errors="replace"))
-
-
-def in_child(do: Any) -> Any:
-    """What a function gives, called in a forked process; this one starts no threads of its own."""
-    import pickle
-
-    reading, writing = os.pipe()
-    process = os.fork()
-    if process == 0:
-        os.close(reading)
-        try:
-            result = do()
-            with os.fdopen(writing, "wb") as file:
-                pickle.dump(result, file)
-        except BaseException as error:
-            with os.fdopen(writing, "wb") as file:
-                pickle.dump(RuntimeError(str(error)), file)
-        finally:
-            os._exit(0)
-    os.close(writing)
-    with os.fdopen(reading, "rb") as file:
-        result = pickle.load(file)
-    os.waitpid(process, 0)
-    if isinstance(result, RuntimeError):
-        raise result
-    return result
-
-
-def tables_in_child(root: Path) -> Tables:
-    return in_child(lambda: tables(root))
-
-
-def tables(root: Path) -> Tables:
-    """All rows of all tables and views, but for what says when, and where a file lies."""
-    with open_serving(Warehouse(root)) as connection:
-        names = [name for (name,) in connection.execute("show tables").fetchall()]
-        found: Tables = {}
-        for name in names:
-            times = "exclude (started_at, finished_at)" if name == "runs" else ""
-            if name != "generation":
-                rows = connection.execute(f"select * {times} from {name} order by all")
-                found[name] = rows.fetchall()
-        return found
-
-
-def difference(found: Tables, expected: Tables) -> str:
-    """Where tables differ: the measured facts in any bit, what is computed of them beyond rounding.
-
-    DuckDB adds up in parallel, in an order that is not always the same; a standard error of values
-    that are all alike is the root of a difference of such sums, 1e-8 of the values.
-    """
-    for name, rows in expected.items():
-        there = found.get(name)
-        if there is None or len(there) != len(rows):
-            return f" | {name} has {len(there or [])} rows, not {len(rows)}"
-        exact = name in fact_tables()
-        for ours, theirs in zip(there, rows, strict=True):
-            if repr(ours) != repr(theirs) and (exact or not _alike(ours, theirs)):
-                return f" | {name} differs: {ours!r:.300} is not {theirs!r:.300}"
-    return ""
-
-
-def _alike(ours: Any, theirs: Any) -> bool:
-    if isinstance(ours, list | tuple) and isinstance(theirs, list | tuple):
-        return len(ours) == len(theirs) and all(map(_alike, ours, theirs))
-    if isinstance(ours, float) and isinstance(theirs, float):
-        return math.isclose(ours, theirs, rel_tol=1e-9, abs_tol=1e-7) or repr(ours) == repr(theirs)
-    return repr(ours) == repr(theirs)
-
-
-def whole_in_child(root: Path) -> str:
-    """What is wrong with the served file; nothing where every view answers, or none is served."""
-
-    def look() -> str:
-        if not os.path.lexists(root / "selfrepair.duckdb"):
-            return ""
-        try:
-            tables(root)
-        except Exception as error:
-            return f" | not whole: {error}"
-        return ""
-
-    return str(in_child(look))
-
-
-@contextlib.contextmanager
-def mounted(place: Path, options: str) -> Iterator[Path]:
-    """A small file system; whoever calls this is in a mount namespace of its own."""
-    place.mkdir(exist_ok=True)
-    subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(place)], check=True)
-    try:
-        yield place
-    finally:
-        subprocess.run(["umount", "-l", str(place)], check=True)
 
 
 def main() -> None:

@@ -7,9 +7,11 @@ After each: is what is published whole, does the same command end well, and are 
 a run that nobody disturbed? See `fault_suite.py`.
 """
 
+import contextlib
 import random
 import shutil
-from collections.abc import Callable
+import subprocess
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 Harm = Callable[[Path, random.Random], None]
@@ -110,3 +112,14 @@ PLACES: dict[str, Callable[[Path], list[Path]]] = {
     "published file": published,
     "Dagster's history": history,
 }
+
+
+@contextlib.contextmanager
+def mounted(place: Path, options: str) -> Iterator[Path]:
+    """A small file system; whoever calls this is in a mount namespace of its own."""
+    place.mkdir(exist_ok=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(place)], check=True)
+    try:
+        yield place
+    finally:
+        subprocess.run(["umount", "-l", str(place)], check=True)

@@ -11,7 +11,7 @@ from selfrepair.warehouse.paths import Warehouse
 from selfrepair.warehouse.published.publish import publish
 from selfrepair.warehouse.published.repair import set_aside_before, troubles
 from selfrepair.warehouse.published.runs import published_runs
-from tests.faults.fault_suite import difference, tables
+from tests.faults.compared import difference, tables
 from tests.faults.faults import HARMS, leftovers
 from tests.helpers.runs.cli_runs import Said, snapshot
 from tests.helpers.runs.small_publishing import measured

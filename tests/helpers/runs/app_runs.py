@@ -25,6 +25,9 @@ PAGES = [
 ]
 ABLATIONS = ["resample", "mean", "zero"]
 
+WHY = "not labelled: the text is 6 sequences and a yes or no needs 10 of them or more"
+"""What the app says of a run of six sequences, each a document."""
+
 
 def publish_run(root: Path, run_id: str = "toy", *, details: bool = False, **changes: Any) -> None:
     """Measures made-up numbers of one run and publishes them."""
