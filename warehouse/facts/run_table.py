@@ -14,8 +14,9 @@ A shard's checksum is the one in its name, from when it was written; it is never
 file that is found. A manifest that is lost or damaged is written again from shards that prove
 themselves; of one that names a shard with another checksum, nothing is overwritten.
 
-Whatever writes, lists, proves or removes these files goes through `RunTable`: where they lie is
-known here alone. Shards in an object store need another `RunTable`, and no other change.
+Whatever writes, lists, proves or removes these files goes through `RunTable`. Others only read the
+files that it names, with DuckDB or Arrow, look how old its folder is, or set a damaged file aside:
+this is the seam at which shards could lie in an object store.
 """
 
 import shutil
@@ -86,8 +87,7 @@ class RunTable:
         does not take the file.
         """
         footer = {"spec_fingerprint": fingerprint, "table": self.table, "run_id": self.run_id}
-        if precision is not None:
-            footer["layer_precision"] = precision
+        footer |= {"layer_precision": precision} if precision is not None else {}
         with one_clear_line(f"write a shard of {self.table} for {self.run_id}"):
             return write_sealed(
                 self.folder,
@@ -270,7 +270,7 @@ class RunTable:
             return
         named = {range_of(shard["file"]): shard["sha256"] for shard in there["shards"]}
         for shard in new["shards"]:
-            if named.get(range_of(shard["file"]), shard["sha256"]) != shard["sha256"]:
+            if named.get(range_of(shard["file"])) not in (None, shard["sha256"]):
                 raise WarehouseError(
                     f"{shard['file']} of {self.table} is not the file that the manifest names for "
                     f"these sequences: set it aside with `selfrepair doctor --repair`, or measure "

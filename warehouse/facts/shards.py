@@ -1,8 +1,5 @@
 """One shard: its name, its footer, and how rows become its content.
 
-    facts/<table>/run=<slug>/sequences-000000-000016.<sha256>.parquet    sequences 0 to 15
-    facts/<table>/run=<slug>/manifest.json                               which shards count
-
 A shard is done when a file of its name has the bytes that the name says (`sealed.py`), and is never
 changed after that: this is what resumes after a crash. Its columns are those of
 `sql/tables/<table>.sql` without `run_id`, which is in the folder's name; its footer carries the
