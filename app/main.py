@@ -1,6 +1,6 @@
 """The router: which pages there are, over which generation, and what an error looks like.
 
-Run it with `make app`, or `streamlit run app/main.py` with SELFREPAIR_WAREHOUSE set.
+`selfrepair app` serves it.
 """
 
 import duckdb
@@ -70,7 +70,7 @@ def main() -> None:
     except duckdb.OutOfMemoryException:
         st.error(
             "This needs more memory than the app may use. Choose fewer runs or a smaller set of "
-            "rows, or ask with `make sql`.",
+            "rows, or ask with `selfrepair sql`.",
             icon=":material/memory:",
         )
     except duckdb.Error as error:

@@ -1,7 +1,4 @@
-"""Where Dagster keeps its history: inside the warehouse, for the web UI and the CLI alike.
-
-`python -m selfrepair.dagster_project.instance` starts the web UI over the default warehouse.
-"""
+"""Where Dagster keeps its history: inside the warehouse, for the web UI and the CLI alike."""
 
 from __future__ import annotations
 
@@ -9,7 +6,6 @@ import os
 import secrets
 import shutil
 import sqlite3
-import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from importlib.resources import files
@@ -197,20 +193,3 @@ def _unreadable(path: Path) -> str | None:
     except sqlite3.Error as error:
         # On a disk that is mounted read-only it cannot be asked, which is no damage.
         return None if "readonly database" in str(error) else str(error)
-
-
-def serve(arguments: list[str]) -> None:
-    """Become `dg dev` over the warehouse; further arguments are its own (`--port 3001`)."""
-    warehouse = Warehouse()
-    os.environ["DAGSTER_HOME"] = str(make_history(warehouse))
-    os.environ["SELFREPAIR_WAREHOUSE"] = str(warehouse.root)
-    command = str(Path(sys.executable).with_name("dg"))
-    os.execv(command, [command, "dev", *arguments])
-
-
-if __name__ == "__main__":
-    try:
-        serve(sys.argv[1:])
-    except WarehouseError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)

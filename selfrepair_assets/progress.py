@@ -20,8 +20,8 @@ COLUMNS = 100  # where a terminal does not tell its width
 class Work:
     """Some work that is counted in units, possibly resumed from `done` of `total`.
 
-    `tell` takes the lines; None draws a bar on stderr instead, or lines there where stderr is no
-    terminal.
+    `tell` takes the lines; None draws a bar on stderr instead, or lines there where stderr is
+    neither a terminal nor a notebook's.
     """
 
     title: str
@@ -37,7 +37,7 @@ class Work:
     _bar: tqdm | None = None  # type: ignore[type-arg]
 
     def __post_init__(self) -> None:
-        if self.tell is None and sys.stderr.isatty():
+        if self.tell is None and _takes_bar():
             self._bar = tqdm(
                 total=self.total,
                 initial=self.done,
@@ -99,6 +99,11 @@ class Work:
             seconds = time.monotonic() - self._began
             rate = self._here / max(1e-9, seconds)
             self.tell(f"{self.title}: done in {_clock(seconds)} ({rate:,.3g} {self.unit}/s)")
+
+
+def _takes_bar() -> bool:
+    """Whether stderr shows a bar that is drawn over itself: a terminal, or a notebook's cell."""
+    return sys.stderr.isatty() or "ipykernel" in sys.modules
 
 
 def _width() -> dict[str, Any]:

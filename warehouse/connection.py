@@ -41,13 +41,13 @@ def working_connection(
         of a container's limit), at most MEMORY_AT_MOST.
     row_group_rows: how many rows are written at a time, and are in memory meanwhile.
     """
-    with _spill_folder(warehouse) as spill, duckdb.connect() as connection:
+    with spill_folder(warehouse) as spill, duckdb.connect() as connection:
         limit = memory_limit or _half_of_default(connection)
         connection.execute(f"set memory_limit = '{limit}'")
         # Blocks of the file are kept for the next ones, instead of given back and asked for again.
         connection.execute(f"set block_allocator_memory = '{limit}'")
         connection.execute(f"set temp_directory = {literal(spill)}")
-        connection.execute("set enable_progress_bar = false")
+        draw_no_bar(connection)
         connection.execute("set timezone = 'UTC'")
         connection.execute("set write_buffer_row_group_count = 1")
         # DuckDB would put small row groups together whenever a file is closed.
@@ -82,8 +82,17 @@ def insert_row(connection: Connection, table: str, row: Mapping[str, Any]) -> No
     )
 
 
+def draw_no_bar(connection: duckdb.DuckDBPyConnection) -> None:
+    """Tells DuckDB to draw no progress bar of its own, on a terminal or in a notebook.
+
+    In a notebook without ipywidgets it draws none, and refuses the setting.
+    """
+    with suppress(duckdb.InvalidInputException):
+        connection.execute("set enable_progress_bar = false")
+
+
 @contextmanager
-def _spill_folder(warehouse: Warehouse) -> Iterator[Path]:
+def spill_folder(warehouse: Warehouse) -> Iterator[Path]:
     """A folder for one connection, whose lock says that it lives; those of the dead are removed."""
     warehouse.scratch.mkdir(exist_ok=True)
     remove_dead_spills(warehouse)

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -14,6 +14,23 @@ from selfrepair.warehouse.errors import WarehouseError
 def literal(text: object) -> str:
     """SQL text literal, of a path too."""
     return "'" + str(text).replace("'", "''") + "'"
+
+
+def filled_in(sql: str, parameters: Mapping[str, Any]) -> str:
+    """A query with its `$name` parameters written out, for people to copy."""
+    return re.sub(
+        r"\$([a-z_]+)",
+        lambda found: _written(parameters[found[1]]) if found[1] in parameters else found[0],
+        sql,
+    )
+
+
+def _written(value: Any) -> str:
+    if isinstance(value, str):
+        return literal(value)
+    if isinstance(value, list):
+        return "[" + ", ".join(_written(one) for one in value) + "]"
+    return str(value)
 
 
 def names_read(kind: str, name: str, body: str) -> set[str]:

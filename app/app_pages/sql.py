@@ -29,7 +29,7 @@ def editor(generation: queries.Generation) -> None:
     st.caption(
         f"Read-only, without files, network or settings; at most {sql_console.SECONDS:.0f} s, "
         f"{sql_console.MEMORY_MB} MB and {sql_console.MOST_ROWS:,} rows. "
-        "For more, `make sql` opens the same tables without limits."
+        "For more, `selfrepair sql` opens the same tables without limits."
     )
     if asked and text.strip():
         state.choose("sql", text.strip())

@@ -81,7 +81,7 @@ def how_to_fill() -> None:
     )
     st.code(
         "# the bundled model on embedded text: no account, no network, some minutes\n"
-        "make demo\n\n"
+        "selfrepair demo\n\n"
         "# any other model and text\n"
         "selfrepair run EleutherAI/pythia-160m --corpus pile --tokens 100000",
         language="bash",

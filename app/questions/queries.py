@@ -16,10 +16,11 @@ import duckdb
 import pandas as pd
 import streamlit as st
 
+from selfrepair.warehouse.connection import draw_no_bar
 from selfrepair.warehouse.paths import Warehouse
 from selfrepair.warehouse.published.generations import current
 from selfrepair.warehouse.published.read import current_generation, open_serving
-from selfrepair.warehouse.sql_parsing import literal
+from selfrepair.warehouse.sql_parsing import filled_in
 
 MOST_MARKS = 3_000  # that one chart draws
 SECONDS = 60  # that one query of the app may take
@@ -78,7 +79,7 @@ def _connection(generation: Generation) -> duckdb.DuckDBPyConnection:
             "autoinstall_known_extensions": False,
         },
     )
-    connection.execute("set enable_progress_bar = false")
+    draw_no_bar(connection)
     return connection
 
 
@@ -95,7 +96,7 @@ def ask(generation: Generation, sql: str, **parameters: Any) -> Answer:
     sql = sql.strip()
     named = set(re.findall(r"\$([a-z_]+)", sql))
     used = {name: value for name, value in parameters.items() if name in named}
-    return Answer(_rows(generation, sql, used), _filled_in(sql, used))
+    return Answer(_rows(generation, sql, used), filled_in(sql, used))
 
 
 def relations(generation: Generation) -> dict[str, str]:
@@ -149,20 +150,3 @@ def meaning(generation: Generation, column: str, relation: str | None = None) ->
         found = found[found["relation"] == relation]
     said = found["meaning"].dropna()
     return str(said.iloc[0]) if len(said) else ""
-
-
-def _filled_in(sql: str, parameters: dict[str, Any]) -> str:
-    """The query with its parameters written out, for people to copy."""
-    return re.sub(
-        r"\$([a-z_]+)",
-        lambda found: _literal(parameters[found[1]]) if found[1] in parameters else found[0],
-        sql,
-    )
-
-
-def _literal(value: Any) -> str:
-    if isinstance(value, str):
-        return literal(value)
-    if isinstance(value, list):
-        return "[" + ", ".join(_literal(item) for item in value) + "]"
-    return str(value)

@@ -11,21 +11,14 @@ from typing import Any
 
 import click
 
+from selfrepair import extras
+from selfrepair.dagster_project.cli import exchange, programs
 from selfrepair.dagster_project.cli.options import run_options
+from selfrepair.dagster_project.cli.place import WAREHOUSE
 from selfrepair.errors import OneLineError
 from selfrepair.warehouse.errors import ADVICE
-from selfrepair.warehouse.paths import DEFAULT_ROOT, Warehouse
+from selfrepair.warehouse.paths import Warehouse
 from selfrepair_assets.measurement.run_spec import RunSpec
-
-WAREHOUSE = click.option(
-    "--warehouse",
-    "root",
-    metavar="DIR",
-    envvar="SELFREPAIR_WAREHOUSE",
-    default=str(DEFAULT_ROOT),
-    show_default=True,
-    help="The warehouse's folder; also $SELFREPAIR_WAREHOUSE.",
-)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -36,7 +29,8 @@ def cli() -> None:
     \b
     selfrepair run smollm2-135m-instruct --tokens 2048      the bundled model, no network needed
     selfrepair run EleutherAI/pythia-160m --corpus pile     a model and a corpus of the hub
-    duckdb warehouse/data/selfrepair.duckdb                 ask with SQL: show tables
+    selfrepair app                                          look in a browser
+    selfrepair sql                                          ask: a DuckDB prompt
     """
 
 
@@ -101,6 +95,7 @@ def publish(root: str, run_id: str | None, facts: Any, drop_shards: bool) -> Non
 @WAREHOUSE
 def report(root: str, run_id: str, output: str) -> None:
     """Write every figure of MODEL's run into one self-contained HTML file."""
+    extras.require("app", "the report")
     logging.disable(logging.WARNING)  # Streamlit warns that its own server is not there
     from selfrepair.app.figures.report import write_report
 
@@ -136,6 +131,12 @@ def doctor(root: str, model: str | None, repair: bool) -> int:
     from selfrepair.dagster_project.cli.doctor import print_findings
 
     return print_findings(Warehouse(root), model, repair=repair)
+
+
+for command in (programs.demo, programs.app, programs.sql, programs.dagster):
+    cli.add_command(command)
+for command in (exchange.export_run, exchange.import_run):
+    cli.add_command(command)
 
 
 def main() -> None:

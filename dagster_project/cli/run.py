@@ -142,4 +142,5 @@ def _quiet() -> None:
     for name in ("selfrepair_assets", "selfrepair"):
         ours = logging.getLogger(name)
         ours.setLevel(logging.INFO)
-        ours.addHandler(logging.StreamHandler())
+        if not ours.handlers:  # a notebook measures more than once
+            ours.addHandler(logging.StreamHandler())

@@ -26,7 +26,7 @@ def print_status(warehouse: Warehouse) -> None:
     _refuse_a_file(warehouse)
     published: list[str] = []
     if generation is None:
-        click.echo(f"Nothing is published in {warehouse.root}. Start with: make demo")
+        click.echo(f"Nothing is published in {warehouse.root}. Start with: selfrepair demo")
     else:
         try:
             _print_published(warehouse, generation)

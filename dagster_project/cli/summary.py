@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
+
 import click
 import duckdb
 
@@ -22,10 +25,11 @@ def print_summary(warehouse: Warehouse, run_id: str, seconds: float) -> None:
         _print_heads(connection, run_id)
     minutes, rest = divmod(round(seconds), 60)
     shown = _shown(warehouse.serving)
+    me = "selfrepair" if shutil.which("selfrepair") else _shown(sys.argv[0])
     click.echo(f"\nDone in {minutes} min {rest} s. Three ways on:")
-    click.echo("  look     make app        browse the figures, heads and tokens")
-    click.echo(f"  ask      make sql        DuckDB over {shown}; try: show tables")
-    click.echo("  measure  make dagster    add a model as a partition and materialize it")
+    click.echo(f"  look     {me} app      browse the figures, heads and tokens")
+    click.echo(f"  ask      {me} sql      DuckDB over {shown}; try: show tables")
+    click.echo(f"  measure  {me} dagster  add a model as a partition and materialize it")
 
 
 def _print_layers(connection: duckdb.DuckDBPyConnection, run_id: str) -> None:

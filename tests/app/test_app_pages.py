@@ -33,7 +33,7 @@ def test_an_empty_warehouse_shows_how_to_fill_it(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     test = sound(page(tmp_path / "nothing", name, monkeypatch))
-    assert "make demo" in said(test)
+    assert "selfrepair demo" in said(test)
     assert not (tmp_path / "nothing").exists()
 
 

@@ -58,7 +58,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def address(root: Path) -> Iterator[str]:
     port = free_port()
-    command = ["-m", "selfrepair.dagster_project.instance", "--port", str(port)]
+    command = ["-m", "selfrepair", "dagster", "--port", str(port)]
     with serving(command, root, f"http://localhost:{port}/server_info", seconds=120):
         yield f"http://localhost:{port}"
 

@@ -114,7 +114,7 @@ class Visit:
 def serving_app(root: Path) -> Iterator[str]:
     """The app over a warehouse, in a process of its own; its address."""
     port = free_port()
-    command = ["-m", "streamlit", "run", selfrepair.app.main.__file__, f"--server.port={port}"]
+    command = ["-m", "selfrepair", "app", f"--server.port={port}"]
     with serving(command, root, f"http://localhost:{port}/_stcore/health"):
         yield f"http://localhost:{port}"
 

@@ -5,6 +5,7 @@ import duckdb
 from selfrepair.warehouse.errors import WarehouseError, one_clear_line
 from selfrepair.warehouse.paths import Warehouse
 from selfrepair.warehouse.published.generations import current, number_of
+from selfrepair.warehouse.sql_parsing import literal
 
 
 def current_generation(warehouse: Warehouse) -> int | None:
@@ -17,9 +18,15 @@ def current_generation(warehouse: Warehouse) -> int | None:
 
 
 def open_serving(
-    warehouse: Warehouse, config: dict[str, str | bool | int | float | list[str]] | None = None
+    warehouse: Warehouse,
+    config: dict[str, str | bool | int | float | list[str]] | None = None,
+    *,
+    attach: bool = False,
 ) -> duckdb.DuckDBPyConnection:
     """Opens the newest generation read-only.
+
+    attach: opens it as `published` beside an empty database in memory, so that the same process can
+        open it with another config too.
 
     It is opened by its own name, not the stable one: DuckDB would give a process that has the
     stable name open the file that it led to before. The connection goes on reading its generation
@@ -36,6 +43,11 @@ def open_serving(
             )
         with one_clear_line(f"open {generation}"):
             try:
+                if attach:
+                    connection = duckdb.connect(config=config or {})
+                    connection.execute(f"attach {literal(generation)} as published (read_only)")
+                    connection.execute("use published")
+                    return connection
                 return duckdb.connect(str(generation), read_only=True, config=config or {})
             except duckdb.IOException:
                 # Two publishings between the two lines above have removed it: take the newer one.

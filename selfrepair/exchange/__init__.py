@@ -1,0 +1,1 @@
+"""A run in somebody else's hands: exported as plain files, imported into another warehouse."""
