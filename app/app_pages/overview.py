@@ -7,8 +7,8 @@ from selfrepair.app.questions import run_questions
 from selfrepair.app.questions.subject import Subject
 from selfrepair.app.wording import kinds, words
 from selfrepair.app.wording.headline import all_kinds, headline
+from selfrepair.warehouse.facts.unfinished import unfinished
 from selfrepair.warehouse.paths import Warehouse
-from selfrepair.warehouse.unfinished import unfinished
 
 
 def running(published: set[str]) -> None:

@@ -11,7 +11,7 @@ from selfrepair.dagster_project.instance import history_problem, move_history_aw
 from selfrepair.warehouse.errors import WarehouseError
 from selfrepair.warehouse.paths import Warehouse
 from selfrepair.warehouse.published.repair import Trouble, n_files, set_aside_before, troubles
-from selfrepair_assets.measurement.doctor import diagnose
+from selfrepair_assets.measurement.model.doctor import diagnose
 from selfrepair_assets.progress import Work
 
 MARKS = {"ok": ("✓", "green"), "warn": ("!", "yellow"), "fail": ("✗", "red")}

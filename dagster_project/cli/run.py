@@ -22,7 +22,7 @@ from selfrepair.warehouse.paths import Warehouse
 from selfrepair_assets.measurement.run_spec import RunSpec
 from selfrepair_assets.steps import run_spec as run_spec_step
 from selfrepair_assets.steps.published import failed_checks
-from selfrepair_assets.steps.run_folder import RunFolder
+from selfrepair_assets.steps.sharded.run_folder import RunFolder
 
 DISK_IS_FULL = ("No space left on device", "database or disk is full")
 

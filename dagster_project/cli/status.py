@@ -9,13 +9,13 @@ import click
 from selfrepair.dagster_project.cli.command import command_for
 from selfrepair.warehouse.errors import WarehouseError
 from selfrepair.warehouse.facts.plan import all_plans, require_plan
+from selfrepair.warehouse.facts.unfinished import is_measured, unfinished
 from selfrepair.warehouse.locks import is_held, refuse_if_held
 from selfrepair.warehouse.paths import Warehouse, slug
 from selfrepair.warehouse.published import publish
 from selfrepair.warehouse.published.publish import FactsMode
 from selfrepair.warehouse.published.read import current_generation, open_serving
 from selfrepair.warehouse.published.runs import is_known, published_runs, refuse_unknown
-from selfrepair.warehouse.unfinished import is_measured, unfinished
 from selfrepair_assets.measurement.errors import InputError
 from selfrepair_assets.progress import Work
 
@@ -99,7 +99,7 @@ def publish_runs(
 
 def _publish(warehouse: Warehouse, run_id: str, facts: FactsMode, keep_shards: bool) -> None:
     from selfrepair_assets.steps.published import publish_run
-    from selfrepair_assets.steps.run_folder import RunFolder
+    from selfrepair_assets.steps.sharded.run_folder import RunFolder
 
     work = Work(f"publish {run_id}", "%", 100)
     try:

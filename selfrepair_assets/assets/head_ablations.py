@@ -19,7 +19,7 @@ from selfrepair_assets.assets.resources import (
 )
 from selfrepair_assets.steps.head_ablations import HEAD_ABLATIONS, keep_top_rows
 from selfrepair_assets.steps.precision import layer_precision, precision_work, withdraw_superseded
-from selfrepair_assets.steps.shards import Shard
+from selfrepair_assets.steps.sharded.shards import Shard
 
 SELF_REPAIR = "self_repaired(logit_change, direct_effect, direct_effect_ablated)"
 

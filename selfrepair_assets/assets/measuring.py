@@ -8,10 +8,10 @@ import dagster as dg
 from selfrepair_assets.assets.metadata import preview_of, row_count
 from selfrepair_assets.assets.resources import WarehouseResource, mistakes_are_not_retried
 from selfrepair_assets.measurement.engine.bf16_error import LayerPrecision
-from selfrepair_assets.steps.run_folder import RunFolder
-from selfrepair_assets.steps.shards import Shard
-from selfrepair_assets.steps.step import Executor, Step, in_this_process
-from selfrepair_assets.steps.stored_shards import collect
+from selfrepair_assets.steps.sharded.run_folder import RunFolder
+from selfrepair_assets.steps.sharded.shards import Shard
+from selfrepair_assets.steps.sharded.step import Executor, Step, in_this_process
+from selfrepair_assets.steps.sharded.stored_shards import collect
 
 
 def measure_missing(

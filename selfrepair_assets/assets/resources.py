@@ -12,7 +12,7 @@ from selfrepair.errors import OneLineError
 from selfrepair.warehouse.locks import run_held
 from selfrepair.warehouse.paths import Warehouse
 from selfrepair_assets.progress import Work
-from selfrepair_assets.steps.run_folder import RunFolder
+from selfrepair_assets.steps.sharded.run_folder import RunFolder
 
 models = dg.DynamicPartitionsDefinition(name="model")
 """One partition per run: a model as given, with `@revision` if it is not the default one."""

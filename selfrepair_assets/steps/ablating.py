@@ -15,9 +15,9 @@ from selfrepair_assets.measurement.engine.kept_rows import KeptRows
 from selfrepair_assets.measurement.engine.measure import Measurer, Progress
 from selfrepair_assets.measurement.engine.results import AblatedHeads
 from selfrepair_assets.measurement.heads import Head
-from selfrepair_assets.steps.run_folder import RunFolder
 from selfrepair_assets.steps.run_spec import load_for
-from selfrepair_assets.steps.stored_shards import Columns
+from selfrepair_assets.steps.sharded.run_folder import RunFolder
+from selfrepair_assets.steps.sharded.stored_shards import Columns
 
 
 def run_facts(folder: RunFolder) -> dict[str, Any]:

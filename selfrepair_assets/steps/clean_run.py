@@ -8,11 +8,11 @@ import numpy as np
 
 from selfrepair_assets.measurement.engine.measure import Measurer, Progress
 from selfrepair_assets.measurement.text.corpus import token_texts
-from selfrepair_assets.steps.run_folder import RunFolder
 from selfrepair_assets.steps.run_spec import load_for
-from selfrepair_assets.steps.shards import Shard
-from selfrepair_assets.steps.step import Step
-from selfrepair_assets.steps.stored_shards import shard_is_done, store_shard
+from selfrepair_assets.steps.sharded.run_folder import RunFolder
+from selfrepair_assets.steps.sharded.shards import Shard
+from selfrepair_assets.steps.sharded.step import Step
+from selfrepair_assets.steps.sharded.stored_shards import shard_is_done, store_shard
 
 CLEAN_TABLES = ("tokens", "direct_effects", "mlp_effects")
 

@@ -14,10 +14,10 @@ from selfrepair_assets.measurement.engine.results import AblatedHeads
 from selfrepair_assets.steps.ablating import ablate, has_neurons, in_order, kept_rows, run_facts
 from selfrepair_assets.steps.clean_run import predictions
 from selfrepair_assets.steps.precision import is_watched, layer_precision, watch
-from selfrepair_assets.steps.run_folder import RunFolder
-from selfrepair_assets.steps.shards import Shard
-from selfrepair_assets.steps.step import Step
-from selfrepair_assets.steps.stored_shards import (
+from selfrepair_assets.steps.sharded.run_folder import RunFolder
+from selfrepair_assets.steps.sharded.shards import Shard
+from selfrepair_assets.steps.sharded.step import Step
+from selfrepair_assets.steps.sharded.stored_shards import (
     Columns,
     shard_is_done,
     store_shard,

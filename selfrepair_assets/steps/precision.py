@@ -26,9 +26,9 @@ from selfrepair_assets.measurement.engine import bf16_error
 from selfrepair_assets.measurement.engine.bf16_error import LayerPrecision, Squares
 from selfrepair_assets.measurement.engine.interface import AblationRequest
 from selfrepair_assets.measurement.engine.measure import Measurer, Progress
-from selfrepair_assets.steps.run_folder import RunFolder
 from selfrepair_assets.steps.run_spec import load_for
-from selfrepair_assets.steps.shards import Shard
+from selfrepair_assets.steps.sharded.run_folder import RunFolder
+from selfrepair_assets.steps.sharded.shards import Shard
 
 logger = logging.getLogger(__name__)
 PRECISE_TABLES = ("head_ablations", "component_changes", "neuron_repairs", "neuron_changes")

@@ -18,7 +18,7 @@ from selfrepair.warehouse.published.publish import FactsMode, Generation, publis
 from selfrepair.warehouse.sql_files import relations
 from selfrepair_assets.steps.ablating import run_facts
 from selfrepair_assets.steps.precision import layer_precision, superseded
-from selfrepair_assets.steps.run_folder import RunFolder
+from selfrepair_assets.steps.sharded.run_folder import RunFolder
 
 logger = logging.getLogger(__name__)
 ROWS_KEPT = 3

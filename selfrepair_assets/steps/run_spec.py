@@ -25,8 +25,8 @@ from selfrepair_assets.measurement.model.models import (
 )
 from selfrepair_assets.measurement.run_spec import RunSpec
 from selfrepair_assets.measurement.text.corpus import Text, look_at_corpus, token_sequences
-from selfrepair_assets.steps.run_folder import RunFolder
-from selfrepair_assets.steps.stored_shards import shard_is_done
+from selfrepair_assets.steps.sharded.run_folder import RunFolder
+from selfrepair_assets.steps.sharded.stored_shards import shard_is_done
 
 ENGINE_SAMPLE = 2
 """Sequences on which the engine is checked before a run is measured."""

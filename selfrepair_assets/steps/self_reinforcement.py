@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from selfrepair_assets.measurement.engine.measure import Measurer, Progress
-from selfrepair_assets.steps.run_folder import RunFolder
 from selfrepair_assets.steps.run_spec import load_for
-from selfrepair_assets.steps.shards import Shard
-from selfrepair_assets.steps.step import Step
-from selfrepair_assets.steps.stored_shards import shard_is_done, store_shard
+from selfrepair_assets.steps.sharded.run_folder import RunFolder
+from selfrepair_assets.steps.sharded.shards import Shard
+from selfrepair_assets.steps.sharded.step import Step
+from selfrepair_assets.steps.sharded.stored_shards import shard_is_done, store_shard
 
 
 def missing_reinforcement_shards(folder: RunFolder) -> list[Shard]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from selfrepair_assets.steps.run_folder import RunFolder
-from selfrepair_assets.steps.stored_shards import collect, shard_is_done, store_shard
+from selfrepair_assets.steps.sharded.run_folder import RunFolder
+from selfrepair_assets.steps.sharded.stored_shards import collect, shard_is_done, store_shard
 
 
 def store_sequences(folder: RunFolder) -> int:

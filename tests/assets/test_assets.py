@@ -16,7 +16,7 @@ from selfrepair.warehouse.paths import Warehouse
 from selfrepair.warehouse.published.read import current_generation, open_serving
 from selfrepair.warehouse.sql_files import relations
 from selfrepair_assets.steps.published import publish_run
-from selfrepair_assets.steps.run_folder import RunFolder
+from selfrepair_assets.steps.sharded.run_folder import RunFolder
 from tests.helpers.models.families import save
 from tests.helpers.runs.asset_runs import (
     FACTS,

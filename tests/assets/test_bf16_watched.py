@@ -21,7 +21,7 @@ from selfrepair_assets.measurement.engine.measure import Measurer
 from selfrepair_assets.measurement.heads import Head
 from selfrepair_assets.steps import head_ablations, precision
 from selfrepair_assets.steps.published import publish_run
-from selfrepair_assets.steps.run_folder import RunFolder
+from selfrepair_assets.steps.sharded.run_folder import RunFolder
 from tests.helpers.models.families import save
 from tests.helpers.runs.asset_runs import FACTS, materialize, measured, published, same, write_text
 

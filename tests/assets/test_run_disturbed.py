@@ -17,9 +17,9 @@ from selfrepair_assets.steps import run_spec as run_spec_step
 from selfrepair_assets.steps.ablating import ablate
 from selfrepair_assets.steps.clean_run import measure_clean_shard
 from selfrepair_assets.steps.head_ablations import ablation_shard_done, measure_ablation_shard
-from selfrepair_assets.steps.run_folder import RunFolder
 from selfrepair_assets.steps.run_spec import prepare, start
-from selfrepair_assets.steps.stored_shards import stored_shard
+from selfrepair_assets.steps.sharded.run_folder import RunFolder
+from selfrepair_assets.steps.sharded.stored_shards import stored_shard
 from tests.helpers.models.families import save
 from tests.helpers.runs.asset_runs import (
     FACTS,

@@ -13,12 +13,12 @@ from selfrepair_assets.steps.clean_run import CLEAN_RUN
 from selfrepair_assets.steps.head_ablations import HEAD_ABLATIONS, keep_top_rows
 from selfrepair_assets.steps.neuron_changes import neuron_changes
 from selfrepair_assets.steps.precision import layer_precision
-from selfrepair_assets.steps.run_folder import RunFolder
 from selfrepair_assets.steps.run_spec import prepare, start
 from selfrepair_assets.steps.self_reinforcement import SELF_REINFORCEMENT
-from selfrepair_assets.steps.shards import Shard
-from selfrepair_assets.steps.step import Executor, Step, in_this_process
-from selfrepair_assets.steps.stored_shards import collect
+from selfrepair_assets.steps.sharded.run_folder import RunFolder
+from selfrepair_assets.steps.sharded.shards import Shard
+from selfrepair_assets.steps.sharded.step import Executor, Step, in_this_process
+from selfrepair_assets.steps.sharded.stored_shards import collect
 from tests.helpers.models.families import save
 from tests.helpers.runs.asset_runs import LENGTH, write_text
 

@@ -37,7 +37,7 @@ from selfrepair_assets.measurement.engine.kept_rows import KeptRows
 from selfrepair_assets.measurement.errors import InputError
 from selfrepair_assets.measurement.run_spec import RunSpec
 from selfrepair_assets.measurement.text.corpus import Text
-from selfrepair_assets.steps.shards import Shard, planned_tables
+from selfrepair_assets.steps.sharded.shards import Shard, planned_tables
 
 logger = logging.getLogger(__name__)
 PLACE = ("layer", "head", "sequence", "position")

@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from selfrepair_assets.measurement.engine.measure import Progress
-from selfrepair_assets.steps.run_folder import RunFolder
-from selfrepair_assets.steps.shards import Shard
+from selfrepair_assets.steps.sharded.run_folder import RunFolder
+from selfrepair_assets.steps.sharded.shards import Shard
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ from typing import Any
 from selfrepair.warehouse.facts.shards import MEASURE_AGAIN
 from selfrepair.warehouse.sealed import DamagedError
 from selfrepair_assets.measurement.engine.bf16_error import LayerPrecision
-from selfrepair_assets.steps.run_folder import RunFolder
-from selfrepair_assets.steps.shards import Shard
+from selfrepair_assets.steps.sharded.run_folder import RunFolder
+from selfrepair_assets.steps.sharded.shards import Shard
 
 Columns = Mapping[str, Any]
 """A table's columns by name: arrays whose shapes broadcast together."""

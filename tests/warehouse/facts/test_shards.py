@@ -190,7 +190,7 @@ def test_what_is_hashed_is_what_was_meant_not_what_the_disk_has(
 
 KILLED = """
 import os, signal, sys
-from tests.warehouse.test_shards import EFFECTS, FINGERPRINT, RunTable, Warehouse
+from tests.warehouse.facts.test_shards import EFFECTS, FINGERPRINT, RunTable, Warehouse
 os.replace = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
 RunTable(Warehouse(sys.argv[1]), "direct_effects", "toy").write(0, 2, EFFECTS, FINGERPRINT)
 """

@@ -7,9 +7,9 @@ import huggingface_hub.constants
 import pytest
 import torch
 
-from selfrepair_assets.measurement import doctor, hub
-from selfrepair_assets.measurement.doctor import Finding
-from selfrepair_assets.measurement.model import bundled
+from selfrepair_assets.measurement import hub
+from selfrepair_assets.measurement.model import bundled, doctor
+from selfrepair_assets.measurement.model.doctor import Finding
 from tests.helpers.models import families
 
 

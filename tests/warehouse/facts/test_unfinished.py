@@ -5,8 +5,8 @@ import time
 from pathlib import Path
 
 from selfrepair.warehouse.facts.plan import read_plan
+from selfrepair.warehouse.facts.unfinished import is_measured, unfinished
 from selfrepair.warehouse.paths import Warehouse
-from selfrepair.warehouse.unfinished import is_measured, unfinished
 from tests.helpers.runs.small_run import run_row, write_run
 
 
