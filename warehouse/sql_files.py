@@ -123,11 +123,6 @@ def relation(name: str, source: Source | None = None) -> Relation:
     raise WarehouseError(f"sql/ defines no relation {name!r}")
 
 
-def lineage(name: str, source: Source | None = None) -> list[str]:
-    """The relations that `name` reads directly."""
-    return list(relation(name, source).upstream)
-
-
 def published_definitions(source: Source | None = None) -> str:
     """sha256 over all that decides which rows a generation stores.
 

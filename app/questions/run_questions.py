@@ -114,9 +114,9 @@ def settings(subject: Subject) -> Answer:
 def meaning_of_setting(generation: Generation, setting: str) -> str:
     """What a row of `settings` means: the column of `runs`, or the option of `selfrepair run`."""
     columns = queries.columns(generation)
-    of_runs = columns[columns["relation"] == "runs"].set_index("column")["meaning"]
-    if setting in of_runs:
-        return str(of_runs[setting])
+    meanings = columns[columns["relation"] == "runs"].set_index("column")["meaning"]
+    if setting in meanings:
+        return str(meanings[setting])
     return OPTIONS[setting].explained if setting in OPTIONS else ""
 
 

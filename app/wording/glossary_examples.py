@@ -169,8 +169,8 @@ def _of_tokens(name: str, own: Row, tokens: dict[str, Row]) -> dict[str, str]:
             f"{words.share(own['layernorm_fraction_clipped'])}"
         )
         if "layernorm_fraction_of_means" in own:
-            of_means = own["layernorm_fraction_of_means"]
-            said["clipped"] += f"; the ratio of the means is {words.share(of_means)}"
+            ratio = own["layernorm_fraction_of_means"]
+            said["clipped"] += f"; the ratio of the means is {words.share(ratio)}"
         said["clipped"] += "."
     return said
 

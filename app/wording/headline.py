@@ -71,21 +71,21 @@ def tiles(numbers: pd.Series, among: Clusters) -> list[Tile]:
             return "–", f"{why}. "
         return f"{int(numbers[f'n_{kind}'])} of {n}", f"surely so, {among.level(n)}. "
 
-    repaired, of_repaired = part("share_repaired", "of what is removed")
-    norm, of_norm = part("share_from_layernorm", "of what is removed")
+    repaired, repaired_note = part("share_repaired", "of what is removed")
+    norm, norm_note = part("share_from_layernorm", "of what is removed")
     level = f"Ratios of sums over heads, {where}; ± is a standard error by {among.by}."
     shown = [
         Tile(
             "self-repair",
             repaired,
-            f"{of_repaired}. Mean over all {n} heads: "
+            f"{repaired_note}. Mean over all {n} heads: "
             f"{words.signed(numbers['mean_self_repair'])} logits",
             glossary.explained("self_repair", "direct_effect_removed") + f"\n\n{level}",
         ),
         Tile(
             "repaired by LayerNorm",
             norm,
-            f"{of_norm}. The paper's clipped fraction: {clipped}, over all {n} heads",
+            f"{norm_note}. The paper's clipped fraction: {clipped}, over all {n} heads",
             glossary.explained("clipped") + f"\n\n{level} The paper's clipped fraction is of the "
             "direct effect; it finds about 30 %.",
         ),

@@ -98,13 +98,13 @@ def views(
             types = {
                 row[0]: str(row[1]) for row in connection.execute(f"describe {name}").fetchall()
             }
-            of_run = f"select * from {name}" + (
+            query = f"select * from {name}" + (
                 f" where run_id = {literal(folder.run_id)}" if "run_id" in types else ""
             )
-            counted = connection.execute(f"select count(*) from ({of_run})").fetchone()
+            counted = connection.execute(f"select count(*) from ({query})").fetchone()
             yield dg.MaterializeResult(
                 asset_key=name,
                 metadata=column_schema(name, types)
                 | row_count(counted[0] if counted else 0)
-                | {"first_rows": preview(connection, of_run)},
+                | {"first_rows": preview(connection, query)},
             )

@@ -68,16 +68,16 @@ def measure_ablation_shard(
     model = folder.model
     heads = folder.spec.chosen_heads(model["n_layers"], model["n_heads"])
     kept = folder.top_rows(shard.start, shard.stop)
-    some = np.arange(shard.start, shard.stop)
+    sequences = np.arange(shard.start, shard.stop)
     precision, ablations = watch(folder, shard), folder.spec.ablations
-    found = in_order(ablate(folder, some, heads, ablations, kept, False, precision, progress))
+    found = in_order(ablate(folder, sequences, heads, ablations, kept, False, precision, progress))
     clean = _stored_clean_values(folder, shard)
     fact_table, *detail_tables = ABLATION_TABLES
-    facts = (_fact_rows(part, some, *clean) for part in found)
+    facts = (_fact_rows(part, sequences, *clean) for part in found)
     store_shard(folder, fact_table, shard, facts, precision)
     for table in detail_tables:
         has_rows = table != "neuron_repairs" or has_neurons(folder)
-        rows = (kept_rows(table, part, some) for part in found) if has_rows else []
+        rows = (kept_rows(table, part, sequences) for part in found) if has_rows else []
         store_shard(folder, table, shard, rows, precision)
     return True
 

@@ -64,8 +64,8 @@ class NeuronRows:
         if ranking == "direct_effect":
             top = folder.top_rows(shard.start, shard.stop)
             return top.of_heads([(head.layer, head.head) for head in self.heads])
-        of_ablation = self.by_repair["ablation"] == ablation
-        places = {name: column[of_ablation] for name, column in self.by_repair.items()}
+        is_wanted = self.by_repair["ablation"] == ablation
+        places = {name: column[is_wanted] for name, column in self.by_repair.items()}
         return KeptRows.at(places).in_sequences(shard.start, shard.stop)
 
 

@@ -13,11 +13,11 @@ def store_sequences(folder: RunFolder) -> int:
     partners, names = np.array(folder.spec.resample_partners()), folder.document_names
     for shard in folder.shards:
         if not shard_is_done(folder, "sequences", shard):
-            some = slice(shard.start, shard.stop)
-            documents = [list(dict.fromkeys(row.tolist())) for row in folder.documents[some, 1:]]
+            own = slice(shard.start, shard.stop)
+            documents = [list(dict.fromkeys(row.tolist())) for row in folder.documents[own, 1:]]
             columns = {
                 "sequence": np.arange(shard.start, shard.stop),
-                "resample_partner": partners[some],
+                "resample_partner": partners[own],
                 "document_numbers": documents,
                 "document_names": [[names[d] for d in row] for row in documents],
             }

@@ -12,7 +12,6 @@ from selfrepair.warehouse.published import stored_results
 from selfrepair.warehouse.sql_files import (
     create_all,
     create_tables,
-    lineage,
     published_definitions,
     relation,
     relations,
@@ -52,13 +51,10 @@ def test_a_relation_comes_after_those_that_it_reads(tmp_path: Path) -> None:
     assert order[0] == "runs"
     assert order[-1] == "small"
     assert order.index("stored_x") < order.index("doubled") < order.index("z") < order.index("a")
-    assert lineage("z", source) == ["add_one", "doubled"] or lineage("z", source) == [
-        "doubled",
-        "add_one",
-    ]
-    assert lineage("doubled", source) == ["stored_x"]
-    assert lineage("add_one", source) == ["ones"]
-    assert lineage("stored_x", source) == ["runs"]
+    assert set(relation("z", source).upstream) == {"add_one", "doubled"}
+    assert relation("doubled", source).upstream == ("stored_x",)
+    assert relation("add_one", source).upstream == ("ones",)
+    assert relation("stored_x", source).upstream == ("runs",)
     assert relation("small", source).kind == "check"
     assert relation("small", source).grain == "x must be small."
 
@@ -76,8 +72,8 @@ def test_only_relations_count_not_ctes_or_columns_of_the_same_name(tmp_path: Pat
         ),
         views__y="-- One row.\nselect (select max(x) from main.other) as x",
     )
-    assert lineage("x", source) == ["runs", "y"]
-    assert lineage("y", source) == ["other"]
+    assert relation("x", source).upstream == ("runs", "y")
+    assert relation("y", source).upstream == ("other",)
 
 
 @pytest.mark.parametrize(
@@ -237,5 +233,5 @@ def test_every_check_says_what_must_hold_and_reads_no_stored_result() -> None:
         read, todo = set[str](), list(found.upstream)
         while todo:
             read.add(name := todo.pop())
-            todo += [other for other in lineage(name) if other not in read]
+            todo += [other for other in relation(name).upstream if other not in read]
         assert "stored" not in {kinds[name] for name in read}, found.name

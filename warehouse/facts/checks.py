@@ -35,18 +35,6 @@ class CheckResult:
     rows: list[dict[str, Any]] = field(repr=False)
     seconds: float
 
-    def one_line(self) -> str:
-        """For a log or an error message: the rule, and the first row that breaks it."""
-        if self.passed:
-            return f"{self.name}: holds"
-        first = ", ".join(f"{name} {value}" for name, value in self.rows[0].items())
-        return f"{self.name}: {self.n_offending} rows break it, the first one: {first}"
-
-
-def check_names(source: Source | None = None) -> list[str]:
-    """The checks that there are, in the order in which they run."""
-    return [found.name for found in _checks(source)]
-
 
 def run_checks(
     warehouse: Warehouse,

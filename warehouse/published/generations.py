@@ -103,13 +103,13 @@ def checksum_file(generation: Path) -> Path:
 
 def _state(generation: Path) -> Literal["whole", "changed", "unproven"]:
     try:
-        told = checksum_file(generation).read_bytes()
+        written = checksum_file(generation).read_bytes()
     except (FileNotFoundError, IsADirectoryError):
         return "unproven"
-    if not re.fullmatch(rb"[0-9a-f]{64}  [^\n]+\n", told):
+    if not re.fullmatch(rb"[0-9a-f]{64}  [^\n]+\n", written):
         return "unproven"
     with one_clear_line(f"read {generation}"):
-        return "whole" if sha256(generation).encode() == told[:64] else "changed"
+        return "whole" if sha256(generation).encode() == written[:64] else "changed"
 
 
 @contextmanager

@@ -54,7 +54,7 @@ def test_all_checks_hold_for_right_details(warehouse: Warehouse, row: dict[str, 
     write_run(warehouse, row)
     write_details(warehouse, row, [(0, 1), (1, 0)])
     results = run_checks(warehouse, row)
-    assert [result.one_line() for result in results if not result.passed] == []
+    assert [(result.name, result.rows[0]) for result in results if not result.passed] == []
     assert set(CHECKS) <= {result.name for result in results}
 
 
