@@ -1,11 +1,12 @@
 """Small random models of every family, so that a test needs no hub.
 
-``FAMILIES`` are the seven shapes that the perturbation engine knows, ``VARIANTS`` the switches
-within them that a real checkpoint may have set, ``FALLBACK_ONLY`` the architectures that only the
-hooked engine measures, ``EXPERTS`` those whose MLP layers have no neurons of their own. Every
-parameter is random, norm weights and all biases included: a model left as it was initialised has
-zero biases and unit norms, and would pass with half of the folding missing. The scales make the
-attention patterns uneven and one head's ablation worth some tenths of a logit.
+``FAMILIES`` are the seven shapes of the paper's models and their kin, ``VARIANTS`` the switches
+within them that a real checkpoint may have set, ``MODERN`` the families since, ``FALLBACK_ONLY``
+the architectures that only the hooked engine measures, ``EXPERTS`` those whose MLP layers have no
+neurons of their own. Every parameter is random, norm weights and all biases included: a model left
+as it was initialised has zero biases and unit norms, and would pass with half of the folding
+missing. The scales make the attention patterns uneven and one head's ablation worth some tenths of
+a logit.
 """
 
 from collections.abc import Callable
@@ -24,6 +25,7 @@ from transformers import (
     GPTJConfig,
     GPTNeoConfig,
     GPTNeoXConfig,
+    GptOssConfig,
     LlamaConfig,
     MistralConfig,
     MixtralConfig,
@@ -34,8 +36,9 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerFast,
     Qwen2Config,
-    Qwen3Config,
 )
+
+from tests.helpers.models.modern_families import LAYER_TYPES, modern_families
 
 BOS, EOS = 0, 1
 PRINTABLE = [chr(code) for code in range(32, 127)]
@@ -117,8 +120,9 @@ VARIANTS: dict[str, ConfigOf] = {
     ),
 }
 
+MODERN = modern_families(_TOKENS, _GROUPED, WINDOW)
+
 FALLBACK_ONLY: dict[str, ConfigOf] = {
-    "qwen3": lambda: Qwen3Config(head_dim=8, **_GROUPED),
     "gptj": lambda: GPTJConfig(rotary_dim=4, **_GPT2),
     "phi": lambda: PhiConfig(**{**_GROUPED, "num_key_value_heads": 4}),
     "bloom": lambda: BloomConfig(n_layer=3, n_head=4, hidden_size=32, **_TOKENS),
@@ -127,10 +131,19 @@ FALLBACK_ONLY: dict[str, ConfigOf] = {
 }
 
 EXPERTS: dict[str, ConfigOf] = {
+    "gpt_oss": lambda: GptOssConfig(  # whose attention gives a share of each row to nothing
+        head_dim=8,
+        num_local_experts=4,
+        num_experts_per_tok=2,
+        sliding_window=WINDOW,
+        layer_types=LAYER_TYPES,
+        pad_token_id=EOS,
+        **_GROUPED,
+    ),
     "mixtral": lambda: MixtralConfig(num_local_experts=4, num_experts_per_tok=2, **_GROUPED),
 }
 
-ALL = {**FAMILIES, **VARIANTS, **FALLBACK_ONLY}
+ALL = {**FAMILIES, **VARIANTS, **MODERN, **FALLBACK_ONLY}
 
 
 def random_model(name: str, seed: int = 0) -> PreTrainedModel:
@@ -163,7 +176,8 @@ def random_model(name: str, seed: int = 0) -> PreTrainedModel:
 
 def unit_weight(norm: nn.Module) -> float:
     """The weight with which a norm scales nothing: 0 where it stores what is added to 1."""
-    return 0.0 if type(norm).__name__.endswith("1P") else 1.0
+    name = type(norm).__name__
+    return 0.0 if name.endswith("1P") or name.startswith("Gemma") else 1.0
 
 
 def random_tokens(n_sequences: int, length: int, *, seed: int = 0, bos: bool = False) -> Tensor:

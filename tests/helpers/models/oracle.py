@@ -12,10 +12,10 @@ from functools import cached_property
 from typing import Any, cast
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import PreTrainedModel
 
-from tests.helpers.models.oracle_run import HookedModel, Run, matrix
+from tests.helpers.models.oracle_run import HookedModel, Run
 
 
 @dataclass
@@ -52,17 +52,18 @@ class Oracle:
         self.run = self.hooked.run
         self.n_layers, self.n_heads = self.hooked.n_layers, self.hooked.n_heads
         self.center_unembed = center_unembed
-        self.final_norm = cast(Any, self.hooked.final_norm)
+        self.final_norm = self.hooked.final_norm
 
     # -- the direction -----------------------------------------------------------------------------
 
     @cached_property
     def _unembedding(self) -> tuple[Tensor, Tensor]:
-        """``W_U`` as [d_vocab d_model] and ``b_U`` [d_vocab], relative to the vocabulary's mean
-        if ``center_unembed``."""
+        """``W_U`` as [d_vocab d_model] and ``b_U`` [d_vocab], with a constant scale of the logits,
+        relative to the vocabulary's mean if ``center_unembed``."""
         head = cast(Any, self.hooked.model.get_output_embeddings())
-        w_u = head.weight.detach()
-        b_u = w_u.new_zeros(len(w_u)) if head.bias is None else head.bias.detach()
+        w_u = head.weight.detach() * self.hooked.logit_scale
+        bias = getattr(head, "bias", None)
+        b_u = w_u.new_zeros(len(w_u)) if bias is None else bias.detach() * self.hooked.logit_scale
         if self.center_unembed:
             return w_u - w_u.mean(0), b_u - b_u.mean()
         return w_u, b_u
@@ -70,32 +71,23 @@ class Oracle:
     def unembedding_direction(self, tokens: Tensor) -> Tensor:
         """[batch pos-1 d_model]: ``gamma * W_U[:, t]``, for LayerNorm also centred over d_model
         (the norm subtracts its input's mean, which is the same as centring the direction)."""
-        gamma = self.final_norm.weight.detach()
-        if type(self.final_norm).__name__ == "NemotronLayerNorm1P":  # stores gamma - 1
-            gamma = gamma + 1
-        direction = self._unembedding[0][tokens[:, 1:]] * gamma
-        if isinstance(self.final_norm, nn.LayerNorm):
+        direction = self._unembedding[0][tokens[:, 1:]] * self.final_norm.weight
+        if self.final_norm.centres:
             direction = direction - direction.mean(-1, keepdim=True)
         return direction
 
     def logit_bias(self, tokens: Tensor) -> Tensor:
         """[batch pos-1]: ``W_U[:, t] . beta + b_U[t]``."""
         w_u, b_u = self._unembedding
-        beta = getattr(self.final_norm, "bias", None)
-        per_token = b_u if beta is None else w_u @ beta.detach() + b_u
+        beta = self.final_norm.bias
+        per_token = b_u if beta is None else w_u @ beta + b_u
         return per_token[tokens[:, 1:]]
 
     # -- what is read off a run --------------------------------------------------------------------
 
     def ln_scale(self, run: Run) -> Tensor:
         """[batch pos-1]: the final norm's divisor."""
-        x = run.resid_final[:, :-1]
-        if isinstance(self.final_norm, nn.LayerNorm):
-            x = x - x.mean(-1, keepdim=True)
-            epsilon = self.final_norm.eps
-        else:
-            epsilon = self.final_norm.variance_epsilon
-        return (x.pow(2).mean(-1) + epsilon).sqrt()
+        return self.final_norm.scale(run.resid_final[:, :-1]).squeeze(-1)
 
     def logit(self, run: Run, tokens: Tensor) -> Tensor:
         """[batch pos-1]: the target's logit, out of the model's own logits."""
@@ -109,13 +101,16 @@ class Oracle:
         dot = (out[:, :-1] * self.unembedding_direction(tokens)).sum(-1)
         return dot / self.ln_scale(clean)
 
-    def head_out(self, run: Run, layer: int, head: int) -> Tensor:
-        """[batch pos d_model]: a head's slice of ``z`` through its slice of ``W_O``."""
-        return run.z[layer][:, :, head] @ self.hooked.w_o[layer][head]
+    def head_out(self, run: Run, layer: int, head: int, clean: Run) -> Tensor:
+        """[batch pos d_model]: a head's slice of ``z`` through its slice of ``W_O``, and through
+        the *clean* post-norm where the layer has one."""
+        out = run.z[layer][:, :, head] @ self.hooked.w_o[layer][head]
+        norm = self.hooked.attention_post_norms[layer]
+        return out if norm is None else norm.weight * out / clean.attention_post_scale[layer]
 
     def head_effect(self, run: Run, layer: int, head: int, clean: Run, tokens: Tensor) -> Tensor:
         """[batch pos-1]: a head's direct effect in ``run``."""
-        return self.direct_effect(self.head_out(run, layer, head), clean, tokens)
+        return self.direct_effect(self.head_out(run, layer, head, clean), clean, tokens)
 
     def head_effects(self, run: Run, clean: Run, tokens: Tensor) -> Tensor:
         """[layer head batch pos-1]."""
@@ -133,9 +128,13 @@ class Oracle:
         return torch.stack([self.direct_effect(out, clean, tokens) for out in run.mlp_out])
 
     def neuron_effects(self, run: Run, clean: Run, tokens: Tensor) -> Tensor:
-        """[batch pos-1 d_mlp]: ``act_n * (W_out[n] . u_t) / S`` for the last MLP's neurons."""
-        w_out = matrix(self.hooked.parts("mlp_out")[-1]).detach()
-        dots = self.unembedding_direction(tokens) @ w_out.T
+        """[batch pos-1 d_mlp]: ``act_n * (W_out[n] . u_t) / S`` for the last MLP's neurons, each
+        through the clean post-norm where there is one."""
+        direction = self.unembedding_direction(tokens)
+        norm = self.hooked.mlp_post_norms[-1]
+        if norm is not None:
+            direction = direction * norm.weight / clean.mlp_post_scale[-1][:, :-1]
+        dots = direction @ self.hooked.w_out.T
         return run.neurons[:, :-1] * dots / self.ln_scale(clean)[..., None]
 
     @property
@@ -209,12 +208,18 @@ class Oracle:
         ablated = self.ablated_run(
             tokens, ablation, layer, head, partner_tokens=partner_tokens, mean_z=mean_z
         )
-        changes = self.changes(ablated, clean, tokens)
-        from_heads = changes.heads.sum((0, 1)) - changes.heads[layer, head]
-        from_mlps = changes.mlps.sum(0)
+        attention = [
+            self.direct_effect(now - before, clean, tokens)
+            for now, before in zip(ablated.attention_out, clean.attention_out, strict=True)
+        ]
+        mlps = self.changes(ablated, clean, tokens).mlps
+        from_heads = sum(attention[layer + 1 :], torch.zeros_like(attention[0]))
+        from_mlps = mlps.sum(0)
 
         before = self.head_effect(clean, layer, head, clean, tokens)
         after = self.head_effect(ablated, layer, head, clean, tokens)
+        from_post_norm = attention[layer] - (after - before)
+        parts = from_heads + from_mlps + from_post_norm
         logit_change = self.logit(ablated, tokens) - self.logit(clean, tokens)
         scale, scale_ablated = self.ln_scale(clean), self.ln_scale(ablated)
         x_dot_u = (ablated.resid_final[:, :-1] * self.unembedding_direction(tokens)).sum(-1)
@@ -225,8 +230,9 @@ class Oracle:
             "ln_scale_ablated": scale_ablated,
             "self_repair_from_heads": from_heads,
             "self_repair_from_mlps": from_mlps,
-            "self_repair_from_last_mlp": changes.mlps[-1],
-            "self_repair_from_layernorm": logit_change - (after - before) - from_heads - from_mlps,
+            "self_repair_from_last_mlp": mlps[-1],
+            "self_repair_from_post_norm": from_post_norm,
+            "self_repair_from_layernorm": logit_change - (after - before) - parts,
             "self_repair_from_layernorm_measured": x_dot_u * (1 / scale_ablated - 1 / scale),
         }
 
@@ -249,7 +255,7 @@ class Oracle:
             ``direct_effect``, ``direct_effect_after``, ``ln_scale_after``, each [batch pos-1].
         """
         clean = self.run(tokens)
-        out = self.head_out(clean, layer, head)
+        out = self.head_out(clean, layer, head, clean)
         effects, scales = [], []
         for position in range(tokens.shape[1] - 1):
             run = self.run(tokens, add=(layer, position, scale * out[:, position]))

@@ -9,22 +9,26 @@ Two things are said here once:
 
 * transformers computes norms, softmax and GPT-Neo's scores in float32 whatever the model's dtype;
   ``_OnlyFloat64`` turns these casts around, so that the oracle is exact to some 1e-13.
-* The measured ``z`` is that of TransformerLens' folded weights, in which the value bias is part of
-  the attention's output bias: ``z = z_unfolded - b_V_effective``, with ``b_V_effective = b_V +
-  W_V beta`` (``beta`` the bias of the norm that the attention reads). A row of an attention pattern
-  sums to 1, so this constant passes through the pattern unchanged. It matters: a zero ablation
-  means zero in this ``z``, and a head's direct effect leaves the constant out.
+* The measured ``z`` is that of folded weights, in which the value bias is part of the attention's
+  output bias: ``z = z_unfolded - b_V_effective``, with ``b_V_effective = b_V + W_V beta`` (``beta``
+  the bias of the norm that the attention reads). A row of an attention pattern sums to 1, so this
+  constant passes through the pattern unchanged. It matters: a zero ablation means zero in this
+  ``z``, and a head's direct effect leaves the constant out. Where a sink takes a share of each row,
+  tokens do change what the value bias brings, and all of it is the head's.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from types import SimpleNamespace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from transformers import PreTrainedModel
+
+from tests.helpers.models.oracle_anatomy import ANATOMY, Norm, matrix
 
 
 class _OnlyFloat64(TorchFunctionMode):
@@ -41,116 +45,20 @@ class _OnlyFloat64(TorchFunctionMode):
         return func(*args, **kwargs)
 
 
-@dataclass(frozen=True)
-class Anatomy:
-    """Where an architecture keeps the parts that the oracle looks at, as dotted names."""
-
-    blocks: str
-    attention_norm: str
-    value: str  # the linear layer that makes the values, alone or with queries and keys
-    value_layout: str  # 'alone' | 'q k v' (one after the other) | 'per head' (q k v of head 0, ...)
-    out_projection: str
-    mlp_out: str
-    final_norm: str
-
-
-_LLAMA = Anatomy(
-    blocks="model.layers",
-    attention_norm="input_layernorm",
-    value="self_attn.v_proj",
-    value_layout="alone",
-    out_projection="self_attn.o_proj",
-    mlp_out="mlp.down_proj",
-    final_norm="model.norm",
-)
-
-ANATOMY: dict[str, Anatomy] = {
-    "gpt2": Anatomy(
-        blocks="transformer.h",
-        attention_norm="ln_1",
-        value="attn.c_attn",
-        value_layout="q k v",
-        out_projection="attn.c_proj",
-        mlp_out="mlp.c_proj",
-        final_norm="transformer.ln_f",
-    ),
-    "gpt_neo": Anatomy(
-        blocks="transformer.h",
-        attention_norm="ln_1",
-        value="attn.attention.v_proj",
-        value_layout="alone",
-        out_projection="attn.attention.out_proj",
-        mlp_out="mlp.c_proj",
-        final_norm="transformer.ln_f",
-    ),
-    "opt": Anatomy(
-        blocks="model.decoder.layers",
-        attention_norm="self_attn_layer_norm",
-        value="self_attn.v_proj",
-        value_layout="alone",
-        out_projection="self_attn.out_proj",
-        mlp_out="fc2",
-        final_norm="model.decoder.final_layer_norm",
-    ),
-    "gpt_neox": Anatomy(
-        blocks="gpt_neox.layers",
-        attention_norm="input_layernorm",
-        value="attention.query_key_value",
-        value_layout="per head",
-        out_projection="attention.dense",
-        mlp_out="mlp.dense_4h_to_h",
-        final_norm="gpt_neox.final_layer_norm",
-    ),
-    "llama": _LLAMA,
-    "mistral": _LLAMA,
-    "qwen2": _LLAMA,
-    "qwen3": _LLAMA,
-    "nemotron": _LLAMA,
-    "mixtral": replace(_LLAMA, mlp_out="mlp"),  # experts: what they add up to
-    "gptj": Anatomy(
-        blocks="transformer.h",
-        attention_norm="ln_1",
-        value="attn.v_proj",
-        value_layout="alone",
-        out_projection="attn.out_proj",
-        mlp_out="mlp.fc_out",
-        final_norm="transformer.ln_f",
-    ),
-    "phi": Anatomy(
-        blocks="model.layers",
-        attention_norm="input_layernorm",
-        value="self_attn.v_proj",
-        value_layout="alone",
-        out_projection="self_attn.dense",
-        mlp_out="mlp.fc2",
-        final_norm="model.final_layernorm",
-    ),
-    "bloom": Anatomy(
-        blocks="transformer.h",
-        attention_norm="input_layernorm",
-        value="self_attention.query_key_value",
-        value_layout="per head",
-        out_projection="self_attention.dense",
-        mlp_out="mlp.dense_4h_to_h",
-        final_norm="transformer.ln_f",
-    ),
-}
-
-
-def matrix(linear: nn.Module) -> Tensor:
-    """[in, out]: GPT-2's ``Conv1D`` stores its weight that way, ``nn.Linear`` the other."""
-    weight: Tensor = linear.weight  # type: ignore[assignment]
-    return weight.T if isinstance(linear, nn.Linear) else weight
-
-
 @dataclass
 class Run:
-    """What one forward pass showed. ``z`` is the folded one (see the module's docstring)."""
+    """What one forward pass showed. ``z`` is the folded one (see the module's docstring).
 
-    logits: Tensor  # batch pos d_vocab, as the model gives them
+    What a layer adds to the stream is after its post-norm, where it has one; the divisors of these
+    norms are 1 where there is none.
+    """
+
+    logits: Tensor  # batch pos d_vocab: before a final cap, after a constant scale
     z: list[Tensor]  # per layer: batch pos head d_head
     attention_out: list[Tensor]  # per layer: batch pos d_model, with b_O
     mlp_out: list[Tensor]  # per layer: batch pos d_model, with b_out
+    attention_post_scale: list[Tensor]  # per layer: batch pos 1
+    mlp_post_scale: list[Tensor]
     neurons: Tensor  # batch pos d_mlp: last MLP's activations, as they enter its last projection
     resid_final: Tensor  # batch pos d_model: what the final norm reads
 
@@ -160,42 +68,74 @@ class HookedModel:
 
     def __init__(self, model: PreTrainedModel) -> None:
         self.model = model.double().eval()
-        self.anatomy = ANATOMY[model.config.model_type]
+        config = model.config
+        self.anatomy = ANATOMY[config.model_type]
+        if config.model_type == "falcon" and config.num_ln_in_parallel_attn == 2:
+            self.anatomy = replace(self.anatomy, attention_norm="ln_attn")
         self.blocks = list(model.get_submodule(self.anatomy.blocks).children())
-        self.final_norm = model.get_submodule(self.anatomy.final_norm)
+        self.final_norm = Norm(model.get_submodule(self.anatomy.final_norm))
         self.n_layers = len(self.blocks)
-        self.n_heads: int = model.config.num_attention_heads
+        self.n_heads: int = getattr(config, "num_attention_heads", None) or config.n_heads
+        self.residual_scale: float = getattr(config, "residual_multiplier", 1.0)  # Granite's
+        self.logit_scale: float = 1 / getattr(config, "logits_scaling", 1.0)  # Granite's
+        if config.model_type == "cohere":
+            self.logit_scale = config.logit_scale
 
     def parts(self, name: str) -> list[nn.Module]:
         """Per layer: the module that ``Anatomy`` calls ``name``."""
         return [block.get_submodule(getattr(self.anatomy, name)) for block in self.blocks]
 
+    def norms(self, name: str) -> list[Norm | None]:
+        """Per layer: the norm that ``Anatomy`` calls ``name``, or None where it names none."""
+        if getattr(self.anatomy, name) is None:
+            return [None] * self.n_layers
+        return [Norm(module) for module in self.parts(name)]
+
+    @cached_property
+    def attention_post_norms(self) -> list[Norm | None]:
+        return self.norms("attention_post_norm")
+
+    @cached_property
+    def mlp_post_norms(self) -> list[Norm | None]:
+        return self.norms("mlp_post_norm")
+
     @cached_property
     def w_o(self) -> list[Tensor]:
         """Per layer: [head d_head d_model]."""
         return [
-            matrix(projection).unflatten(0, (self.n_heads, -1))
+            matrix(projection).detach().unflatten(0, (self.n_heads, -1)) * self.residual_scale
             for projection in self.parts("out_projection")
         ]
+
+    @cached_property
+    def w_out(self) -> Tensor:
+        """[d_mlp d_model]: of the last MLP."""
+        return matrix(self.parts("mlp_out")[-1]).detach() * self.residual_scale
 
     @cached_property
     def value_bias(self) -> list[Tensor]:
         """Per layer: [head d_head], ``b_V + W_V beta``: the value of a token whose normed input
         is ``beta`` alone. Grouped query heads share that of their key-value head."""
         biases = []
-        for norm, value in zip(self.parts("attention_norm"), self.parts("value"), strict=True):
+        d_head = self.w_o[0].shape[1]
+        for norm, value in zip(self.norms("attention_norm"), self.parts("value"), strict=True):
+            beta = None if norm is None else norm.bias
             d_model = matrix(value).shape[0]
-            beta = getattr(norm, "bias", None)
             out = value(torch.zeros(d_model, dtype=torch.float64) if beta is None else beta)
+            out = out.unflatten(0, (-1, d_head))  # head-sized pieces, of queries, keys and values
             if self.anatomy.value_layout == "q k v":
-                out = out.chunk(3)[2]
-            elif self.anatomy.value_layout == "per head":
-                out = out.unflatten(0, (self.n_heads, 3, -1))[:, 2].flatten()
-            d_head = self.w_o[0].shape[1]
-            key_value_heads = out.unflatten(0, (-1, d_head))
-            group = self.n_heads // key_value_heads.shape[0]
-            biases.append(key_value_heads.repeat_interleave(group, dim=0).detach())
+                out = out[(len(out) + self.n_heads) // 2 :]
+            elif self.anatomy.value_layout == "per group":
+                groups = (len(out) - self.n_heads) // 2
+                out = out.unflatten(0, (groups, -1))[:, -1]
+            shared = out.repeat_interleave(self.n_heads // len(out), dim=0).detach()
+            biases.append(torch.zeros_like(shared) if self.has_sinks else shared)
         return biases
+
+    @property
+    def has_sinks(self) -> bool:
+        """A share of each attention row goes to nothing."""
+        return any(name.endswith(".sinks") for name, _ in self.model.named_parameters())
 
     @torch.no_grad()
     def run(
@@ -213,12 +153,24 @@ class HookedModel:
             add: (layer, position, vector): this [batch d_model] is added to the residual stream
                 that enters the layer, at one position.
         """
-        seen = SimpleNamespace(z={}, attention={}, mlp={}, neurons=None, resid=None)
+        seen = SimpleNamespace(
+            z={}, attention={}, mlp={}, attention_scale={}, mlp_scale={}, neurons=None, resid=None
+        )
         n_batch, n_pos = tokens.shape
 
         def keep(store: dict[int, Tensor], layer: int) -> Callable[..., None]:
+            def hook(module: nn.Module, inputs: tuple[Tensor], output: Any) -> None:
+                output = output[0] if isinstance(output, tuple) else output  # GPT-OSS: with routes
+                # OPT's MLP flattens its batch.
+                store[layer] = output.reshape(n_batch, n_pos, -1) * self.residual_scale
+
+            return hook
+
+        def keep_normed(
+            store: dict[int, Tensor], scales: dict[int, Tensor], layer: int, norm: Norm
+        ) -> Callable[..., None]:
             def hook(module: nn.Module, inputs: tuple[Tensor], output: Tensor) -> None:
-                store[layer] = output.reshape(n_batch, n_pos, -1)  # OPT's MLP flattens its batch
+                store[layer], scales[layer] = output, norm.scale(inputs[0])
 
             return hook
 
@@ -249,30 +201,49 @@ class HookedModel:
         def resid(module: nn.Module, inputs: tuple[Tensor]) -> None:
             seen.resid = inputs[0]
 
+        def logits(module: nn.Module, inputs: tuple[Tensor], output: Tensor) -> None:
+            seen.logits = output * self.logit_scale
+
         out_projections, mlp_outs = self.parts("out_projection"), self.parts("mlp_out")
+        final_norm = self.model.get_submodule(self.anatomy.final_norm)
+        unembedding = self.model.get_output_embeddings()
+        assert unembedding is not None
         handles = [
             mlp_outs[-1].register_forward_pre_hook(neurons),
-            self.final_norm.register_forward_pre_hook(resid),
+            final_norm.register_forward_pre_hook(resid),
+            unembedding.register_forward_hook(logits),
         ]
         for layer, block in enumerate(self.blocks):
             handles += [
                 block.register_forward_pre_hook(enter(layer)),
                 out_projections[layer].register_forward_pre_hook(heads(layer)),
-                out_projections[layer].register_forward_hook(keep(seen.attention, layer)),
-                mlp_outs[layer].register_forward_hook(keep(seen.mlp, layer)),
             ]
+            for store, scales, out, norms, name in (
+                (seen.attention, seen.attention_scale, out_projections[layer],
+                 self.attention_post_norms, "attention_post_norm"),
+                (seen.mlp, seen.mlp_scale, mlp_outs[layer], self.mlp_post_norms, "mlp_post_norm"),
+            ):  # fmt: skip
+                norm = norms[layer]
+                if norm is None:
+                    scales[layer] = torch.ones(n_batch, n_pos, 1, dtype=torch.float64)
+                    handles.append(out.register_forward_hook(keep(store, layer)))
+                else:
+                    hook = keep_normed(store, scales, layer, norm)
+                    handles.append(self.parts(name)[layer].register_forward_hook(hook))
         try:
             with _OnlyFloat64():
-                logits = self.model(tokens, use_cache=False).logits
+                self.model(tokens, use_cache=False)
         finally:
             for handle in handles:
                 handle.remove()
         in_order = range(self.n_layers)
         return Run(
-            logits=logits,
+            logits=seen.logits,
             z=[seen.z[layer] for layer in in_order],
             attention_out=[seen.attention[layer] for layer in in_order],
             mlp_out=[seen.mlp[layer] for layer in in_order],
+            attention_post_scale=[seen.attention_scale[layer] for layer in in_order],
+            mlp_post_scale=[seen.mlp_scale[layer] for layer in in_order],
             neurons=seen.neurons,
             resid_final=seen.resid,
         )
