@@ -26,7 +26,7 @@ from selfrepair_assets.measurement.heads import (
 )
 from selfrepair_assets.measurement.options import AUTO, option, options_of
 
-MEASUREMENT_VERSION = 2
+MEASUREMENT_VERSION = 3
 """Raised when the measurement changes in a way that makes old shards wrong to mix with new."""
 
 

@@ -84,7 +84,11 @@ def run_row(folder: RunFolder) -> dict[str, Any]:
         **run_facts(folder),
         "model": spec.model,
         "revision": spec.revision or model["commit"],
-        "weights_sha256": model.get("weights_sha256"),  # runs of older versions have none
+        # Runs of older versions have none of these.
+        **{
+            name: model.get(name)
+            for name in ("weights_sha256", "post_norm", "final_cap", "logit_scale")
+        },
         **{
             name: model[name]
             for name in (

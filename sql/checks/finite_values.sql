@@ -18,7 +18,8 @@ where layer = $layer
         and ln_scale_ablated > 0
         and isfinite(self_repair_from_heads)
         and isfinite(self_repair_from_mlps)
-        and isfinite(self_repair_from_last_mlp),
+        and isfinite(self_repair_from_last_mlp)
+        and isfinite(coalesce(self_repair_from_post_norm, 0)),
         false
     )
 union all

@@ -2,7 +2,8 @@
 -- Of every kept row, all neurons (neuron_changes) and their summary (neuron_repairs). To 1e-3
 -- logits and a hundred-thousandth of the neurons' sizes; a hundredth where the layer was not
 -- measured in fp32, because a product in less precision rounds the layer's sum otherwise than its
--- terms.
+-- terms. A norm behind the MLP rescales what its neurons write together, which is in no neuron's
+-- change: with post-norms only the lists' lengths are looked at.
 with
 
 models as (
@@ -10,6 +11,7 @@ models as (
         run_id,
         d_mlp,
         d_mlp > 0 and n_layers - parallel_attention::integer > $layer as has_neurons,
+        coalesce(post_norm, false) as post_norm,
         if(layer_precision[$layer + 1] = 'fp32', 1e-5, 1e-2) as relative
     from runs
 ),
@@ -69,6 +71,7 @@ join models using (run_id)
 left join head_ablations using (run_id, ablation, layer, head, sequence, position)
 where not complete
     or not coalesce(
-        abs(sum_of_changes - self_repair_from_last_mlp) <= 1e-3 + relative * sizes,
+        post_norm
+        or abs(sum_of_changes - self_repair_from_last_mlp) <= 1e-3 + relative * sizes,
         false
     )

@@ -80,6 +80,10 @@ select
         cut.self_repair_from_last_mlp, n_all, n_all_of_head
     ) as self_repair_from_last_mlp,
     influence(
+        totals.self_repair_from_post_norm, self_repair_from_post_norm_of_head,
+        cut.self_repair_from_post_norm, n_all, n_all_of_head
+    ) as self_repair_from_post_norm,
+    influence(
         totals.self_repair_from_layernorm, self_repair_from_layernorm_of_head,
         cut.self_repair_from_layernorm, n_all, n_all_of_head
     ) as self_repair_from_layernorm,

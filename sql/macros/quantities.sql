@@ -9,6 +9,7 @@ create macro quantities() as [
     'self_repair_from_heads',
     'self_repair_from_mlps',
     'self_repair_from_last_mlp',
+    'self_repair_from_post_norm',
     'self_repair_from_layernorm',
     'layernorm_ratio',
     'share_layernorm_ratio_above_one',

@@ -3,6 +3,7 @@
 --     direct_effect_removed = direct_effect - direct_effect_ablated
 --     self_repair = logit_change - (direct_effect_ablated - direct_effect)
 --     self_repair_from_layernorm = self_repair - self_repair_from_heads - self_repair_from_mlps
+--                                - self_repair_from_post_norm
 -- `ablations` names a table or a common table expression with the columns of head_ablations; other
 -- columns of it come along. View self_repair has it of all rows.
 create macro self_repair_of(ablations) as table
@@ -10,10 +11,10 @@ with
 
 repairs as (
     select
-        *,
+        * replace (coalesce(self_repair_from_post_norm, 0) as self_repair_from_post_norm),
         self_repaired(logit_change, direct_effect, direct_effect_ablated) as self_repair,
         self_repair - self_repair_from_heads - self_repair_from_mlps
-            as self_repair_from_layernorm
+            - coalesce(self_repair_from_post_norm, 0) as self_repair_from_layernorm
     from query_table(ablations)
 )
 

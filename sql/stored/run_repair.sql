@@ -2,7 +2,8 @@
 -- Ratios of sums over the heads that do something: those whose direct effect can be told from 0 and
 -- of which the ablation removes at least half (head_kinds), n_heads_counted of n_heads. What was
 -- removed from all of them is the whole: share_repaired is repaired, of which share_from_layernorm,
--- share_from_heads and share_from_mlps are parts; they may be negative. Errors are by cluster.
+-- share_from_post_norm, share_from_heads and share_from_mlps are parts; they may be negative. Errors
+-- are by cluster.
 -- Below ten clusters no head is labelled and all shares are null. The paper's number, clipped to
 -- [0, 1] token by token and averaged, is layernorm_fraction_clipped: noise alone makes it large.
 with
@@ -48,6 +49,7 @@ means as (
             'self_repair',
             'self_repair_from_heads',
             'self_repair_from_mlps',
+            'self_repair_from_post_norm',
             'self_repair_from_layernorm'
         ])) as "\0",
         avg(layernorm_fraction_clipped) as layernorm_fraction_clipped
@@ -67,6 +69,7 @@ influences as (
             'self_repair',
             'self_repair_from_heads',
             'self_repair_from_mlps',
+            'self_repair_from_post_norm',
             'self_repair_from_layernorm'
         ])) as "\0"
     from head_influences
@@ -93,6 +96,10 @@ errors as (
             means.self_repair_from_mlps, means.direct_effect_removed
         ) as share_from_mlps_se,
         ratio_error(
+            one.self_repair_from_post_norm, one.direct_effect_removed,
+            means.self_repair_from_post_norm, means.direct_effect_removed
+        ) as share_from_post_norm_se,
+        ratio_error(
             one.self_repair_from_layernorm, one.direct_effect_removed,
             means.self_repair_from_layernorm, means.direct_effect_removed
         ) as share_from_layernorm_se
@@ -110,6 +117,8 @@ select
     share_from_heads_se,
     self_repair_from_mlps / nullif(direct_effect_removed, 0) as share_from_mlps,
     share_from_mlps_se,
+    self_repair_from_post_norm / nullif(direct_effect_removed, 0) as share_from_post_norm,
+    share_from_post_norm_se,
     self_repair_from_layernorm / nullif(direct_effect_removed, 0) as share_from_layernorm,
     share_from_layernorm_se,
     layernorm_fraction_clipped

@@ -2,6 +2,10 @@
 -- Everything that decides a run's numbers is here; section 3 of the paper is its protocol.
 -- options has all of them, as they are typed after `selfrepair run`, which explains each with
 -- --help: options['neuron_heads']. Null in runs of older versions.
+-- Logits are those before a final cap (final_cap * tanh(logit / final_cap); null: there is none),
+-- with the model's constant factor logit_scale in them. post_norm says whether there is a norm
+-- between attention and residual stream. All three are null in runs of older versions, none of
+-- which has a model with post-norms, a cap or a factor.
 -- weights_sha256 is of all stored tensors, names and values; null in runs of older versions.
 -- precision_error is what was seen of bf16: on a sample before the run and on some rows of every
 -- shard, all together, of the worst ablation. A layer is in bf16 in the end if that stayed below
@@ -15,6 +19,9 @@ create table runs (
     architecture varchar not null,
     normalization varchar not null,
     parallel_attention boolean not null,
+    post_norm boolean,
+    final_cap double,
+    logit_scale double,
     n_layers integer not null,
     n_heads integer not null,
     d_model integer not null,

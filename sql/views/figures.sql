@@ -274,6 +274,13 @@ known as (
                 'head_kinds', 'all, and top by direct effect', null, null, null, 'Not in the paper.'
             ),
             (
+                'post-norm', 'Self-repair from the post-norm per head and layer',
+                'post_norm_repair_by_head', 'top by direct effect',
+                'fraction: head_summary_at(fraction)', null, null,
+                'Not in the paper, none of whose models has a norm between attention and '
+                || 'residual stream.'
+            ),
+            (
                 'what is repaired, by run', 'How much of what is removed is repaired, and by what',
                 'run_repair', 'all, and top by direct effect', null, null, null, 'Not in the paper.'
             ),

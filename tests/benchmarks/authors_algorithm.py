@@ -39,6 +39,8 @@ class AuthorsAlgorithm:
     """Measures resample ablations with hooks on a ``TransformerBridge`` in compatibility mode."""
 
     def __init__(self, bridge: Any) -> None:
+        if not bridge.compatibility_mode:
+            bridge.enable_compatibility_mode(disable_warnings=True)
         self.bridge = bridge
         self.n_layers: int = bridge.cfg.n_layers
 

@@ -16,8 +16,10 @@ from torch import Tensor
 
 from selfrepair_assets.measurement.engine.clean_run import (
     LayerActivations,
+    Written,
     activate,
     attend,
+    dot,
     run_layers,
     split_heads,
     squared_scale,
@@ -25,7 +27,7 @@ from selfrepair_assets.measurement.engine.clean_run import (
 from selfrepair_assets.measurement.model.folded_model import FoldedBlock, FoldedModel
 
 AttendTo = Callable[[FoldedModel, FoldedBlock, LayerActivations, Tensor, Tensor, Tensor], Tensor]
-"""Changes of q, k, v, each (rows, batch, head, pos, d_head), to the change of z."""
+"""Changed q, k, v, each (rows, batch, head, pos, d_head), to the change of z."""
 
 
 @dataclass(frozen=True)
@@ -47,14 +49,18 @@ class CleanRun:
 
     @cached_property
     def head_directions(self) -> list[Tensor]:
-        """Per layer `u_t` through each head's `W_O`, (batch, pos, (head d_head)): one product per
-        token, shared by all ablations."""
-        return [self.direction @ block.out.weight for block in self.model.blocks]
+        """Per layer `u_t` through each head's `W_O` (and the clean post-norm), (batch, pos,
+        (head d_head)): one product per token, shared by all ablations."""
+        return [
+            layer.attn.direction(self.direction) @ block.out.weight
+            for layer, block in zip(self.layers, self.model.blocks, strict=True)
+        ]
 
     @cached_property
     def neuron_direction(self) -> Tensor:
-        """`u_t` through the last layer's `W_out`, (batch, pos, d_mlp)."""
-        return self.direction @ self.model.blocks[-1].mlp_out.weight
+        """`u_t` through the last layer's `W_out` (and clean post-norm), (batch, pos, d_mlp)."""
+        direction = self.layers[-1].mlp.direction(self.direction)
+        return direction @ self.model.blocks[-1].mlp_out.weight
 
     @classmethod
     def of(cls, model: FoldedModel, tokens: Tensor) -> CleanRun:
@@ -91,11 +97,35 @@ def scale_change(x: Tensor, delta: Tensor, squared: Tensor) -> tuple[Tensor, Ten
     return squared_ablated, scale_ablated.reciprocal(), inverse_change
 
 
+def pre_norm_change(model: FoldedModel, x: Tensor, delta: Tensor, squared: Tensor) -> Tensor:
+    """The change of what attention or MLP read, for a change `delta` of the residual stream."""
+    return norm_change(x, delta, squared) if model.pre_norm else delta
+
+
+def written_change(written: Written, before: Tensor) -> Tensor:
+    """The change of what is written to the stream, for a change of what a post-norm reads."""
+    if written.squared is None or written.gamma is None:
+        return before
+    return norm_change(written.before, before, written.squared).mul_(written.gamma)
+
+
+def post_norm_part(written: Written, before: Tensor, u: Tensor) -> Tensor:
+    """What a post-norm's own scale gives back, `gamma (o + o_change) (1/S_post' - 1/S_post) . u`.
+
+    Zero without a post-norm. `before`: the change of `o`, (rows, batch, pos, d_model).
+    """
+    if written.squared is None or written.gamma is None:
+        return before.new_zeros(before.shape[:-1])
+    _, _, inverse_change = scale_change(written.before, before, written.squared)
+    changed = dot(written.before + before, written.gamma * u)
+    return changed * inverse_change.squeeze(-1)
+
+
 def attend_to_changed(
     model: FoldedModel, block: FoldedBlock, layer: LayerActivations, q: Tensor, k: Tensor, v: Tensor
 ) -> Tensor:
     """The change of `z` where keys and values change at every position, as queries do."""
-    changed = [(a + b).flatten(0, 1) for a, b in ((q, layer.q), (k, layer.k), (v, layer.v))]
+    changed = [t.flatten(0, 1) for t in (q, k, v)]
     return attend(model, block, *changed).unflatten(0, q.shape[:2]).sub_(layer.z)
 
 
@@ -114,13 +144,13 @@ def mlp_change(
     model: FoldedModel,
     block: FoldedBlock,
     layer: LayerActivations,
-    normalized: Tensor,
+    read: Tensor,
     precision: str,
 ) -> tuple[Tensor, Tensor]:
-    """The changes of `mlp_post` and `mlp_out` for a change of the normalised input."""
-    pre = block.mlp_in.of_change(normalized, precision).add_(layer.mlp_pre)
+    """The changes of `mlp_post` and of what the MLP writes, for a change of what it reads."""
+    pre = block.mlp_in.of_change(read, precision).add_(layer.mlp_pre)
     post = activate(model, pre).sub_(layer.mlp_post)
-    return post, block.mlp_out.of_change(post, precision)
+    return post, written_change(layer.mlp, block.mlp_out.of_change(post, precision))
 
 
 def mid_change(
@@ -130,8 +160,8 @@ def mid_change(
 
     delta: (rows, batch, pos, d_model); its memory is reused for the change of `resid_post`.
     """
-    normalized = norm_change(layer.resid_mid, delta, layer.squared_mid)
-    post, out = mlp_change(model, block, layer, normalized, precision)
+    read = pre_norm_change(model, layer.resid_mid, delta, layer.squared_mid)
+    post, out = mlp_change(model, block, layer, read, precision)
     return BlockChange(None, None, post, out, delta.add_(out))
 
 
@@ -145,21 +175,23 @@ def block_change(
 ) -> BlockChange:
     """A change of `resid_pre`, followed through attention and MLP:
 
-        z'         = attend(q + dq, k + dk, v + dv) - z,      dq, dk, dv = dnorm W_QKV
+        z'         = attend(qkv + dqkv) - z,                  dqkv = dnorm W_QKV
         resid_mid  = delta + z' W_O                          (what a sequential block's MLP reads)
         mlp_post   = act(pre + dpre) - act(pre),              dpre = dnorm W_in
         resid_post = delta + z' W_O + mlp_post W_out         (each line a change)
+
+    where a post-norm follows, what `W_O` and `W_out` write goes through it (`written_change`).
 
     Args:
         delta: (rows, batch, pos, d_model); its memory is reused for the change of `resid_post`.
         attend_to: how a position sees the changes of those before it.
     """
-    normalized = norm_change(layer.resid_pre, delta, layer.squared_pre)
-    changes = split_heads(model, block.qkv.of_change(normalized, precision))
-    z = attend_to(model, block, layer, *changes)
-    attn_out = block.out.of_change(z, precision)
+    read = pre_norm_change(model, layer.resid_pre, delta, layer.squared_pre)
+    qkv = block.qkv.of_change(read, precision).add_(layer.qkv)
+    z = attend_to(model, block, layer, *split_heads(model, block, qkv))
+    attn_out = written_change(layer.attn, block.out.of_change(z, precision))
     delta = delta.add_(attn_out)
     if not model.parallel_attention:
-        normalized = norm_change(layer.resid_mid, delta, layer.squared_mid)
-    post, mlp_out = mlp_change(model, block, layer, normalized, precision)
+        read = pre_norm_change(model, layer.resid_mid, delta, layer.squared_mid)
+    post, mlp_out = mlp_change(model, block, layer, read, precision)
     return BlockChange(z, attn_out, post, mlp_out, delta.add_(mlp_out))

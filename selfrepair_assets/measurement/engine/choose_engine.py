@@ -7,30 +7,22 @@ import logging
 from selfrepair_assets.measurement.engine.hooked import HookedEngine
 from selfrepair_assets.measurement.engine.interface import Engine
 from selfrepair_assets.measurement.engine.perturbation import PerturbationEngine
-from selfrepair_assets.measurement.model.folded_model import UnknownArchitectureError, fold
 from selfrepair_assets.measurement.model.models import LoadedModel
 
 logger = logging.getLogger(__name__)
 
 
-def choose_engine(loaded: LoadedModel, center_unembed: bool) -> Engine:
+def choose_engine(loaded: LoadedModel) -> Engine:
     """The fastest engine that knows the model; a warning where that is the slow one.
 
     Raises:
         InputError: neither engine can measure the model.
     """
-    if loaded.folded:
-        try:
-            return PerturbationEngine(
-                fold(loaded.bridge, parallel_attention=loaded.parallel_attention)
-            )
-        except UnknownArchitectureError as error:
-            logger.warning(
-                "The perturbation engine does not know %s. Measuring with hooked forward passes, "
-                "which is slow but general.",
-                error,
-            )
-    hooked = HookedEngine(loaded)
-    if center_unembed and not loaded.folded:
-        hooked.center_unembed()
-    return hooked
+    if loaded.folded is not None:
+        return PerturbationEngine(loaded.folded)
+    logger.warning(
+        "The perturbation engine does not know %s. Measuring with hooked forward passes, "
+        "which is slow but general.",
+        loaded.architecture,
+    )
+    return HookedEngine(loaded)

@@ -21,20 +21,53 @@ from selfrepair_assets.measurement.model.folded_model import FoldedBlock, Folded
 
 
 @dataclass(frozen=True)
+class Written:
+    """What attention or MLP write to the residual stream, perhaps through a post-norm.
+
+    `out = gamma before / S_post` with `S_post = ln_scale(before)`, or just `before`.
+    """
+
+    out: Tensor  # batch pos d_model
+    before: Tensor  # batch pos d_model
+    squared: Tensor | None  # batch pos 1: S_post^2
+    gamma: Tensor | None  # d_model
+
+    @classmethod
+    def of(cls, before: Tensor, gamma: Tensor | None, eps: float) -> Written:
+        if gamma is None:
+            return cls(before, before, None, None)
+        squared = squared_scale(before, eps)
+        return cls(before * squared.rsqrt() * gamma, before, squared, gamma)
+
+    def through_clean_norm(self, part: Tensor) -> Tensor:
+        """What a part of `before` (..., batch, pos, d_model) adds to `out`, by the clean scale."""
+        if self.squared is None or self.gamma is None:
+            return part
+        return part * self.gamma * self.squared.rsqrt()
+
+    def direction(self, u: Tensor) -> Tensor:
+        """`u` (batch, pos, d_model) seen from before the post-norm, with its clean scale."""
+        if self.squared is None or self.gamma is None:
+            return u
+        return u * self.gamma * self.squared.rsqrt()[:, : u.shape[1]]
+
+
+@dataclass(frozen=True)
 class LayerActivations:
-    """One layer of the clean run. `batch pos` first, except q, k, v: `batch head pos d_head`."""
+    """One layer of the clean run. `batch pos` first, except k, v: `batch head pos d_head`."""
 
     resid_pre: Tensor  # batch pos d_model
     squared_pre: Tensor  # batch pos 1: S^2 of resid_pre
     resid_mid: Tensor  # batch pos d_model: what the MLP's norm reads (parallel block: resid_pre)
     squared_mid: Tensor  # batch pos 1: S^2 of resid_mid
-    q: Tensor  # after the rotary embedding, as k is
-    k: Tensor
+    qkv: Tensor  # batch pos (q k v): before norms and rotary embedding
+    k: Tensor  # after them
     v: Tensor
     z: Tensor  # batch pos (head d_head)
+    attn: Written
     mlp_pre: Tensor  # batch pos d_mlp, gated: gate, then up (2 d_mlp)
     mlp_post: Tensor  # batch pos d_mlp
-    mlp_out: Tensor  # batch pos d_model
+    mlp: Written
     resid_post: Tensor  # batch pos d_model
 
 
@@ -49,40 +82,81 @@ def dot(change: Tensor, direction: Tensor) -> Tensor:
 
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """The rotary embedding on the first `rotary_dim` of `(..., pos, head, d_head)`; linear in x.
+    """The rotary embedding on the first `2 half` of `(..., pos, head, d_head)`; linear in x.
 
-    `cos`, `sin`: (pos, rotary_dim), halves alike.
+    `cos`, `sin`: (pos, half).
     """
-    half = cos.shape[-1] // 2
-    cos, sin = cos[:, None, :half], sin[:, None, :half]
+    half = cos.shape[-1]
+    cos, sin = cos[:, None], sin[:, None]
     first, second = x[..., :half], x[..., half : 2 * half]
     return torch.cat(
         [first * cos - second * sin, second * cos + first * sin, x[..., 2 * half :]], dim=-1
     )
 
 
-def split_heads(model: FoldedModel, qkv: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """`(..., pos, (q k v))` to rotated q, k and v of shape `(..., head, pos, d_head)`."""
+def split_heads(
+    model: FoldedModel, block: FoldedBlock, qkv: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """`(..., pos, (q k v))` to normed, rotated q, k and v of shape `(..., head, pos, d_head)`."""
     heads, groups = model.n_heads, model.n_key_value_heads
     x = qkv.unflatten(-1, (heads + 2 * groups, model.d_head))
-    rotated, v = x[..., : heads + groups, :], x[..., heads + groups :, :]
-    if model.rotary is not None:
-        rotated = rotate(rotated, *model.rotary(qkv.shape[-2]))
-    q, k = rotated[..., :heads, :], rotated[..., heads:, :]
+    qk, v = x[..., : heads + groups, :], x[..., heads + groups :, :]
+    if block.q_norm is not None and block.k_norm is not None:
+        q, k = qk[..., :heads, :], qk[..., heads:, :]
+        qk = torch.cat([_normed(model, q, block.q_norm), _normed(model, k, block.k_norm)], -2)
+    if block.rotary is not None:
+        qk = rotate(qk, *block.rotary(qkv.shape[-2]))
+    q, k = qk[..., :heads, :], qk[..., heads:, :]
     return q.transpose(-2, -3), k.transpose(-2, -3), v.transpose(-2, -3)
 
 
-def attend(model: FoldedModel, block: FoldedBlock, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """`z = softmax(scale q k' + mask) v`: rows head pos d_head to rows pos (head d_head)."""
-    positions = q.shape[-2]
-    mask = None
+def _normed(model: FoldedModel, x: Tensor, weight: Tensor) -> Tensor:
+    """`w x / ln_scale(x)` of (..., head, d_head), each head by itself or all together."""
+    squared = x.square().mean(-1 if model.head_norm else (-1, -2), keepdim=True).add_(model.eps)
+    return x * squared.rsqrt() * weight
+
+
+def hidden_keys(block: FoldedBlock, positions: int, device: torch.device) -> Tensor:
+    """(query, key): True where the key is after the query, or before its window."""
+    hidden = torch.ones(positions, positions, dtype=torch.bool, device=device).triu(1)
     if block.window is not None and block.window < positions:
-        ones = torch.ones(positions, positions, dtype=torch.bool, device=q.device)
-        mask = ones.tril() & ones.triu(1 - block.window)
+        hidden |= torch.ones_like(hidden).tril(-block.window)
+    return hidden
+
+
+def pattern_of(model: FoldedModel, block: FoldedBlock, scores: Tensor) -> Tensor:
+    """Attention pattern of `q k'`, (..., head, query, key); reuses its memory."""
+    positions = scores.shape[-1]
+    scores = scores.mul_(model.attention_scale)
+    if model.attention_cap is not None:
+        scores = scores.div_(model.attention_cap).tanh_().mul_(model.attention_cap)
+    if model.position_bias is not None:
+        scores = scores.add_(model.position_bias(positions)[:, None])
+    hidden = hidden_keys(block, positions, scores.device)
+    return scores.masked_fill_(hidden, -torch.inf).softmax(-1)
+
+
+def shared_keys(model: FoldedModel, x: Tensor) -> Tensor:
+    """Keys or values (..., group, pos, d_head), one for each head that shares them."""
+    share = model.n_heads // model.n_key_value_heads
+    return x if share == 1 else x.repeat_interleave(share, dim=-3)
+
+
+def attend(model: FoldedModel, block: FoldedBlock, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """`z = softmax(scale q k' + bias + mask) v`: rows head pos d_head to rows pos (head d_head)."""
+    positions = q.shape[-2]
+    if model.attention_cap is not None:  # which torch's fused attention does not know
+        pattern = pattern_of(model, block, q @ shared_keys(model, k).transpose(-1, -2))
+        return (pattern @ shared_keys(model, v)).transpose(1, 2).flatten(2)
+    mask = None
+    if model.position_bias is not None:
+        hidden = hidden_keys(block, positions, q.device)
+        mask = model.position_bias(positions)[:, None].masked_fill(hidden, -torch.inf)
+    elif block.window is not None and block.window < positions:
+        mask = ~hidden_keys(block, positions, q.device)
     grouped = model.n_key_value_heads != model.n_heads
     if grouped and q.device.type != "cpu":  # no fused fp32 kernel elsewhere takes groups
-        share = model.n_heads // model.n_key_value_heads
-        k, v, grouped = k.repeat_interleave(share, 1), v.repeat_interleave(share, 1), False
+        k, v, grouped = shared_keys(model, k), shared_keys(model, v), False
     z = scaled_dot_product_attention(
         q, k, v, attn_mask=mask, is_causal=mask is None, scale=model.attention_scale,
         enable_gqa=grouped,
@@ -103,27 +177,31 @@ def run_layers(model: FoldedModel, tokens: Tensor) -> Iterator[LayerActivations]
     resid = model.embed(tokens)
     for block in model.blocks:
         squared_pre = squared_mid = squared_scale(resid, model.eps)
-        normalized = resid * squared_pre.rsqrt()
-        q, k, v = split_heads(model, block.qkv(normalized))
+        normalized = resid * squared_pre.rsqrt() if model.pre_norm else resid
+        qkv = block.qkv(normalized)
+        q, k, v = split_heads(model, block, qkv)
         z = attend(model, block, q, k, v)
-        attn_out = block.out(z)
-        resid_mid = resid if model.parallel_attention else resid + attn_out
+        attn = Written.of(block.out(z), block.attention_post_norm, model.eps)
+        resid_mid = resid if model.parallel_attention else resid + attn.out
         if not model.parallel_attention:
             squared_mid = squared_scale(resid_mid, model.eps)
-            normalized = resid_mid * squared_mid.rsqrt()
+            normalized = resid_mid * squared_mid.rsqrt() if model.pre_norm else resid_mid
         mlp_pre = block.mlp_in(normalized)
         mlp_post = activate(model, mlp_pre)
-        mlp_out = block.mlp_out(mlp_post)
-        resid_post = resid + attn_out + mlp_out
+        mlp = Written.of(block.mlp_out(mlp_post), block.mlp_post_norm, model.eps)
+        resid_post = resid + attn.out + mlp.out
         yield LayerActivations(
             resid, squared_pre, resid_mid, squared_mid,
-            q, k, v, z, mlp_pre, mlp_post, mlp_out, resid_post,
+            qkv, k, v, z, attn, mlp_pre, mlp_post, mlp, resid_post,
         )  # fmt: skip
         resid = resid_post
 
 
 def head_effects(model: FoldedModel, block: FoldedBlock, z: Tensor, direction: Tensor) -> Tensor:
-    """`(z_h W_O[h]) . u_t` of every head, before the division by S: (batch, pos, head)."""
+    """`(z_h W_O[h]) . direction` of every head, before the division by S: (batch, pos, head).
+
+    direction: `u_t`, before a post-norm (`Written.direction`).
+    """
     projected = direction @ block.out.weight  # batch pos (head d_head): u_t through each W_O[h]
     return model.by_head(z * projected).sum(-1)
 
@@ -137,8 +215,8 @@ def clean_facts(model: FoldedModel, tokens: Tensor) -> CleanFacts:
     resid = tokens
     for block, layer in zip(model.blocks, run_layers(model, tokens), strict=True):
         z = layer.z
-        heads.append(head_effects(model, block, z[:, :-1], direction))
-        mlps.append(dot(layer.mlp_out[:, :-1], direction))
+        heads.append(head_effects(model, block, z[:, :-1], layer.attn.direction(direction)))
+        mlps.append(dot(layer.mlp.out[:, :-1], direction))
         z_sums.append(z.flatten(0, 1).double().sum(0).view(model.n_heads, model.d_head))
         resid = layer.resid_post
     ln_scale = squared_scale(resid[:, :-1], model.eps).sqrt().squeeze(-1)
@@ -155,7 +233,7 @@ def clean_facts(model: FoldedModel, tokens: Tensor) -> CleanFacts:
 
 @torch.inference_mode()
 def logits(model: FoldedModel, tokens: Tensor) -> Tensor:
-    """All logits, (batch, pos, d_vocab): only to compare with the bridge's."""
+    """All logits, (batch, pos, d_vocab), before a final cap: only to compare with the model's."""
     resid = model.embed(tokens)
     for layer in run_layers(model, tokens):
         resid = layer.resid_post

@@ -44,7 +44,10 @@ class HookedEngine(HookedModel):
         scale = scale.squeeze(-1)
         layers = range(self.loaded.n_layers)
         bias = self.bias[tokens[:, 1:]]
-        heads = [self.head_effects(layer, run.z[layer][:, :-1], u) for layer in layers]
+        heads = [
+            self.head_effects(layer, run.z[layer][:, :-1], self._before_norm(run, layer, u))
+            for layer in layers
+        ]
         return CleanFacts(
             logit=vecdot(x, u) / scale + bias,
             logit_bias=bias,
@@ -94,14 +97,17 @@ class HookedEngine(HookedModel):
         W_O = self.W_O[head.layer][head.head]
         z = clean.z[head.layer][:, :, head.head]
         u = self.directions[tokens[:, 1:]]
-        own = u @ W_O.T
+        own = self._before_norm(clean, head.layer, u) @ W_O.T
+        to_stream = self.post_scale(
+            self.attn_gamma[head.layer], clean.attn_before[head.layer]
+        ).expand_as(clean.resid)
         _, scale = self.normalize(clean.resid[:, :-1])
         scale = scale.squeeze(-1)
         after = torch.zeros(len(scales), *scale.shape, device=scale.device)
         ln_scale = torch.zeros_like(after)
         for i, factor in enumerate(scales):
             for p in range(tokens.shape[1] - 1):
-                add = factor * z[:, p] @ W_O
+                add = factor * z[:, p] @ W_O * to_stream[:, p]
 
                 def feed(resid: Tensor, hook: Any, p: int = p, add: Tensor = add) -> Tensor:
                     resid = resid.clone()
@@ -113,6 +119,11 @@ class HookedEngine(HookedModel):
                 ln_scale[i, :, p] = self.normalize(run.resid[:, p])[1].squeeze(-1)
         effect = vecdot(z[:, :-1], own) / scale
         return ReinforcedHeads([head], effect[None], after[:, None], ln_scale[:, None])
+
+    def _before_norm(self, clean: Activations, layer: int, u: Tensor) -> Tensor:
+        """`u` (batch, pos - 1, d_model) seen from before the layer's clean post-norm."""
+        norm = self.post_scale(self.attn_gamma[layer], clean.attn_before[layer])
+        return u * norm.expand_as(clean.resid)[:, :-1]
 
     def bytes_per_sequence(self, positions: int) -> int:
         return self.bytes_per_row(positions)
@@ -141,7 +152,11 @@ class HookedEngine(HookedModel):
         x, scale = self.normalize(clean.resid[:, :-1])
         x_ablated, scale_ablated = self.normalize(run.resid[:, :-1])
         scale, scale_ablated = scale.squeeze(-1), scale_ablated.squeeze(-1)
-        own = u @ self.W_O[layer][index].T  # batch pos d_head: u_t through the head's W_O
+        # batch pos d_head: u_t through the head's W_O, and the clean post-norm
+        own = self._before_norm(clean, layer, u) @ self.W_O[layer][index].T
+        effect_change = vecdot((new - z[:, :, index])[:, :-1], own) / scale
+        written = vecdot((run.attn_out[layer] - clean.attn_out[layer])[:, :-1], u) / scale
+        has_norm = self.attn_gamma[layer] is not None
         effect = vecdot(z[:, :-1, index], own) / scale
         from_heads, from_mlps = torch.zeros_like(scale), torch.zeros_like(scale)
         from_last_mlp = torch.zeros_like(scale)
@@ -154,19 +169,26 @@ class HookedEngine(HookedModel):
             from_mlps += from_last_mlp
             if details is not None:
                 if i > layer:
-                    heads = self.head_effects(i, (run.z[i] - clean.z[i])[:, :-1], u)
+                    through = self._before_norm(clean, i, u)
+                    heads = self.head_effects(i, (run.z[i] - clean.z[i])[:, :-1], through)
                     details.add_head_effects(heads[None])
                 details.add_mlp(mlp_effect[None])
         if details is not None and first_mlp < self.loaded.n_layers and self.W_out is not None:
             post, post_ablated = clean.mlp_post[:, :-1], run.mlp_post[:, :-1]
-            details.add_neurons(post, (post_ablated - post)[None], u @ self.W_out.T)
+            last = self.loaded.n_layers - 1
+            norm = self.post_scale(self.mlp_gamma[last], clean.mlp_before[last])
+            through = u * norm.expand_as(clean.resid)[:, :-1]
+            details.add_neurons(post, (post_ablated - post)[None], through @ self.W_out.T)
         columns = {
             "direct_effect": effect,
-            "direct_effect_ablated": effect + vecdot((new - z[:, :, index])[:, :-1], own) / scale,
+            "direct_effect_ablated": effect + effect_change,
             "logit_change": vecdot(x_ablated, u) / scale_ablated - vecdot(x, u) / scale,
             "ln_scale_ablated": scale_ablated,
             "self_repair_from_heads": from_heads,
             "self_repair_from_mlps": from_mlps,
             "self_repair_from_last_mlp": from_last_mlp,
+            "self_repair_from_post_norm": (
+                written - effect_change if has_norm else torch.zeros_like(scale)
+            ),
         }
         return {name: column[None] for name, column in columns.items()}, scale

@@ -26,7 +26,7 @@ from selfrepair_assets.measurement.run_spec import RunSpec
 CPU_TOKENS_AT_ONCE = 2048
 """Rows x positions of one propagation on a CPU: activations that stay in its caches."""
 LOGIT_TOLERANCE = 1e-3
-"""Largest difference to the bridge's logits, as a share of their largest, that is rounding."""
+"""Largest difference to the model's own logits, as a share of their largest, that is rounding."""
 
 Progress = Callable[[int], None]
 """Is told how many head-tokens (heads x prediction positions) were done since it was last told."""
@@ -51,7 +51,7 @@ class Measurer:
         self, loaded: LoadedModel, spec: RunSpec, layer_precision: Sequence[str] | None = None
     ) -> None:
         self.loaded, self.spec = loaded, spec
-        self._engine = choose_engine(loaded, spec.center_unembed)
+        self._engine = choose_engine(loaded)
         self.layer_precision = list(layer_precision or ["fp32"] * loaded.n_layers)
 
     @property
@@ -65,7 +65,7 @@ class Measurer:
         return self._engine.has_neurons
 
     def check_engine(self, tokens: np.ndarray) -> float:
-        """Compare clean logits with the bridge's on `tokens` [sequence pos].
+        """Compare clean logits, before a final cap, with the model's on `tokens` [sequence pos].
 
         Returns:
             The largest difference, in logits.
@@ -75,10 +75,10 @@ class Measurer:
         """
         sample = self._tensor(tokens)
         with torch.inference_mode():
-            ours, theirs = self._engine.logits(sample), self.loaded.bridge(sample)
-            if not self.spec.center_unembed or not self.loaded.folded:
-                ours = ours - ours.mean(-1, keepdim=True)
-                theirs = theirs - theirs.mean(-1, keepdim=True)
+            ours, theirs = (
+                logits - logits.mean(-1, keepdim=True)
+                for logits in (self._engine.logits(sample), self.loaded.logits(sample))
+            )
             difference = (ours - theirs).abs().max().item()
             largest = theirs.abs().max().item()
         if not difference <= LOGIT_TOLERANCE * largest:

@@ -3,7 +3,8 @@
 An ablated head in layer l changes nothing before l, and of the logits only the target's is
 wanted. So the clean run is cached once, and for all heads of a layer stacked as rows:
 
-1. The change of the attention output is `(z_replacement - z)_h W_O[h]`.
+1. The change of the attention output is `(z_replacement - z)_h W_O[h]`; a post-norm turns it into
+   the change of what the layer writes, and what its changed scale adds is a part of self-repair.
 2. From there only the change `delta` of the residual stream travels. A linear map acts on it as
    it is, `W(x + delta) - W x = W delta`; a norm is expanded around the clean run (`norm_change`);
    attention and the MLP's activation are evaluated at the changed input and the cached clean
@@ -33,7 +34,9 @@ from selfrepair_assets.measurement.engine.change import (
     CleanRun,
     block_change,
     mid_change,
+    post_norm_part,
     scale_change,
+    written_change,
 )
 from selfrepair_assets.measurement.engine.clean_run import dot, head_effects, run_layers
 from selfrepair_assets.measurement.engine.interface import AblationRequest, tokens_on
@@ -79,8 +82,10 @@ def propagate(
     z = model.by_head(layer.z)
     z_change = (replacement - z).movedim(2, 0)[chosen]  # head batch pos d_head
     W_O = block.out.weight.view(-1, model.n_heads, model.d_head)[:, chosen]
-    delta = torch.einsum("rbpe,dre->rbpd", z_change, W_O)  # row batch pos d_model, a row a head
-    effect_change = dot(delta, u)
+    before_norm = torch.einsum("rbpe,dre->rbpd", z_change, W_O)  # row batch pos d_model
+    effect_change = dot(before_norm, layer.attn.direction(u))
+    from_post_norm = post_norm_part(layer.attn, before_norm, u)
+    delta = written_change(layer.attn, before_norm)
     from_heads, from_mlps = torch.zeros_like(effect_change), torch.zeros_like(effect_change)
     from_last_mlp = torch.zeros_like(effect_change)
 
@@ -108,7 +113,8 @@ def propagate(
     x = clean.layers[-1].resid_post
     squared_ablated, inverse, inverse_change = scale_change(x, delta, clean.squared_final_scale)
     logit_change = dot(delta, u) * inverse.squeeze(-1) + dot(x, u) * inverse_change.squeeze(-1)
-    effect = head_effects(model, model.blocks[start], clean.layers[start].z, u)
+    layer = clean.layers[start]
+    effect = head_effects(model, model.blocks[start], layer.z, layer.attn.direction(u))
     effect = effect.movedim(-1, 0)[chosen] / scale
     return {
         "direct_effect": effect,
@@ -118,6 +124,7 @@ def propagate(
         "self_repair_from_heads": from_heads / scale,
         "self_repair_from_mlps": from_mlps / scale,
         "self_repair_from_last_mlp": from_last_mlp / scale,
+        "self_repair_from_post_norm": from_post_norm / scale,
     }
 
 
@@ -168,7 +175,7 @@ class PerturbationEngine:
     def bytes_per_sequence(self, positions: int) -> int:
         """The cached clean run of one sequence and its partner's `z`."""
         m, block = self.model, self.model.blocks[0]
-        width = 3 * m.d_model + len(block.qkv.weight) + 2 * m.n_heads * m.d_head
+        width = 5 * m.d_model + 2 * len(block.qkv.weight) + m.n_heads * m.d_head
         return 4 * positions * m.n_layers * (width + len(block.mlp_in.weight) + m.d_mlp)
 
     def bytes_per_row(self, positions: int) -> int:

@@ -24,6 +24,7 @@ ABLATION_COLUMNS = (
     "self_repair_from_heads",
     "self_repair_from_mlps",
     "self_repair_from_last_mlp",
+    "self_repair_from_post_norm",
 )
 
 

@@ -22,7 +22,12 @@ import torch
 from torch import Tensor
 
 from selfrepair_assets.measurement.engine.change import CleanRun, block_change, scale_change
-from selfrepair_assets.measurement.engine.clean_run import LayerActivations, head_effects
+from selfrepair_assets.measurement.engine.clean_run import (
+    LayerActivations,
+    head_effects,
+    pattern_of,
+    shared_keys,
+)
 from selfrepair_assets.measurement.engine.results import ReinforcedHeads
 from selfrepair_assets.measurement.heads import Head, by_layer
 from selfrepair_assets.measurement.model.folded_model import FoldedBlock, FoldedModel
@@ -33,19 +38,14 @@ def attend_to_own_position(
 ) -> Tensor:
     """The change of `z` where each position sees its own change and the others clean.
 
-    q, k, v: changes, (rows, batch, head, pos, d_head).
+    q, k, v: changed, (rows, batch, head, pos, d_head).
     """
-    share = model.n_heads // model.n_key_value_heads
-    clean_k, clean_v, k, v = (t.repeat_interleave(share, dim=-3) for t in (layer.k, layer.v, k, v))
-    query = q + layer.q
-    scores = query @ clean_k.transpose(-1, -2)
-    scores.diagonal(dim1=-2, dim2=-1).add_((query * k).sum(-1))
-    positions = q.shape[-2]
-    hidden = torch.ones(positions, positions, dtype=torch.bool, device=q.device).triu(1)
-    if block.window is not None:
-        hidden |= torch.ones_like(hidden).tril(-block.window)
-    pattern = scores.mul_(model.attention_scale).masked_fill_(hidden, -torch.inf).softmax(-1)
-    z = pattern @ clean_v + pattern.diagonal(dim1=-2, dim2=-1).unsqueeze(-1) * v
+    clean_k, clean_v = shared_keys(model, layer.k), shared_keys(model, layer.v)
+    k_change, v_change = (shared_keys(model, a - b) for a, b in ((k, layer.k), (v, layer.v)))
+    scores = q @ clean_k.transpose(-1, -2)
+    scores.diagonal(dim1=-2, dim2=-1).add_((q * k_change).sum(-1))
+    pattern = pattern_of(model, block, scores)
+    z = pattern @ clean_v + pattern.diagonal(dim1=-2, dim2=-1).unsqueeze(-1) * v_change
     return z.transpose(-2, -3).flatten(-2) - layer.z
 
 
@@ -84,7 +84,7 @@ def _reinforce(clean: CleanRun, heads: list[Head], scales: Sequence[float]) -> R
     S = clean.final_scale
     z = model.by_head(layer.z).movedim(2, 0)[chosen]
     W_O = block.out.weight.view(-1, model.n_heads, model.d_head)[:, chosen]
-    output = torch.einsum("rbpe,dre->rbpd", z, W_O)
+    output = layer.attn.through_clean_norm(torch.einsum("rbpe,dre->rbpd", z, W_O))
     factors = torch.tensor(scales).to(model.device, non_blocking=True)
     delta = (factors[:, None, None, None, None] * output).flatten(0, 1)  # scale x head first
 
@@ -98,9 +98,10 @@ def _reinforce(clean: CleanRun, heads: list[Head], scales: Sequence[float]) -> R
 
     assert own_change is not None
     n = len(heads)
-    effects = head_effects(model, block, layer.z, clean.direction).movedim(-1, 0)[chosen] / S
+    u = layer.attn.direction(clean.direction)
+    effects = head_effects(model, block, layer.z, u).movedim(-1, 0)[chosen] / S
     # (scale x head) batch pos head: each row's own head is the one wanted
-    changes = head_effects(model, block, own_change, clean.direction).unflatten(0, (-1, n))
+    changes = head_effects(model, block, own_change, u).unflatten(0, (-1, n))
     own = changes.movedim(-1, 1)[:, chosen].diagonal(dim1=1, dim2=2).movedim(-1, 1) / S
     squared, _, _ = scale_change(clean.layers[-1].resid_post, delta, clean.squared_final_scale)
     return ReinforcedHeads(

@@ -1,4 +1,4 @@
-"""TransformerBridge around a model folder, with every reason not to measure it looked for.
+"""A model folder's model, with every reason not to measure it looked for.
 
 In the order of their cost: the configuration, the tokenizer, the weights, the blocks.
 """
@@ -113,6 +113,61 @@ def load_tokenizer(model: str, folder: Path) -> Any:
         ) from error
 
 
+def load_weights(model: str, folder: Path, **kwargs: Any) -> Any:
+    """The transformers model in a folder, fp32 unless told otherwise, in evaluation mode.
+
+    Raises:
+        InputError: weights that are missing, broken, too large or not the folder's.
+    """
+    from transformers import AutoModelForCausalLM
+
+    try:
+        loading: Any = AutoModelForCausalLM.from_pretrained(
+            folder, output_loading_info=True, **{"dtype": torch.float32} | kwargs
+        )
+    except torch.OutOfMemoryError:
+        raise
+    except Exception as error:
+        if "ignore_mismatched_sizes" in str(error):
+            raise InputError(
+                f"The weights of '{model}' do not have the shapes that its config.json "
+                "says. Copy or download the folder again."
+            ) from error
+        raise InputError(
+            f"transformers cannot load the weights of '{model}': {_first_line(error)} "
+            "Copy or download them again."
+        ) from error
+    loaded, report = loading
+    missing = sorted(report["missing_keys"])
+    if missing:
+        raise InputError(
+            f"The weights of '{model}' are incomplete: {len(missing)} are missing, "
+            f"the first being {missing[0]}. Save the whole model, with its head, again."
+        )
+    for name, weight in loaded.named_parameters():
+        # The sum tells, at a fraction of the cost; one of finite weights may still overflow.
+        if not torch.isfinite(weight.sum()) and not torch.isfinite(weight).all():
+            raise InputError(
+                f"The weights of '{model}' have NaN or infinite numbers, first in {name}. "
+                "Copy or download them again, or choose another checkpoint."
+            )
+    refuse_foreign_weights(model, folder, loaded)
+    return loaded.eval()
+
+
+def load_source(model: str, folder: Path, device: torch.device) -> Any:
+    """The transformers model, on the device, without gradients; raises as `load_weights`."""
+    config = _configuration(model, folder)
+    # Falcon's eager attention counts ALiBi twice in this version of transformers.
+    attention = "sdpa" if getattr(config, "alibi", False) else "eager"
+    try:
+        with quiet():
+            loaded = load_weights(model, folder, attn_implementation=attention).to(device)
+    except torch.OutOfMemoryError as error:
+        raise _too_large(model, device) from error
+    return loaded.requires_grad_(False)
+
+
 class _CheckedLoader:
     """Stands for the model class in `boot_transformers`; refuses incomplete and foreign weights."""
 
@@ -123,40 +178,19 @@ class _CheckedLoader:
         """What transformers itself answers to a few tokens, before anything is wrapped."""
 
     def from_pretrained(self, path: str, **kwargs: Any) -> Any:
-        from transformers import AutoModelForCausalLM
-
-        try:
-            loading: Any = AutoModelForCausalLM.from_pretrained(
-                path, output_loading_info=True, **kwargs
-            )
-        except Exception as error:
-            if "ignore_mismatched_sizes" in str(error):
-                raise InputError(
-                    f"The weights of '{self.model}' do not have the shapes that its config.json "
-                    "says. Copy or download the folder again."
-                ) from error
-            raise InputError(
-                f"transformers cannot load the weights of '{self.model}': {_first_line(error)} "
-                "Copy or download them again."
-            ) from error
-        loaded, report = loading
-        missing = sorted(report["missing_keys"])
-        if missing:
-            raise InputError(
-                f"The weights of '{self.model}' are incomplete: {len(missing)} are missing, "
-                f"the first being {missing[0]}. Save the whole model, with its head, again."
-            )
-        for name, weight in loaded.named_parameters():
-            # The sum tells, at a fraction of the cost; one of finite weights may still overflow.
-            if not torch.isfinite(weight.sum()) and not torch.isfinite(weight).all():
-                raise InputError(
-                    f"The weights of '{self.model}' have NaN or infinite numbers, first in {name}. "
-                    "Copy or download them again, or choose another checkpoint."
-                )
-        refuse_foreign_weights(self.model, self.folder, loaded)
-        self.logits = sample_logits(loaded.eval(), loaded.config)
+        loaded = load_weights(self.model, Path(path), **kwargs)
+        if Path(path) != self.folder:
+            refuse_foreign_weights(self.model, self.folder, loaded)
+        self.logits = sample_logits(loaded, loaded.config)
         self.loaded = loaded
         return loaded
+
+
+def logits_of(model: Any, tokens: torch.Tensor) -> torch.Tensor:
+    """What a transformers model or a bridge answers to tokens [batch pos], as it gives them."""
+    with torch.no_grad():
+        answer = model(tokens)
+    return answer if isinstance(answer, torch.Tensor) else answer.logits
 
 
 def sample_logits(model: Any, config: Any) -> torch.Tensor:
@@ -164,9 +198,7 @@ def sample_logits(model: Any, config: Any) -> torch.Tensor:
     text = config.get_text_config()
     n_ctx = getattr(text, "max_position_embeddings", None) or 8
     tokens = torch.arange(min(8, n_ctx), device=next(model.parameters()).device)[None]
-    with torch.no_grad():
-        answer = model(tokens % text.vocab_size)
-    logits = answer if isinstance(answer, torch.Tensor) else answer.logits
+    logits = logits_of(model, tokens % text.vocab_size)
     return (logits - logits.mean(-1, keepdim=True)).cpu()
 
 
@@ -174,12 +206,39 @@ def boot(model: str, architecture: str, folder: Path, tokenizer: Any, device: to
     """The TransformerBridge, fp32, with raw weights that are all there and finite.
 
     Raises:
-        InputError: weights that are missing, broken, too large or not the folder's, or a layer
-            without heads.
+        InputError: as `load_weights`, or a model that TransformerLens cannot wrap as it is.
     """
+    loader = _CheckedLoader(model, folder)
+    bridge = _bridge(model, architecture, folder, tokenizer, device, model_class=loader)
+    if loader.loaded is None or bridge.original_model is not loader.loaded:
+        raise InputError(
+            f"TransformerLens gives another model for '{model}' than the one in '{folder}'. "
+            "Give the folder another name, or choose another model."
+        )
+    return _checked(bridge, model, architecture, loader.logits)
+
+
+def wrap(model: str, architecture: str, source: Any, tokenizer: Any) -> Any:
+    """A TransformerBridge around a loaded transformers model, whose modules it takes over.
+
+    Raises:
+        InputError: TransformerLens cannot wrap it as it is.
+    """
+    logits = sample_logits(source, source.config)
+    bridge = _bridge(model, architecture, Path(model), tokenizer, source.device, hf_model=source)
+    return _checked(bridge, model, architecture, logits)
+
+
+def _bridge(
+    model: str,
+    architecture: str,
+    folder: Path,
+    tokenizer: Any,
+    device: torch.device,
+    **source: Any,
+) -> Any:
     from transformer_lens.model_bridge import TransformerBridge
 
-    loader = _CheckedLoader(model, folder)
     try:
         with quiet():
             bridge = TransformerBridge.boot_transformers(
@@ -187,32 +246,31 @@ def boot(model: str, architecture: str, folder: Path, tokenizer: Any, device: to
                 dtype=torch.float32,
                 device=device,
                 tokenizer=copy.deepcopy(tokenizer),
-                model_class=loader,
+                **source,
             )
     except InputError:
         raise
     except torch.OutOfMemoryError as error:
-        raise InputError(
-            f"'{model}' does not fit in the memory of {device}. "
-            "Use --device cpu or a smaller model."
-        ) from error
+        raise _too_large(model, device) from error
     except Exception as error:
         raise InputError(
             f"TransformerLens cannot load '{model}' ({architecture}): {_first_line(error)} "
             "Choose another model."
         ) from error
-    if loader.loaded is None or bridge.original_model is not loader.loaded:
-        raise InputError(
-            f"TransformerLens gives another model for '{model}' than the one in '{folder}'. "
-            "Give the folder another name, or choose another model."
-        )
+    bridge.eval()
+    bridge.requires_grad_(False)
+    return bridge
+
+
+def _checked(bridge: Any, model: str, architecture: str, expected: torch.Tensor) -> Any:
+    """The bridge, if it is a decoder with heads that computes the logits it should."""
     if not hasattr(bridge, "ln_final") or not hasattr(bridge, "unembed"):
         raise InputError(
             f"'{model}' ({architecture}) has no final norm before its unembedding, by whose scale "
             "direct effects are defined. Choose another model."
         )
     logits = sample_logits(bridge, bridge.original_model.config)
-    if not (logits - loader.logits).abs().max() <= TOLERANCE * loader.logits.abs().max():
+    if not (logits - expected).abs().max() <= TOLERANCE * expected.abs().max():
         raise InputError(
             f"TransformerLens computes other logits for '{model}' ({architecture}) than "
             "transformers does: a setting of its configuration is not supported. "
@@ -225,6 +283,12 @@ def boot(model: str, architecture: str, folder: Path, tokenizer: Any, device: to
                 "Choose a model with attention in every layer."
             )
     return bridge
+
+
+def _too_large(model: str, device: torch.device) -> InputError:
+    return InputError(
+        f"'{model}' does not fit in the memory of {device}. Use --device cpu or a smaller model."
+    )
 
 
 def _first_line(error: Exception) -> str:

@@ -1,9 +1,9 @@
 """A TransformerBridge with hooks where measuring looks, and what measuring assumes of a model.
 
 No more than that the residual stream is the sum of the components' outputs, that a head's output
-is its slice of `z` through its slice of `W_O`, and that the logits are one norm and one linear map
-away from the last residual stream. That is measured on a sample (`check_structure`); a model of
-another structure is refused.
+is its slice of `z` through its slice of `W_O` (and perhaps through an RMS norm behind it), and that
+the logits are one norm and one linear map away from the last residual stream. That is measured on a
+sample (`check_structure`); a model of another structure is refused.
 
 `z` is what tokens can change of it. Where folding leaves a value bias or a norm's bias in place,
 their part of `z`, the same at every token, is found (`_constant_z`), taken off and put back.
@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from selfrepair_assets.measurement.errors import InputError
+from selfrepair_assets.measurement.model.logits import ConstantScales, uncapped
 from selfrepair_assets.measurement.model.models import LoadedModel
 
 STRUCTURE_TOLERANCE = 1e-3
@@ -33,8 +34,10 @@ class Activations:
     """What one forward pass leaves: per layer z, attn_out, mlp_out; the last residual stream."""
 
     z: dict[int, Tensor]  # batch pos head d_head
-    attn_out: dict[int, Tensor]  # batch pos d_model
+    attn_out: dict[int, Tensor]  # batch pos d_model: what is added to the stream
+    attn_before: dict[int, Tensor]  # batch pos d_model: what a post-norm reads, else attn_out
     mlp_out: dict[int, Tensor]
+    mlp_before: dict[int, Tensor]
     mlp_post: Tensor  # batch pos d_mlp: of the last layer; empty where the model shows none
     resid: Tensor  # batch pos d_model: what the final norm reads
     logits: Tensor
@@ -46,14 +49,21 @@ class HookedModel:
     def __init__(self, loaded: LoadedModel) -> None:
         self.bridge, self.loaded = loaded.bridge, loaded
         self.eps = loaded.bridge.cfg.eps
-        gamma, beta = self._final_norm()
-        W_U = loaded.bridge.W_U.detach().float()  # d_model d_vocab
+        scales = ConstantScales.of(loaded.bridge.original_model.config)
+        gamma, beta = self._applied(loaded.bridge.ln_final, loaded.normalization)
+        W_U = loaded.bridge.W_U.detach().float() * scales.logits  # d_model d_vocab
         b_U = getattr(loaded.bridge, "b_U", None)
-        b_U = torch.zeros_like(W_U[0]) if b_U is None else b_U.detach().float()
+        b_U = torch.zeros_like(W_U[0]) if b_U is None else b_U.detach().float() * scales.logits
         self.directions = (W_U * gamma[:, None]).T.contiguous()
         self.bias = b_U + beta @ W_U
         if loaded.normalization == "LN":
             self.directions -= self.directions.mean(-1, keepdim=True)
+        if loaded.center_unembed:
+            self.directions -= self.directions.mean(0, keepdim=True)
+            self.bias -= self.bias.mean()
+        self.attn_gamma = [self._post_norm(block, "ln1_post") for block in self.bridge.blocks]
+        self.mlp_gamma = [self._post_norm(block, "ln2_post") for block in self.bridge.blocks]
+        self.residual_scale = scales.residual
         self.W_O = []  # per layer: head d_head d_model
         for layer, block in enumerate(self.bridge.blocks):
             W_O = getattr(block.attn, "W_O", None)
@@ -62,18 +72,14 @@ class HookedModel:
                     f"Layer {layer} of '{loaded.name}' ({loaded.architecture}) shows no W_O: the "
                     "output of a single head cannot be told apart. Choose another model."
                 )
-            self.W_O.append(W_O.detach().float().reshape(loaded.n_heads, -1, loaded.d_model))
+            W_O = W_O.detach().float().reshape(loaded.n_heads, -1, loaded.d_model)
+            self.W_O.append(W_O * scales.residual)
         self.W_out: Tensor | None = None  # d_mlp d_model
         nothing = torch.zeros(loaded.n_heads, 1, device=loaded.device)
         self.constant_z = [nothing] * loaded.n_layers
         self.constant_z = self._constant_z()  # per layer: head d_head
         self.W_out = self._last_w_out()
         self.check_structure()
-
-    def center_unembed(self) -> None:
-        """Subtract the vocabulary's mean; the folded weights of a bridge have that done."""
-        self.directions -= self.directions.mean(0, keepdim=True)
-        self.bias -= self.bias.mean()
 
     def check_structure(self) -> None:
         """Measure on a few tokens that the model is what this engine takes it for.
@@ -88,18 +94,29 @@ class HookedModel:
             layers = range(self.loaded.n_layers)
             parts = sum(run.attn_out[i] + run.mlp_out[i] for i in layers)
             embedding = self._first_resid(sample)
-            biases = [run.attn_out[i] - self._attn_out(i, run.z[i]) for i in layers]
+            biases = [run.attn_before[i] - self._attn_out(i, run.z[i]) for i in layers]
+            normed = [
+                _deviation(before * self.post_scale(gamma, before), out)
+                for gammas, befores, outs in (
+                    (self.attn_gamma, run.attn_before, run.attn_out),
+                    (self.mlp_gamma, run.mlp_before, run.mlp_out),
+                )
+                for gamma, before, out in zip(gammas, befores.values(), outs.values(), strict=True)
+            ]
             x, scale = self.normalize(resid)
             ours, theirs = x / scale @ self.directions.T + self.bias, run.logits
+            if self.loaded.final_cap is not None:
+                theirs = uncapped(theirs, self.loaded.final_cap)
             ours, theirs = (t - t.mean(-1, keepdim=True) for t in (ours, theirs))
             faults = {
                 "the residual stream is not the sum of its components": _deviation(
                     embedding + parts, resid
                 ),
                 "the heads' outputs do not add up to the attention's": max(
-                    _deviation(b, b[:, :1].expand_as(b), run.attn_out[i])
+                    _deviation(b, b[:, :1].expand_as(b), run.attn_before[i])
                     for i, b in enumerate(biases)
                 ),
+                "what attention or MLP write is normed in a way that is not known": max(normed),
                 "the logits are not a norm and a linear map of the last residual": _deviation(
                     ours, theirs
                 ),
@@ -109,7 +126,7 @@ class HookedModel:
                 raise InputError(
                     f"'{self.loaded.name}' ({self.loaded.architecture}) cannot be measured: "
                     f"{fault} (deviation {deviation:.2g}). "
-                    "Choose a model without post-norms or soft-capping."
+                    "Choose another model."
                 )
 
     def run(
@@ -124,7 +141,8 @@ class HookedModel:
             replace: a layer, a head and its new `z` (batch, pos, d_head).
             feed: names of hooks, each with a function that changes what it sees.
         """
-        kept: dict[str, dict[int, Tensor]] = {"z": {}, "attn_out": {}, "mlp_out": {}}
+        names = ("z", "attn_out", "attn_before", "mlp_out", "mlp_before")
+        kept: dict[str, dict[int, Tensor]] = {name: {} for name in names}
         resid: list[Tensor] = []
 
         def keep(tensor: Tensor, hook: Any, *, name: str, layer: int) -> None:
@@ -147,8 +165,12 @@ class HookedModel:
         hooks += feed
         for i in range(self.loaded.n_layers):
             hooks.append((f"blocks.{i}.attn.hook_z", partial(z_hook, layer=i)))
-            for name in ("attn_out", "mlp_out"):
-                hooks.append((f"blocks.{i}.hook_{name}", partial(keep, name=name, layer=i)))
+            for name, gammas in (("attn", self.attn_gamma), ("mlp", self.mlp_gamma)):
+                if gammas[i] is not None:
+                    before = partial(keep, name=f"{name}_before", layer=i)
+                    hooks.append((f"blocks.{i}.{name}.hook_out", before))
+                to_stream = partial(keep, name=f"{name}_out", layer=i)
+                hooks.append((f"blocks.{i}.hook_{name}_out", to_stream))
         try:
             logits = self.bridge.run_with_hooks(tokens, fwd_hooks=hooks)
         except (KeyError, AttributeError) as error:
@@ -156,6 +178,8 @@ class HookedModel:
                 f"'{self.loaded.name}' ({self.loaded.architecture}) lacks a hook that measuring "
                 f"needs: {error}. Choose another model."
             ) from error
+        kept["attn_before"] = kept["attn_out"] | kept["attn_before"]
+        kept["mlp_before"] = kept["mlp_out"] | kept["mlp_before"]
         return Activations(**kept, mlp_post=post[-1], resid=resid[0], logits=logits)
 
     def _constant_z(self) -> list[Tensor]:
@@ -169,6 +193,8 @@ class HookedModel:
         Raises:
             InputError: there is such a part, and tokens change it all the same.
         """
+        if _has_sinks(self.bridge):  # tokens change how much of it a row of a pattern lets through
+            return self.constant_z
         x = _alternating(self.loaded)
         plus, minus = self._attention_inputs(x), self._attention_inputs(-x)
         biases = [(p + m) / 2 for p, m in zip(plus, minus, strict=True)]
@@ -229,13 +255,14 @@ class HookedModel:
         self.W_out = getattr(self.bridge.blocks[-1].mlp, "W_out", None)
         if not isinstance(self.W_out, Tensor) or self.W_out.ndim != 2:
             return None
-        W_out = self.W_out.detach().float()
+        W_out = self.W_out.detach().float() * self.residual_scale
         with torch.inference_mode():
             run = self.run(self._sample())
             if run.mlp_post.shape[-1] != len(W_out):
                 return None
-            bias = run.mlp_out[self.loaded.n_layers - 1] - run.mlp_post @ W_out
-        same = _deviation(bias, bias[:, :1].expand_as(bias), run.mlp_out[self.loaded.n_layers - 1])
+            out = run.mlp_before[self.loaded.n_layers - 1]
+            bias = out - run.mlp_post @ W_out
+        same = _deviation(bias, bias[:, :1].expand_as(bias), out)
         return W_out if same <= STRUCTURE_TOLERANCE else None
 
     def _attn_out(self, layer: int, z: Tensor) -> Tensor:
@@ -246,23 +273,38 @@ class HookedModel:
         """`(z_h W_O[h]) . u_t`, before the division by S: (batch, pos, head)."""
         return torch.einsum("bphe,bphe->bph", z, torch.einsum("bpd,hed->bphe", u, self.W_O[layer]))
 
-    def normalize(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def normalize(self, x: Tensor, normalization: str | None = None) -> tuple[Tensor, Tensor]:
         """x (centred for LayerNorm) and its scale S."""
         x = x.float()
-        if self.loaded.normalization == "LN":
+        if (normalization or self.loaded.normalization) == "LN":
             x = x - x.mean(-1, keepdim=True)
         return x, (x.square().mean(-1, keepdim=True) + self.eps).sqrt()
 
-    def _final_norm(self) -> tuple[Tensor, Tensor]:
-        """Weight and bias that the final norm applies, read off its answers to +1 -1 +1 ...
+    def post_scale(self, gamma: Tensor | None, before: Tensor) -> Tensor:
+        """`gamma / S_post` of what a post-norm reads, (batch, pos, d_model); 1 without one."""
+        if gamma is None:
+            return torch.ones((), device=before.device)
+        return gamma * (before.float().square().mean(-1, keepdim=True) + self.eps).rsqrt()
 
-        That holds whatever a family calls its weights or adds to them, folded or not.
+    def _post_norm(self, block: Any, name: str) -> Tensor | None:
+        norm = getattr(block, name, None)
+        return None if norm is None else self._applied(norm, "RMS")[0]
+
+    def _applied(self, norm: Any, normalization: str) -> tuple[Tensor, Tensor]:
+        """Weight and bias that a norm applies, read off its answers to +1 -1 +1 ...
+
+        That holds whatever a family calls its weights or adds to them.
         """
         x = _alternating(self.loaded)[None, None]
         with torch.inference_mode():
-            plus, minus = self.bridge.ln_final(x)[0, 0], self.bridge.ln_final(-x)[0, 0]
-        x, scale = self.normalize(x)
+            plus, minus = norm(x)[0, 0], norm(-x)[0, 0]
+        x, scale = self.normalize(x, normalization)
         return (plus - minus) / 2 * scale[0, 0] / x[0, 0], (plus + minus) / 2
+
+
+def _has_sinks(bridge: Any) -> bool:
+    """A share of each attention row goes to nothing."""
+    return any(name.endswith("sinks") for name, _ in bridge.original_model.named_parameters())
 
 
 def _alternating(loaded: LoadedModel) -> Tensor:

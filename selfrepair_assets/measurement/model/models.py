@@ -6,9 +6,9 @@
 3. The weights are loaded in fp32, and each must be there, finite and the folder's own (`weights`):
    transformers fills weights that are missing with random numbers and says so in a warning only,
    and TransformerLens takes some names for those of the hub's models.
-4. TransformerLens folds the norms into the weights (`enable_compatibility_mode`). The logits of a
-   few tokens must stay what they were; where they do not, or where it refuses, the model is
-   loaded again unfolded, and `folded` says so.
+4. Where the family is known (`families`), the weights are folded from the transformers model's own;
+   what the folded weights compute is compared with the model before anything is measured
+   (`Measurer.check_engine`). Any other model is wrapped by a TransformerBridge, which has hooks.
 """
 
 from __future__ import annotations
@@ -17,21 +17,26 @@ import gc
 import logging
 import threading
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from selfrepair_assets.measurement.errors import InputError
 from selfrepair_assets.measurement.model.checked_boot import (
-    TOLERANCE,
     architecture_of,
     boot,
     layers_and_heads,
+    load_source,
     load_tokenizer,
-    sample_logits,
+    logits_of,
+    wrap,
 )
+from selfrepair_assets.measurement.model.families.known import KNOWN, fold
+from selfrepair_assets.measurement.model.folded_model import FoldedModel, UnknownArchitectureError
+from selfrepair_assets.measurement.model.logits import ConstantScales, final_cap, uncapped
 from selfrepair_assets.measurement.model.model_files import ModelFolder, Notify, find_model
-from selfrepair_assets.measurement.model.quiet import quiet
 from selfrepair_assets.measurement.model.weights import weights_sha256
 
 logger = logging.getLogger(__name__)
@@ -42,7 +47,7 @@ class LoadedModel:
     """A model in memory, fp32, in evaluation mode, without gradients.
 
     Attributes:
-        bridge: the TransformerBridge; in compatibility mode where `folded`.
+        source: the transformers model; `bridge` takes over its modules.
         tokenizer: as its files say (the bridge has a copy of its own, which it changes).
         name: the model as the user gave it.
         revision: the revision that the user gave; `commit` is what it was on the hub.
@@ -51,13 +56,12 @@ class LoadedModel:
         parallel_attention: attention and MLP of a block read the same residual stream.
         d_mlp: neurons of an MLP layer, from the weights' shape.
         n_ctx: the longest sequence in tokens.
-        folded: the norms' weights are folded into the next layer's, and the writing weights and
-            the unembedding are centred, as far as TransformerLens does that for the architecture;
-            the engines look at what is left. Where False the weights are the raw ones.
+        center_unembed: the vocabulary's mean is subtracted from the unembedding.
+        folded: the weights as the perturbation engine reads them; None where it does not.
         weights_sha256: of the weights as they are stored (`weights.weights_sha256`).
     """
 
-    bridge: Any
+    source: Any
     tokenizer: Any
     name: str
     revision: str | None
@@ -72,8 +76,48 @@ class LoadedModel:
     d_vocab: int
     n_ctx: int
     device: torch.device
-    folded: bool
+    center_unembed: bool
+    folded: FoldedModel | None
     weights_sha256: str
+
+    @cached_property
+    def bridge(self) -> Any:
+        """The TransformerBridge around `source`, whose weights stay raw.
+
+        Raises:
+            InputError: TransformerLens cannot wrap the model as it is.
+        """
+        if hasattr(self.source, "original_model"):  # wrapped when it was loaded
+            return self.source
+        return wrap(self.name, self.architecture, self.source, self.tokenizer)
+
+    def logits(self, tokens: Tensor) -> Tensor:
+        """The model's own answer to tokens [batch pos], before a final cap."""
+        wrapped = self.__dict__.get("bridge")  # which has taken over the source's modules
+        logits = logits_of(self.source if wrapped is None else wrapped, tokens)
+        return logits if self.final_cap is None else uncapped(logits, self.final_cap)
+
+    @property
+    def config(self) -> Any:
+        """The transformers model's configuration."""
+        return getattr(self.source, "original_model", self.source).config
+
+    @property
+    def final_cap(self) -> float | None:
+        """Where the model's logits are `cap tanh(logit / cap)`: the cap."""
+        return final_cap(self.config)
+
+    @property
+    def logit_scale(self) -> float:
+        """The constant factor in the model's logits, and in those that are measured."""
+        return ConstantScales.of(self.config).logits
+
+    @property
+    def post_norm(self) -> bool:
+        """Whether there is a norm between attention and residual stream."""
+        if self.folded is not None:
+            return self.folded.has_post_norm
+        return any(hasattr(block, "ln1_post") for block in self.bridge.blocks)
 
 
 _loaded: dict[tuple[object, ...], LoadedModel] = {}
@@ -175,44 +219,59 @@ def _load(
 ) -> LoadedModel:
     architecture = architecture_of(model, folder.path)
     tokenizer = load_tokenizer(model, folder.path)
+    about: dict[str, Any] = {
+        "tokenizer": tokenizer,
+        "name": model,
+        "revision": revision,
+        "commit": folder.commit,
+        "architecture": architecture,
+        "device": device,
+        "center_unembed": center_unembed,
+    }
+    if architecture in KNOWN:
+        source = load_source(model, folder.path, device)
+        try:
+            folded = fold(source, center_unembed)
+        except UnknownArchitectureError as variant:
+            notify(f"{variant}: not known to the fast engine")
+            del source
+        else:
+            return LoadedModel(
+                source=source,
+                normalization="LN" if folded.layer_norm else "RMS",
+                parallel_attention=folded.parallel_attention,
+                n_layers=folded.n_layers,
+                n_heads=folded.n_heads,
+                d_model=folded.d_model,
+                d_mlp=folded.d_mlp,
+                d_vocab=len(folded.W_U),
+                n_ctx=_n_ctx(source.config),
+                folded=folded,
+                weights_sha256=weights_sha256(folder.path),
+                **about,
+            )
     bridge = boot(model, architecture, folder.path, tokenizer, device)
     cfg = bridge.cfg
-    normalization = "RMS" if cfg.uses_rms_norm else "LN"
-    logits = sample_logits(bridge, bridge.original_model.config)
-    folded = True
-    try:
-        with quiet():
-            bridge.enable_compatibility_mode(disable_warnings=True, center_unembed=center_unembed)
-        change = (sample_logits(bridge, bridge.original_model.config) - logits).abs().max()
-        folded = bool(change <= TOLERANCE * logits.abs().max())
-    except (RuntimeError, NotImplementedError, ValueError, KeyError, AttributeError) as error:
-        logger.debug("folding %s failed: %s", model, error)
-        folded = False
-    if not folded:
-        notify(f"TransformerLens cannot fold the norms of {architecture}: its weights stay raw")
-        del bridge
-        bridge = boot(model, architecture, folder.path, tokenizer, device)
-    bridge.eval()
-    bridge.requires_grad_(False)
     return LoadedModel(
-        bridge=bridge,
-        tokenizer=tokenizer,
-        name=model,
-        revision=revision,
-        commit=folder.commit,
-        architecture=architecture,
-        normalization=normalization,
+        source=bridge,
+        normalization="RMS" if cfg.uses_rms_norm else "LN",
         parallel_attention=bool(cfg.parallel_attn_mlp),
         n_layers=cfg.n_layers,
         n_heads=cfg.n_heads,
         d_model=cfg.d_model,
         d_mlp=_d_mlp(bridge),
-        d_vocab=logits.shape[-1],
+        d_vocab=bridge.W_U.shape[-1],
         n_ctx=cfg.n_ctx,
-        device=device,
-        folded=folded,
+        folded=None,
         weights_sha256=weights_sha256(folder.path),
+        **about,
     )
+
+
+def _n_ctx(config: Any) -> int:
+    """The longest sequence; 2048 where a configuration has none, as with ALiBi."""
+    names = ("n_positions", "max_position_embeddings", "max_seq_len")
+    return next((getattr(config, name) for name in names if hasattr(config, name)), 2048)
 
 
 def _d_mlp(bridge: Any) -> int:

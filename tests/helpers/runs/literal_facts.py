@@ -21,6 +21,9 @@ RUN = {
     "architecture": "GPTNeoXForCausalLM",
     "normalization": "LN",
     "parallel_attention": True,
+    "post_norm": False,
+    "final_cap": None,
+    "logit_scale": 1.0,
     "n_layers": 2,
     "n_heads": 2,
     "d_model": 4,
@@ -61,6 +64,7 @@ ABLATION = {
     "self_repair_from_heads": 0.0,
     "self_repair_from_mlps": 0.0,
     "self_repair_from_last_mlp": 0.0,
+    "self_repair_from_post_norm": 0.0,
 }
 TOKEN = {
     "run_id": "run",

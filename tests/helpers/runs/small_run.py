@@ -33,6 +33,9 @@ def run_row(run_id: str = "toy", **changes: Any) -> dict[str, Any]:
         "architecture": "ToyForCausalLM",
         "normalization": "LN",
         "parallel_attention": False,
+        "post_norm": False,
+        "final_cap": None,
+        "logit_scale": 1.0,
         "n_layers": 2,
         "n_heads": 2,
         "d_model": 8,
@@ -86,11 +89,13 @@ def tables(row: dict[str, Any], start: int, stop: int) -> dict[str, Columns]:
     from_heads, from_mlps, from_last_mlp = rng.normal(0.1, 0.2, (3, *shape)).astype(
         "f4"
     ) * _downstream(row, shape)
+    from_post_norm = row["post_norm"] * rng.normal(0.05, 0.1, shape).astype("f4")
     # Where only the last MLP layer is downstream, all repair from MLPs is the last one's.
     last_only = layers - 2 if row["parallel_attention"] else layers - 1
     from_last_mlp[:, last_only] = from_mlps[:, last_only]
     ratio = scale.astype("f8") / scale_ablated
     before_norm = logit.astype("f8") - bias + (ablated - effect) + from_heads + from_mlps
+    before_norm = before_norm + from_post_norm
     logit_change = (ratio * before_norm - logit + bias).astype("f4")
 
     where = {
@@ -135,6 +140,7 @@ def tables(row: dict[str, Any], start: int, stop: int) -> dict[str, Columns]:
             "self_repair_from_heads": from_heads,
             "self_repair_from_mlps": from_mlps,
             "self_repair_from_last_mlp": from_last_mlp,
+            "self_repair_from_post_norm": from_post_norm,
         },
     }
 

@@ -1,25 +1,19 @@
 """Both engines against the oracle, for every family, ablation and column."""
 
 from dataclasses import replace
-from functools import partialmethod
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from transformer_lens.model_bridge import TransformerBridge
 
 from selfrepair_assets.measurement.ablations import ABLATIONS
-from selfrepair_assets.measurement.engine import choose_engine
 from selfrepair_assets.measurement.engine.hooked import HookedEngine
 from selfrepair_assets.measurement.engine.interface import AblationRequest
 from selfrepair_assets.measurement.engine.measure import EngineMismatchError, Measurer
 from selfrepair_assets.measurement.errors import InputError
 from selfrepair_assets.measurement.heads import Head
-from selfrepair_assets.measurement.model.folded_model import UnknownArchitectureError
-from selfrepair_assets.measurement.model.models import load_model
 from tests.helpers.models.engine_truth import (
-    HOOKED_VARIANTS,
+    NOT_WRAPPED,
     PERTURBATION,
     ablate,
     assert_clean_facts,
@@ -29,17 +23,8 @@ from tests.helpers.models.engine_truth import (
     spec_of,
     truth,
 )
-from tests.helpers.models.families import ALL, EXPERTS, FALLBACK_ONLY, FAMILIES, random_tokens, save
-
-
-@pytest.fixture
-def only_hooked(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The perturbation engine knows nothing, so that every model is measured with hooks."""
-
-    def refuse(*args: object, **kwargs: object) -> None:
-        raise UnknownArchitectureError("in this test")
-
-    monkeypatch.setattr(choose_engine, "fold", refuse)
+from tests.helpers.models.families import ALL, EXPERTS, FALLBACK_ONLY, FAMILIES, random_tokens
+from tests.helpers.models.modern_families import POST_NORM
 
 
 @pytest.mark.parametrize("name", PERTURBATION)
@@ -50,7 +35,7 @@ def test_perturbation_engine_equals_the_oracle(name: str) -> None:
     assert_equal(ablate(measurer, truth(name)), truth(name).columns)
 
 
-@pytest.mark.parametrize("name", [*FALLBACK_ONLY, *HOOKED_VARIANTS, *EXPERTS])
+@pytest.mark.parametrize("name", [*FALLBACK_ONLY, *EXPERTS])
 def test_what_the_perturbation_engine_does_not_know_is_measured_with_hooks(name: str) -> None:
     measurer = Measurer(loaded(name), spec_of())
     assert measurer.engine == "hooked"
@@ -59,15 +44,20 @@ def test_what_the_perturbation_engine_does_not_know_is_measured_with_hooks(name:
 
 
 @pytest.mark.parametrize("name", PERTURBATION)
-@pytest.mark.usefixtures("only_hooked")
 def test_hooked_engine_equals_the_oracle_on_the_others_too(name: str) -> None:
-    measurer = Measurer(loaded(name), spec_of())
+    """Or it refuses, and says why."""
+    if name in NOT_WRAPPED:
+        with pytest.raises(InputError, match=NOT_WRAPPED[name]):
+            Measurer(loaded(name, hooked=True), spec_of())
+        return
+    measurer = Measurer(loaded(name, hooked=True), spec_of())
     assert measurer.engine == "hooked"
+    measurer.check_engine(truth(name).tokens)
     assert_clean_facts(measurer, truth(name))
     assert_equal(ablate(measurer, truth(name)), truth(name).columns)
 
 
-@pytest.mark.parametrize("name", ["gpt2", "gpt_neox", "qwen2", "phi"])
+@pytest.mark.parametrize("name", ["gpt2", "gpt_neox", "qwen2", "phi", "gemma2", "cohere"])
 def test_uncentred_unembedding(name: str) -> None:
     measurer = Measurer(loaded(name, center_unembed=False), spec_of(center_unembed=False))
     expected = truth(name, center_unembed=False)
@@ -77,7 +67,7 @@ def test_uncentred_unembedding(name: str) -> None:
     assert (centred - uncentred).abs().max() > 1e-2  # the setting is one that matters here
 
 
-@pytest.mark.parametrize("name", [*FAMILIES, "qwen3"])
+@pytest.mark.parametrize("name", [*FAMILIES, "olmo2", "mpt", "nemotron"])
 def test_sequences_of_two_tokens(name: str) -> None:
     expected = truth(name, length=2)
     measurer = Measurer(loaded(name), spec_of(tokens=6, sequence_length=2))
@@ -87,7 +77,7 @@ def test_sequences_of_two_tokens(name: str) -> None:
     assert measured["zero", Head(0, 0)]["logit_change"].shape == (3, 1)
 
 
-@pytest.mark.parametrize("name", ["llama", "opt"])
+@pytest.mark.parametrize("name", ["llama", "opt", "gemma2"])
 def test_sequences_that_begin_with_bos(name: str) -> None:
     """Resampling leaves position 0 as it is: a change of exactly zero must stay one."""
     expected = truth(name, bos=True)
@@ -96,7 +86,7 @@ def test_sequences_that_begin_with_bos(name: str) -> None:
     assert measured["resample", Head(0, 1)]["logit_change"][:, 0].abs().max() < 1e-6
 
 
-@pytest.mark.parametrize("name", [*FAMILIES, "gptj"])
+@pytest.mark.parametrize("name", [*FAMILIES, *POST_NORM, "phi"])
 def test_a_head_replaced_by_itself_changes_nothing(name: str) -> None:
     measurer = Measurer(loaded(name), replace(spec_of(), ablations=("resample",)))
     tokens = truth(name).tokens
@@ -106,7 +96,7 @@ def test_a_head_replaced_by_itself_changes_nothing(name: str) -> None:
     assert measured.keys() == {("resample", head) for head in heads}
     for columns in measured.values():
         assert columns["logit_change"].abs().max() < 1e-5
-        for name_of_part in ("heads", "mlps", "last_mlp"):
+        for name_of_part in ("heads", "mlps", "last_mlp", "post_norm"):
             assert columns[f"self_repair_from_{name_of_part}"].abs().max() < 1e-5
         np.testing.assert_allclose(
             columns["direct_effect_ablated"], columns["direct_effect"], atol=1e-6
@@ -123,6 +113,7 @@ def test_identity_holds_on_every_row(name: str) -> None:
     for columns in ablate(measurer, truth(name)).values():
         effect_change = columns["direct_effect_ablated"] - columns["direct_effect"]
         repair = columns["self_repair_from_heads"] + columns["self_repair_from_mlps"]
+        repair = repair + columns["self_repair_from_post_norm"]
         ratio = clean.ln_scale / columns["ln_scale_ablated"]
         torch.testing.assert_close(
             without_bias + columns["logit_change"],
@@ -132,7 +123,7 @@ def test_identity_holds_on_every_row(name: str) -> None:
         )
 
 
-@pytest.mark.parametrize("name", ["gpt_neox", "phi"])
+@pytest.mark.parametrize("name", ["gpt_neox", "phi", "cohere", "falcon"])
 def test_last_layer_of_a_parallel_model_repairs_by_the_norm_alone(name: str) -> None:
     measured = ablate(Measurer(loaded(name), spec_of()), truth(name))
     for (_, head), columns in measured.items():
@@ -141,7 +132,7 @@ def test_last_layer_of_a_parallel_model_repairs_by_the_norm_alone(name: str) -> 
                 assert (columns[f"self_repair_from_{part}"] == 0).all()
 
 
-@pytest.mark.parametrize("name", [*FAMILIES, "bloom"])
+@pytest.mark.parametrize("name", [*FAMILIES, "gemma3", "bloom", "nemotron"])
 def test_values_do_not_depend_on_the_batch_size(name: str) -> None:
     tokens = random_tokens(7, 12, seed=1)
     expected = replace(truth(name), tokens=tokens.numpy(), partners=tokens.roll(2, 0).numpy())
@@ -159,7 +150,7 @@ def test_values_do_not_depend_on_the_batch_size(name: str) -> None:
             )
 
 
-@pytest.mark.parametrize("name", ["gpt_neox", "llama", "qwen3"])
+@pytest.mark.parametrize("name", ["gpt_neox", "llama", "glm4", "nemotron"])
 def test_chosen_heads_alone_have_the_values_they_have_among_all(name: str) -> None:
     measurer = Measurer(loaded(name), spec_of())
     chosen = [Head(2, 0), Head(1, 3), Head(1, 1)]
@@ -171,7 +162,7 @@ def test_chosen_heads_alone_have_the_values_they_have_among_all(name: str) -> No
 
 
 @pytest.mark.parametrize("name", list(ALL))
-def test_engine_is_checked_against_the_bridge(name: str) -> None:
+def test_engine_is_checked_against_the_model(name: str) -> None:
     measurer = Measurer(loaded(name), spec_of())
     assert measurer.check_engine(truth(name).tokens) < 1e-4
     logits = measurer._engine.logits
@@ -180,22 +171,11 @@ def test_engine_is_checked_against_the_bridge(name: str) -> None:
         measurer.check_engine(truth(name).tokens)
 
 
-@pytest.mark.parametrize("left", ["fold_ln", "fold_value_biases"])
-@pytest.mark.parametrize("name", ["gpt2", "opt", "qwen2", "gpt_neox"])
-def test_what_folding_leaves_is_left_to_the_hooks(
-    name: str, left: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """As if TransformerLens did not fold the norms or value biases of a family that is known."""
-    fold = TransformerBridge.enable_compatibility_mode
-    monkeypatch.setattr(
-        TransformerBridge, "enable_compatibility_mode", partialmethod(fold, **{left: False})
-    )
-    model = load_model(str(save(name, tmp_path)), device="cpu")
-    assert model.folded
-    measurer = Measurer(model, spec_of())
-    assert measurer.engine == "hooked"
-    assert_clean_facts(measurer, truth(name))
-    assert_equal(ablate(measurer, truth(name)), truth(name).columns)
+@pytest.mark.parametrize("name", PERTURBATION)
+def test_a_post_norm_part_is_there_where_the_model_has_one(name: str) -> None:
+    for columns in ablate(Measurer(loaded(name), spec_of()), truth(name)).values():
+        part = columns["self_repair_from_post_norm"]
+        assert bool((part != 0).any()) == (name in POST_NORM)
 
 
 def test_a_value_bias_that_tokens_change_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -71,8 +71,7 @@ def logits_of(folder: Path) -> Tensor:
 
 def assert_logits_are_those_in(folder: Path, model: str) -> None:
     loaded = models.load_model(model, device="cpu")
-    with torch.no_grad():
-        measured = loaded.bridge(TOKENS)
+    measured = loaded.logits(TOKENS)
     measured -= measured.mean(-1, keepdim=True)
     expected = logits_of(folder)
     assert (measured - expected).abs().max() < 1e-5 * expected.abs().max()
@@ -117,17 +116,24 @@ def test_a_folder_with_the_bundled_models_name_is_told(gpt2: Path, here: Path) -
 
 
 def test_a_name_that_leads_elsewhere_is_refused(
-    gpt2: Path, other: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Of an architecture that only a bridge measures, which loads by name."""
+    phi, other = (
+        families.save("phi", tmp_path / name, seed=seed) for name, seed in (("a", 0), ("b", 1))
+    )
     monkeypatch.setattr(source, "resolve_model_alias", lambda name: str(other))
     with pytest.raises(InputError, match=r"loaded for .* are not those in .* differs") as caught:
-        models.load_model(str(gpt2))
+        models.load_model(str(phi))
     assert "\n" not in str(caught.value)
 
 
 def test_another_model_in_the_bridge_is_refused(
-    gpt2: Path, other: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    phi, other = (
+        families.save("phi", tmp_path / name, seed=seed) for name, seed in (("a", 0), ("b", 1))
+    )
     foreign = boot(
         str(other),
         architecture_of(str(other), other),
@@ -137,7 +143,7 @@ def test_another_model_in_the_bridge_is_refused(
     )
     monkeypatch.setattr(TransformerBridge, "boot_transformers", lambda *_, **__: foreign)
     with pytest.raises(InputError, match="gives another model for"):
-        models.load_model(str(gpt2))
+        models.load_model(str(phi))
 
 
 # -- the comparison itself -------------------------------------------------------------------------

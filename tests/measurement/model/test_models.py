@@ -11,9 +11,9 @@ import pytest
 import torch
 import transformers
 from safetensors.torch import load_file, save_file
-from transformer_lens.model_bridge import TransformerBridge
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
+from selfrepair_assets.measurement.engine import clean_run
 from selfrepair_assets.measurement.errors import InputError
 from selfrepair_assets.measurement.model import models
 from selfrepair_assets.measurement.model.model_files import n_parameters
@@ -49,8 +49,8 @@ def test_every_family_is_loaded_as_it_was_saved(family: str, tmp_path: Path) -> 
 
     with torch.no_grad():
         expected = centred(families.random_model(family)(tokens).logits)
-        torch.testing.assert_close(loaded.bridge(tokens), expected, rtol=0, atol=2e-4)
-    assert loaded.folded
+        torch.testing.assert_close(centred(loaded.logits(tokens)), expected, rtol=0, atol=2e-4)
+    assert loaded.folded is not None
     assert loaded.normalization == (
         "RMS" if family.startswith(("llama", "mistral", "qwen")) else "LN"
     )
@@ -58,6 +58,10 @@ def test_every_family_is_loaded_as_it_was_saved(family: str, tmp_path: Path) -> 
     assert (loaded.n_layers, loaded.n_heads) == (4 if family == "gpt_neo" else 3, 4)
     assert (loaded.d_model, loaded.d_vocab, loaded.n_ctx) == (32, families.D_VOCAB, families.N_CTX)
     assert loaded.d_mlp == NEURONS.get(family.removesuffix("_sequential"), 48)
+    assert not loaded.source.training
+    assert not any(p.requires_grad for p in loaded.source.parameters())
+    with torch.no_grad():
+        torch.testing.assert_close(centred(loaded.bridge(tokens)), expected, rtol=0, atol=2e-4)
     assert not loaded.bridge.training
     assert not any(p.requires_grad for p in loaded.bridge.parameters())
 
@@ -65,11 +69,12 @@ def test_every_family_is_loaded_as_it_was_saved(family: str, tmp_path: Path) -> 
 def test_the_unembedding_is_left_as_it_is_when_asked(gpt2: Path) -> None:
     tokens = families.random_tokens(1, 8)
     loaded = models.load_model(str(gpt2), center_unembed=False)
+    assert loaded.folded is not None
+    found = clean_run.logits(loaded.folded, tokens)
     with torch.no_grad():
-        logits = loaded.bridge(tokens)
         expected = families.random_model("gpt2")(tokens).logits
-    assert logits.mean(-1).abs().max() > 0.01
-    torch.testing.assert_close(centred(logits), centred(expected), rtol=0, atol=2e-4)
+    assert expected.mean(-1).abs().max() > 0.01
+    torch.testing.assert_close(found, expected, rtol=0, atol=2e-4)
 
 
 def test_a_tokenizer_without_bos_keeps_none(copied: Path) -> None:
@@ -81,7 +86,7 @@ def test_a_tokenizer_without_bos_keeps_none(copied: Path) -> None:
     assert loaded.bridge.tokenizer.bos_token_id is not None  # which is why there are two
 
 
-def test_an_architecture_that_cannot_be_folded_stays_raw(tmp_path: Path) -> None:
+def test_what_is_not_known_is_wrapped_as_it_is(tmp_path: Path) -> None:
     config = transformers.VaultGemmaConfig(
         vocab_size=families.D_VOCAB,
         hidden_size=32,
@@ -93,33 +98,36 @@ def test_an_architecture_that_cannot_be_folded_stays_raw(tmp_path: Path) -> None
     )
     torch.manual_seed(0)
     model = save_any(transformers.VaultGemmaForCausalLM(config), tmp_path)
-    told: list[str] = []
-    loaded = models.load_model(str(tmp_path), notify=told.append)
-    assert not loaded.folded
-    assert "cannot fold the norms of VaultGemmaForCausalLM" in told[-1]
+    loaded = models.load_model(str(tmp_path))
+    assert loaded.folded is None
     tokens = families.random_tokens(1, 8)
     with torch.no_grad():
         torch.testing.assert_close(loaded.bridge(tokens), model(tokens).logits, rtol=0, atol=1e-4)
 
 
-def test_a_folding_that_changes_the_logits_is_undone(
-    gpt2: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    fold = TransformerBridge.enable_compatibility_mode
-
-    def fold_wrongly(bridge: TransformerBridge, **kwargs: bool) -> None:
-        fold(bridge, **kwargs)
-        bridge.blocks[0].attn.W_O.data.mul_(1.1)
-
-    monkeypatch.setattr(TransformerBridge, "enable_compatibility_mode", fold_wrongly)
+def test_a_variant_that_is_not_read_is_told_and_wrapped(tmp_path: Path) -> None:
+    config: Any = families.MODERN["olmo"]()
+    config.clip_qkv = 8.0
+    save_any(transformers.OlmoForCausalLM(config), tmp_path)
     told: list[str] = []
-    loaded = models.load_model(str(gpt2), notify=told.append)
-    assert not loaded.folded
-    assert "its weights stay raw" in told[-1]
-    tokens = families.random_tokens(1, 8)
-    with torch.no_grad():
-        expected = families.random_model("gpt2")(tokens).logits
-        torch.testing.assert_close(loaded.bridge(tokens), expected, rtol=0, atol=2e-4)
+    loaded = models.load_model(str(tmp_path), notify=told.append)
+    assert loaded.folded is None
+    assert told[-1] == ("OLMo with clipped queries, keys and values: not known to the fast engine")
+
+
+def test_what_the_run_says_of_its_logits_and_norms(tmp_path: Path) -> None:
+    said = {
+        name: (loaded.final_cap, loaded.logit_scale, loaded.post_norm)
+        for name in ("gemma2", "cohere", "granite", "olmo2", "nemotron")
+        for loaded in [models.load_model(str(families.save(name, tmp_path / name)))]
+    }
+    assert said == {
+        "gemma2": (5.0, 1.0, True),
+        "cohere": (None, 0.25, False),
+        "granite": (None, 0.5, False),
+        "olmo2": (None, 1.0, True),
+        "nemotron": (None, 1.0, False),
+    }
 
 
 def test_one_model_is_kept_until_something_changes(copied: Path) -> None:

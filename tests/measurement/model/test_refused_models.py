@@ -34,8 +34,6 @@ def saved(config: PretrainedConfig, folder: Path) -> Path:
 @pytest.mark.parametrize(
     ("config", "reason"),
     [
-        # TransformerLens scales the attention all the same: folded and raw weights agree, wrongly.
-        (GPT2Config(scale_attn_weights=False, **GPT2), "computes other logits"),
         (OPTConfig(word_embed_proj_dim=16, do_layer_norm_before=False, **OPT), "no final norm"),
     ],
 )
@@ -44,5 +42,13 @@ def test_refused(config: PretrainedConfig, reason: str, tmp_path: Path) -> None:
         load_model(str(saved(config, tmp_path)))
 
 
-def test_the_plain_model_is_not(tmp_path: Path) -> None:
-    assert load_model(str(saved(GPT2Config(**GPT2), tmp_path))).folded
+@pytest.mark.parametrize("scaled", [True, False])
+def test_a_switch_that_the_bridge_ignores_is_read(scaled: bool, tmp_path: Path) -> None:
+    """TransformerLens scales the attention all the same; a bridge around it is refused."""
+    config = GPT2Config(scale_attn_weights=scaled, **GPT2)
+    loaded = load_model(str(saved(config, tmp_path)))
+    assert loaded.folded is not None
+    assert loaded.folded.attention_scale == (8**-0.5 if scaled else 1.0)
+    if not scaled:
+        with pytest.raises(InputError, match="computes other logits"):
+            loaded.bridge  # noqa: B018

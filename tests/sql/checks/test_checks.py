@@ -17,6 +17,7 @@ from selfrepair.warehouse.sql_files import relations
 from tests.helpers.runs.small_run import measured_so, run_row, write_run
 
 SEQUENTIAL = run_row()
+POST_NORM = run_row(post_norm=True)
 PARALLEL = run_row(parallel_attention=True, n_layers=3, layer_precision=["fp32"] * 3)
 
 
@@ -47,7 +48,9 @@ def broken(warehouse: Warehouse, row: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-@pytest.mark.parametrize("row", [SEQUENTIAL, PARALLEL], ids=["sequential", "parallel"])
+@pytest.mark.parametrize(
+    "row", [SEQUENTIAL, POST_NORM, PARALLEL], ids=["sequential", "post-norm", "parallel"]
+)
 def test_all_checks_hold_for_right_facts(warehouse: Warehouse, row: dict[str, Any]) -> None:
     write_run(warehouse, row)
     results = run_checks(warehouse, row)
@@ -94,22 +97,39 @@ ROW_13 = {"ablation": "resample", "layer": 0, "head": 1, "sequence": 1, "positio
 
 
 @pytest.mark.parametrize(
-    "column", ["logit_change", "ln_scale_ablated", "direct_effect_ablated", "self_repair_from_mlps"]
+    "column",
+    [
+        *("logit_change", "ln_scale_ablated", "direct_effect_ablated", "self_repair_from_mlps"),
+        "self_repair_from_post_norm",
+    ],
 )
 def test_one_altered_value_breaks_the_identity_and_is_named(
     warehouse: Warehouse, column: str
 ) -> None:
-    write_run(warehouse, SEQUENTIAL)
+    write_run(warehouse, POST_NORM)
 
     def nudge(columns: dict[str, Any]) -> None:
         columns[column][13] += 0.01
 
     alter(warehouse, "head_ablations", nudge)
-    found = broken(warehouse, SEQUENTIAL)
+    found = broken(warehouse, POST_NORM)
     assert list(found) == ["decomposition_identity"]
     named = found["decomposition_identity"]
     assert {name: named[name] for name in ROW_13} == ROW_13
     assert abs(named["difference"]) > 1e-3
+
+
+def test_a_model_without_post_norm_has_no_such_part(warehouse: Warehouse) -> None:
+    write_run(warehouse, SEQUENTIAL)
+
+    def move(columns: dict[str, Any]) -> None:  # from one part to another: the sum stays
+        columns["self_repair_from_post_norm"][13] += 0.01
+        columns["self_repair_from_heads"][13] -= 0.01
+
+    alter(warehouse, "head_ablations", move)
+    found = broken(warehouse, SEQUENTIAL)
+    assert list(found) == ["downstream_parts"]
+    assert {name: found["downstream_parts"][name] for name in ROW_13} == ROW_13
 
 
 @pytest.mark.parametrize(
