@@ -3,7 +3,7 @@
 import pandas as pd
 import streamlit as st
 
-from selfrepair.app.figures.run_figures import BY_DEPTH
+from selfrepair.app.figures.run_figures import BY_DEPTH, POST_NORM
 from selfrepair.app.page_parts import state, surroundings
 from selfrepair.app.page_parts.show_figure import show_figure
 from selfrepair.app.questions import run_questions
@@ -28,13 +28,16 @@ def page() -> None:
     with right:
         measured = _ablations(runs)
         ablation = surroundings.picked_ablation(measured)
+    drawn = BY_DEPTH | ({"post-norm": POST_NORM} if runs["post_norm"].fillna(False).any() else {})
     figure = state.pick_one(
         "Figure",
         "figure",
-        list(BY_DEPTH),
+        list(drawn),
         "1",
         kind="row",
-        shown=lambda name: f"Fig. {name}: {words.name(BY_DEPTH[name].columns[0])}",
+        shown=lambda name: (
+            ("" if name == "post-norm" else f"Fig. {name}: ") + words.name(drawn[name].columns[0])
+        ),
     )
     if not chosen:
         st.info("Choose at least one run.", icon=":material/checklist:")

@@ -56,7 +56,9 @@ def parts(subject: Subject) -> None:
                 answer,
                 key=f"parts{suffix}",
                 caption=f"Means with their standard errors; {errors}. Removed: {removed(suffix)}.",
-                definitions=show.defined(subject.generation, run_charts.PARTS),
+                definitions=show.defined(
+                    subject.generation, run_charts.there(run_charts.PARTS, answer.frame, suffix)
+                ),
             )
 
 
@@ -131,7 +133,7 @@ def ablations(subject: Subject) -> None:
             },
             "meaning": queries.meaning(subject.generation, column, "head_summary"),
         }
-        for column in run_questions.QUANTITIES
+        for column in run_charts.there(run_questions.QUANTITIES, answer.frame)
     ]
     show.table(
         "The ablations side by side: means over the top rows",

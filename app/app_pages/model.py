@@ -14,8 +14,9 @@ from selfrepair.app.wording.headline import all_kinds, headline
 TABLE = [
     "name", "kind", "self_repair", "self_repair_se", "direct_effect", "direct_effect_removed",
     "share_removed", "share_hidden", "logit_change", "self_repair_from_heads",
-    "self_repair_from_mlps", "self_repair_from_layernorm", "layernorm_fraction_of_means",
-    "layernorm_fraction_clipped", "heads_fraction_clipped", "mlps_fraction_clipped",
+    "self_repair_from_mlps", "self_repair_from_post_norm", "self_repair_from_layernorm",
+    "layernorm_fraction_of_means", "layernorm_fraction_clipped", "heads_fraction_clipped",
+    "mlps_fraction_clipped",
     "share_overcorrected", "share_broken", "n_rows", "n_clusters",
 ]  # fmt: skip
 
@@ -65,8 +66,10 @@ def scatter(subject: Subject, choice: str) -> None:
 def heat_map(subject: Subject, choice: str) -> None:
     """A cell per head, of any quantity."""
     left, right = st.columns([3, 2], vertical_alignment="bottom")
+    answer = run_questions.heads(subject)
+    quantities = run_charts.there(QUANTITIES, answer.frame)
     quantity = state.pick_one(
-        "Map of", "quantity", list(QUANTITIES), "self_repair", shown=words.name, place=left
+        "Map of", "quantity", quantities, "self_repair", shown=words.name, place=left
     )
     with right:
         over_all = state.switch(
@@ -74,7 +77,6 @@ def heat_map(subject: Subject, choice: str) -> None:
         )
     suffix = "_all" if over_all else ""
     column = f"{quantity}{suffix}"
-    answer = run_questions.heads(subject)
     rows = kinds.kept(answer.frame, choice, suffix)
     if rows.empty:
         nothing_kept()
@@ -129,7 +131,7 @@ def table(subject: Subject, choice: str) -> None:
         subject.generation,
         key="heads",
         relation="head_summary",
-        frame=rows[TABLE],
+        frame=rows[run_charts.there(TABLE, answer.frame)],
         selectable=True,
         height=420,
         caption="Means over each head's top rows. Where the share removed is below 50 %, "

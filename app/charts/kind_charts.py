@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from selfrepair.app.charts.run_charts import COLORS, QUIET, plain
+from selfrepair.app.charts.run_charts import COLORS, QUIET, plain, there
 from selfrepair.app.wording import words
 
 KINDS = {
@@ -19,6 +19,7 @@ KINDS = {
 PARTS = {
     "share_from_heads": ("by heads", COLORS[0]),
     "share_from_mlps": ("by MLPs", COLORS[1]),
+    "share_from_post_norm": ("by the post-norm", COLORS[3]),
     "share_from_layernorm": ("by LayerNorm", COLORS[2]),
     "share_repaired": ("all of it", "#8a8f98"),
 }
@@ -75,7 +76,8 @@ def by_head(frame: pd.DataFrame) -> go.Figure:
 def by_run(frame: pd.DataFrame) -> go.Figure:
     """The share of what is removed that is repaired, and its parts, per ablation (run_repair)."""
     figure = go.Figure()
-    for column, (name, color) in PARTS.items():
+    for column in there(PARTS, frame):
+        name, color = PARTS[column]
         figure.add_bar(
             x=frame["ablation"],
             y=frame[column],

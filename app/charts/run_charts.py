@@ -3,7 +3,7 @@
 A mark that can be clicked carries `customdata`, whose first entries say what to open.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import pandas as pd
@@ -18,6 +18,7 @@ COLORS = ["#4c7bf3", "#e8963d", "#22a58b", "#c2569b", "#8a63d2", "#8b8f3a", "#d2
 PARTS = {
     "self_repair_from_heads": COLORS[0],
     "self_repair_from_mlps": COLORS[1],
+    "self_repair_from_post_norm": COLORS[3],
     "self_repair_from_layernorm": COLORS[2],
 }
 DEPTH_SCALE = [[0, "#3a7bd5"], [0.35, "#7a63d8"], [0.65, "#c9539f"], [1, "#f08a3c"]]
@@ -35,6 +36,18 @@ BOTH_MARKS = [[0, "#3a6ee8"], [0.5, "#9a9da6"], [1, "#d9552f"]]  # seen on black
 POSITIVE, NEGATIVE = "#e07a3c", "#4c7bf3"  # of signed values, wherever a token is shown
 QUIET = "rgba(128,128,128,0.6)"
 ZONE = "rgba(128,128,128,0.13)"
+
+
+def there(columns: Iterable[str], frame: pd.DataFrame, suffix: str = "") -> list[str]:
+    """The columns without the post-norm's part where no row has one: most models have no such norm.
+
+    suffix: what the columns' names end with in the frame, such as `_all`.
+    """
+    return [
+        column
+        for column in columns
+        if "post_norm" not in column or frame[f"{column}{suffix}"].fillna(0).ne(0).any()
+    ]
 
 
 def plain(figure: go.Figure, height: int = 420, *, x: str = "", y: str = "") -> go.Figure:
@@ -213,9 +226,9 @@ def heat_map(
 
 
 def parts(frame: pd.DataFrame, *, suffix: str = "") -> go.Figure:
-    """Self-repair's three parts as bars per ablation, and their sum, with standard errors."""
+    """Self-repair's parts as bars per ablation, and their sum, with standard errors."""
     figure = go.Figure()
-    columns = [*PARTS, "self_repair"]
+    columns = there([*PARTS, "self_repair"], frame, suffix)
     for column in columns:
         figure.add_bar(
             x=frame["ablation"],

@@ -5,7 +5,14 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from selfrepair.app.charts.effect_charts import zone
-from selfrepair.app.charts.run_charts import NEGATIVE, POSITIVE, QUIET, ablation_color, plain
+from selfrepair.app.charts.run_charts import (
+    NEGATIVE,
+    POSITIVE,
+    QUIET,
+    ablation_color,
+    plain,
+    there,
+)
 from selfrepair.app.wording import words
 
 FACTORS = (1, 2, 4, 5, 10, 20, 40)  # of bins put together: 1 stays an edge where it was one
@@ -133,8 +140,10 @@ def one_token(frame: pd.DataFrame) -> go.Figure:
         "direct_effect": "direct effect removed",
         "self_repair_from_heads": "heads",
         "self_repair_from_mlps": "MLPs",
+        "self_repair_from_post_norm": "post-norm",
         "self_repair_from_layernorm": "LayerNorm",
     }
+    steps = {name: steps[name] for name in there(steps, frame)}
     figure = go.Figure()
     for row in frame.to_dict("records"):
         removed = row["direct_effect_ablated"] - row["direct_effect"]

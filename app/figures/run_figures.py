@@ -182,8 +182,15 @@ BY_DEPTH = {
         "direct effects near zero make the ratio explode, so that a few rows decide its mean.",
     ),
 }
+POST_NORM = _over_depth(
+    "post_norm_repair_by_head",
+    "self_repair_from_post_norm",
+    "The part of self-repair that the norm behind the head's own attention layer does, on each "
+    "head's top rows; beside the final norm's part, figure 6.",
+)
 FIGURES = {
     **BY_DEPTH,
+    "post-norm": POST_NORM,
     **dict.fromkeys(
         ("2", "20", "21", "22"),
         Figure(effects, ("direct_effect", "direct_effect_removed", "logit_change")),
@@ -209,6 +216,8 @@ FIGURES = {
         what_is_repaired, ("direct_effect_removed", "share_removed", "kind"), "head_kinds"
     ),
     "what is repaired, by run": Figure(
-        what_is_repaired_by_run, ("share_repaired", "share_from_layernorm"), "run_repair"
+        what_is_repaired_by_run,
+        ("share_repaired", "share_from_layernorm", "share_from_post_norm"),
+        "run_repair",
     ),
 }

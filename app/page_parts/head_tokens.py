@@ -6,6 +6,7 @@ import pandas as pd
 import streamlit as st
 
 from selfrepair.app.charts import detail_charts, token_charts
+from selfrepair.app.charts.run_charts import PARTS, there
 from selfrepair.app.page_parts import show, state, token_view
 from selfrepair.app.page_parts.token_view import Scale
 from selfrepair.app.questions import detail_questions, neuron_questions, queries, token_questions
@@ -114,7 +115,12 @@ def _instance(row: Any, text: pd.DataFrame, scale: Scale) -> None:
             f"self-repair **{words.signed(row.self_repair)}** "
             f"(heads {words.signed(row.self_repair_from_heads)}, "
             f"MLPs {words.signed(row.self_repair_from_mlps)}, "
-            f"LayerNorm {words.signed(row.self_repair_from_layernorm)})"
+            + (
+                f"post-norm {words.signed(row.self_repair_from_post_norm)}, "
+                if row.self_repair_from_post_norm
+                else ""
+            )
+            + f"LayerNorm {words.signed(row.self_repair_from_layernorm)})"
             + "".join(f" :orange-badge[{word}]" for word in kinds)
             + f" :gray[sequence {row.sequence}, position {row.position}]"
         )
@@ -178,7 +184,7 @@ def opened(
         caption=f"The head's direct effect of {words.signed(here['direct_effect'])} logits goes "
         "(or changes), later heads, MLPs and the final norm answer, and the logit ends "
         f"{words.signed(here['logit_change'])} from where it was.",
-        definitions=show.defined(subject.generation, ["self_repair", *_PARTS]),
+        definitions=show.defined(subject.generation, ["self_repair", *there(PARTS, own)]),
     )
     show.table(
         "This token under every ablation",
@@ -188,9 +194,6 @@ def opened(
         relation="self_repair",
     )
     repairers(subject, sequence, position)
-
-
-_PARTS = ["self_repair_from_heads", "self_repair_from_mlps", "self_repair_from_layernorm"]
 
 
 def repairers(

@@ -15,6 +15,7 @@ QUANTITIES = {
     "self_repair_from_heads": True,
     "self_repair_from_mlps": True,
     "self_repair_from_last_mlp": True,
+    "self_repair_from_post_norm": True,
     "self_repair_from_layernorm": True,
     "direct_effect": True,
     "direct_effect_ablated": True,

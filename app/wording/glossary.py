@@ -150,6 +150,14 @@ GROUPS: dict[str, tuple[Term, ...]] = {
             "section 3.1, figure 4",
         ),
         Term(
+            "post_norm",
+            "post-norm",
+            "A norm between attention and residual stream (Gemma 2 and 3, OLMo 2 and 3). A head "
+            "counts with what the clean one makes of its output; what the norm's own changed scale "
+            "gives back in the head's layer is `self_repair_from_post_norm`.",
+            "not in the paper",
+        ),
+        Term(
             "frozen",
             "frozen",
             "With the final norm held at its clean scale, so that LayerNorm repairs nothing: "

@@ -9,6 +9,7 @@ NAMES = {
     "self_repair_from_heads": "self-repair from heads",
     "self_repair_from_mlps": "self-repair from MLPs",
     "self_repair_from_last_mlp": "self-repair from the last MLP",
+    "self_repair_from_post_norm": "self-repair from the post-norm",
     "self_repair_from_layernorm": "self-repair from LayerNorm",
     "layernorm_ratio": "LayerNorm ratio",
     "layernorm_fraction": "LayerNorm fraction",

@@ -37,8 +37,9 @@ def _print_layers(connection: duckdb.DuckDBPyConnection, run_id: str) -> None:
         """
         select ablation, layer, direct_effect, direct_effect_removed, self_repair,
             self_repair_from_heads, self_repair_from_mlps, self_repair_from_layernorm,
-            layernorm_fraction_clipped
+            layernorm_fraction_clipped, if(post_norm, self_repair_from_post_norm, null)
         from layer_summary
+        join runs using (run_id)
         where run_id = ?
         order by ablation, layer
         """,
@@ -53,12 +54,14 @@ def _print_layers(connection: duckdb.DuckDBPyConnection, run_id: str) -> None:
         f"layer means over each head's top {100 * share[0]:g} % tokens"
     )
     longest = max((abs(row[4]) for row in rows if row[4] is not None), default=1.0) or 1.0
+    has_post_norm = any(row[-1] is not None for row in rows)
+    head = "  post-norm" if has_post_norm else ""
     for ablation in dict.fromkeys(row[0] for row in rows):
         click.echo(
             f"\n{ablation:9} direct           self-   of which from             the paper's\n"
-            "layer     effect  removed  repair  heads    MLPs   LayerNorm  clipped*"
+            f"layer     effect  removed  repair  heads    MLPs   LayerNorm{head}  clipped*"
         )
-        for _, layer, direct, removed, repair, heads, mlps, norm, clipped in (
+        for _, layer, direct, removed, repair, heads, mlps, norm, clipped, post in (
             row for row in rows if row[0] == ablation
         ):
             bar = "█" * round(BAR * abs(repair or 0.0) / longest)
@@ -66,7 +69,9 @@ def _print_layers(connection: duckdb.DuckDBPyConnection, run_id: str) -> None:
             click.echo(
                 f"{layer:>5} {_number(direct, 10)} {_number(removed, 8)} {_number(repair, 7)} "
                 f"{_number(heads, 6)} {_number(mlps, 7)} {_number(norm, 9)} "
-                f"{_number(clipped, 9, '.0%')}  " + click.style(bar, fg=colour)
+                + (f"{_number(post, 9)} " if has_post_norm else "")
+                + f"{_number(clipped, 9, '.0%')}  "
+                + click.style(bar, fg=colour)
             )
     click.echo(
         "* LayerNorm's share of the direct effect, per token cut to 0..100 %, then averaged (the\n"
@@ -78,12 +83,15 @@ def _print_what_is_repaired(connection: duckdb.DuckDBPyConnection, run_id: str) 
     """Ratios of sums over the heads that count, and how many heads are of each kind."""
     rows = connection.execute(
         """
-        select ablation, clustered_by, run_clusters.n_clusters, n_heads, n_heads_counted,
+        select ablation, clustered_by, run_clusters.n_clusters, run_repair.n_heads,
+            n_heads_counted,
             share_repaired, share_repaired_se, share_from_heads, share_from_heads_se,
             share_from_mlps, share_from_mlps_se, share_from_layernorm, share_from_layernorm_se,
+            share_from_post_norm, share_from_post_norm_se, post_norm,
             n_repaired, n_overcorrected, n_broken, n_neither, n_not_removed, n_no_effect
         from run_repair
         join run_clusters using (run_id)
+        join runs using (run_id)
         where run_id = ? and row_set = 'top_by_direct_effect'
         order by ablation
         """,
@@ -91,9 +99,10 @@ def _print_what_is_repaired(connection: duckdb.DuckDBPyConnection, run_id: str) 
     ).fetchall()
     if rows:
         click.echo("\nOf what is removed, on each head's top tokens, is repaired:")
-    for ablation, by, n_clusters, n_heads, counted, *rest in rows:
+    for ablation, by, n_clusters, n_heads, counted, *shares in rows:
+        rest = shares[11:]
         clusters = f"{n_clusters} {by}{'' if n_clusters == 1 else 's'}"
-        if rest[8] is None:
+        if rest[0] is None:
             why = (
                 f"{clusters} are fewer than the {FEWEST_CLUSTERS} that a label of a head needs"
                 if n_clusters < FEWEST_CLUSTERS
@@ -101,14 +110,15 @@ def _print_what_is_repaired(connection: duckdb.DuckDBPyConnection, run_id: str) 
             )
             click.echo(f"{ablation:9} not said: {why}")
             continue
-        pairs = list(zip(rest[:8:2], rest[1:8:2], strict=True))
-        all_of_it, heads, mlps, norm = (words.share_with_error(*pair) for pair in pairs)
+        pairs = list(zip(shares[:10:2], shares[1:10:2], strict=True))
+        all_of_it, heads, mlps, norm, post = (words.share_with_error(*pair) for pair in pairs)
         kinds = ("repaired", "overcorrected", "broken", "neither", "not removed", "no effect")
         click.echo(
-            f"{ablation:9} {all_of_it}: by heads {heads}, MLPs {mlps}, LayerNorm {norm}\n"
-            f"{'':9} over the {counted} of {n_heads} heads that do something and are at least "
+            f"{ablation:9} {all_of_it}: by heads {heads}, MLPs {mlps}, LayerNorm {norm}"
+            + (f", the post-norm {post}" if shares[10] else "")
+            + f"\n{'':9} over the {counted} of {n_heads} heads that do something and are at least "
             f"half removed\n{'':9} heads: "
-            + ", ".join(f"{n} {kind}" for n, kind in zip(rest[8:], kinds, strict=True))
+            + ", ".join(f"{n} {kind}" for n, kind in zip(rest, kinds, strict=True))
             + f"\n{'':9} (errors by {by}; labels at 5 %, corrected for {n_heads} heads, over "
             f"{clusters})"
         )
