@@ -41,7 +41,7 @@ from selfrepair.warehouse.sealed import DamagedError, read_json
 from selfrepair_assets.measurement.options import LONGEST, MOST
 from selfrepair_assets.steps import published
 from selfrepair_assets.steps.precision import SAMPLE
-from selfrepair_assets.steps.run_folder import RunFolder
+from selfrepair_assets.steps.sharded.run_folder import RunFolder
 
 MOST_UNPACKED = 100  # times its size in the file, beyond ROOM, may a shard need in memory
 ROOM = 2**26
