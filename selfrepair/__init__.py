@@ -15,8 +15,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from selfrepair.measuring import measure
-    from selfrepair.opened import OpenWarehouse, open
+    from selfrepair.library.measuring import measure
+    from selfrepair.library.opened import OpenWarehouse, open
 
 __all__ = ["OpenWarehouse", "measure", "open"]
 
@@ -27,7 +27,7 @@ def __getattr__(name: str) -> Any:
     """Imports what is asked for only then: `import selfrepair` alone loads no torch, no DuckDB."""
     if name not in _FROM:
         raise AttributeError(f"module 'selfrepair' has no attribute {name!r}")
-    return getattr(import_module(f"selfrepair.{_FROM[name]}"), name)
+    return getattr(import_module(f"selfrepair.library.{_FROM[name]}"), name)
 
 
 def __dir__() -> list[str]:

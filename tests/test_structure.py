@@ -12,15 +12,23 @@ import pytest
 ROOT = Path(__file__).parents[1]
 MOST_LINES, MOST_FILES = 320, 12  # of a file; of a room, its `__init__.py` and `conftest.py` apart
 
-MEASUREMENT = {f"selfrepair_assets/measurement{room}" for room in ("", "/model", "/engine")}
+MODEL = "selfrepair_assets/measurement/model"
+FOLDED = f"{MODEL}/folded_model.py"  # the frame of switches that families are read into
+MEASUREMENT = {
+    *("selfrepair_assets/measurement", "selfrepair_assets/measurement/engine", MODEL),
+    *(FOLDED, f"{MODEL}/precision.py"),
+}
 STORE = {"warehouse", "warehouse/facts", "warehouse/published"}
 WORDS = {"app/questions", "app/wording", "selfrepair_assets/measurement"}
 ROOMS: dict[str, set[str]] = {
     "selfrepair/errors.py": set(),
-    "selfrepair": set(),
     "sql": set(),
     "selfrepair_assets/measurement": {"selfrepair/errors.py"},
-    "selfrepair_assets/measurement/model": {"selfrepair_assets/measurement"},
+    "selfrepair/extras.py": {"selfrepair_assets/measurement"},
+    f"{MODEL}/precision.py": set(),
+    FOLDED: {f"{MODEL}/precision.py"},
+    f"{MODEL}/families": {"selfrepair_assets/measurement", FOLDED, f"{MODEL}/precision.py"},
+    MODEL: {"selfrepair_assets/measurement", FOLDED, f"{MODEL}/families", f"{MODEL}/precision.py"},
     "selfrepair_assets/measurement/text": {"selfrepair_assets/measurement"},
     "selfrepair_assets/measurement/engine": {*MEASUREMENT, "selfrepair/errors.py"},
     "warehouse": {"selfrepair/errors.py"},
@@ -36,6 +44,9 @@ ROOMS: dict[str, set[str]] = {
     | STORE
     | {"selfrepair/errors.py", "selfrepair_assets"}
     | {"selfrepair_assets/steps", "selfrepair_assets/steps/sharded"},
+    "selfrepair/exchange": STORE
+    | {"selfrepair/errors.py", "selfrepair_assets/measurement"}
+    | {"selfrepair_assets/steps", "selfrepair_assets/steps/sharded"},
     "app/console": set(),
     "app/questions": STORE | {"selfrepair_assets/measurement"},
     "app/wording": {"app/questions", "selfrepair_assets/measurement"},
@@ -49,7 +60,12 @@ ROOMS: dict[str, set[str]] = {
     | STORE
     | {"selfrepair/errors.py", "selfrepair_assets", "selfrepair_assets/assets"}
     | {"selfrepair_assets/steps", "selfrepair_assets/steps/sharded"}
-    | {"app/figures", "app/wording", "dagster_project"},
+    | {"app/figures", "app/wording", "dagster_project", "selfrepair/exchange"}
+    | {"selfrepair/extras.py"},
+    "selfrepair/library": STORE
+    | {"app/figures", "app/questions", "dagster_project/cli", "selfrepair/extras.py"}
+    | {"selfrepair_assets/measurement", "selfrepair_assets/steps"},
+    "selfrepair": {"selfrepair/library", "dagster_project/cli"},
 }
 """Each room with those that it may import: rooms before it alone, so that no arrow goes up.
 
@@ -59,11 +75,12 @@ A file that stands here by its own name is a room of its own.
 LIBRARIES = {
     "dagster": r"dagster_project.*|selfrepair_assets/assets",
     "click": r"dagster_project/cli",
-    "torch": r"selfrepair_assets/(measurement|measurement/model|measurement/engine|steps)",
-    "transformers": r"selfrepair_assets/measurement/model",
+    "torch": r"selfrepair_assets/(measurement|measurement/(model|engine)(/.*)?|steps)",
+    "transformers": r"selfrepair_assets/measurement/model(/families)?",
     "transformer_lens": r"selfrepair_assets/measurement/model",
-    "duckdb": r"warehouse.*|app(/questions|/console)?|selfrepair_assets/assets|dagster_project/cli",
-    "plotly": r"app/(charts|figures|page_parts|app_pages)",
+    "duckdb": r"warehouse.*|app(/questions|/console)?|selfrepair_assets/assets|dagster_project/cli"
+    r"|selfrepair/(library|exchange)",
+    "plotly": r"app/(charts|figures|page_parts|app_pages)|selfrepair/library",
     "streamlit": r"app|app/(questions|page_parts|app_pages)",
 }
 """The rooms that may import a library."""
@@ -107,7 +124,12 @@ def _imported(file: str) -> set[str]:
 
 IMPORTED = {file: _imported(file) for file in MODULES.values()}
 ARROWS = {
-    file: {MODULES[name] for name in names & MODULES.keys()} - {file}
+    file: {
+        MODULES[name]
+        for name in names & MODULES.keys()
+        if not MODULES[name].endswith("__init__.py")  # which has a sentence, and is above its files
+    }
+    - {file}
     for file, names in IMPORTED.items()
 }
 

@@ -13,7 +13,7 @@ import pytest
 
 import selfrepair
 from selfrepair.app.figures.registry import FIGURES
-from selfrepair.opened import OpenWarehouse
+from selfrepair.library.opened import OpenWarehouse
 from selfrepair.warehouse.errors import WarehouseError
 from selfrepair.warehouse.paths import Warehouse
 from selfrepair.warehouse.published.read import open_serving

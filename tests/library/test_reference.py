@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from selfrepair.opened import OpenWarehouse
+from selfrepair.library.opened import OpenWarehouse
 from tests.browser.visit import PROJECT
 from tests.helpers.runs.app_runs import publish_run
 

@@ -198,17 +198,14 @@ class HookedModel:
         x = _alternating(self.loaded)
         plus, minus = self._attention_inputs(x), self._attention_inputs(-x)
         biases = [(p + m) / 2 for p, m in zip(plus, minus, strict=True)]
-        constant = self._z_of(biases)
-        more = self._z_of(plus)
-        less = self._z_of(minus)
+        constant, more, less = (self._z_of(inputs) for inputs in (biases, plus, minus))
         for layer, z in enumerate(constant):
             size = more[layer]
             if _deviation(z, torch.zeros_like(z), size) <= NO_CONSTANT:
                 continue
             unlike = _deviation(z, z[:, :1].expand_as(z), size)
-            if not max(unlike, _deviation((more[layer] + less[layer]) / 2, z, size)) <= (
-                STRUCTURE_TOLERANCE
-            ):
+            unbalanced = _deviation((more[layer] + less[layer]) / 2, z, size)
+            if not max(unlike, unbalanced) <= STRUCTURE_TOLERANCE:
                 raise InputError(
                     f"Layer {layer} of '{self.loaded.name}' ({self.loaded.architecture}) has value "
                     "biases that cannot be told apart from what tokens bring: a head's direct "
@@ -260,8 +257,7 @@ class HookedModel:
             run = self.run(self._sample())
             if run.mlp_post.shape[-1] != len(W_out):
                 return None
-            out = run.mlp_before[self.loaded.n_layers - 1]
-            bias = out - run.mlp_post @ W_out
+            bias = (out := run.mlp_before[self.loaded.n_layers - 1]) - run.mlp_post @ W_out
         same = _deviation(bias, bias[:, :1].expand_as(bias), out)
         return W_out if same <= STRUCTURE_TOLERANCE else None
 

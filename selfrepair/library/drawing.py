@@ -7,7 +7,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from selfrepair.names import unknown
+from selfrepair.library.names import unknown
 from selfrepair.warehouse.paths import Warehouse
 from selfrepair_assets.measurement.errors import InputError
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from selfrepair.dagster_project.cli.run import run_model
-from selfrepair.opened import OpenWarehouse
+from selfrepair.library.opened import OpenWarehouse
 from selfrepair.warehouse.paths import Warehouse
 from selfrepair_assets.measurement.run_spec import RunSpec
 from selfrepair_assets.steps.run_spec import forget_model
