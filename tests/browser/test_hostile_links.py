@@ -14,7 +14,7 @@ import pytest
 
 from selfrepair.warehouse.paths import Warehouse
 from selfrepair.warehouse.published.read import open_serving
-from tests.app.test_sql_walls import state
+from tests.app.console.test_sql_walls import state
 from tests.browser.visit import Visit, serving_app
 from tests.helpers.hostile.hostile_statements import FIRST, statements
 from tests.helpers.runs.app_runs import publish_run
