@@ -4,7 +4,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -41,11 +41,12 @@ def another_process(root: Path, note: str = "") -> Iterator[subprocess.Popen[byt
 def test_one_at_a_time_and_who_it_is(tmp_path: Path) -> None:
     warehouse = Warehouse(tmp_path).prepare()
     with another_process(tmp_path) as process:
-        for refused in (
+        refusals: list[Callable[[], object]] = [
             lambda: refuse_if_held(warehouse, "toy"),
             lambda: run_held(warehouse, "toy").__enter__(),
             lambda: delete(warehouse, "toy"),
-        ):
+        ]
+        for refused in refusals:
             (warehouse.run_folder("toy")).mkdir(exist_ok=True)
             with pytest.raises(HeldElsewhereError) as told:
                 refused()

@@ -1,5 +1,6 @@
 """Sealed files: the checksum is in the name, and nothing damaged is overwritten."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,9 @@ def other_bytes(path: Path) -> None:
 
 
 @pytest.mark.parametrize("harm", [a_folder, other_bytes])
-def test_what_is_in_the_place_of_the_same_bytes_is_set_aside(tmp_path: Path, harm) -> None:
+def test_what_is_in_the_place_of_the_same_bytes_is_set_aside(
+    tmp_path: Path, harm: Callable[[Path], object]
+) -> None:
     path = sealed(tmp_path)
     harm(path)
     assert sealed(tmp_path) == path == intact_file(tmp_path, "z", ".npy")

@@ -126,7 +126,8 @@ def attend_to_changed(
 ) -> Tensor:
     """The change of `z` where keys and values change at every position, as queries do."""
     changed = [t.flatten(0, 1) for t in (q, k, v)]
-    return attend(model, block, *changed).unflatten(0, q.shape[:2]).sub_(layer.z)
+    z: Tensor = attend(model, block, *changed).unflatten(0, q.shape[:2])
+    return z.sub_(layer.z)
 
 
 @dataclass(frozen=True)

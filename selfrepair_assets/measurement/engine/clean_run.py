@@ -78,7 +78,8 @@ def squared_scale(x: Tensor, eps: float) -> Tensor:
 
 def dot(change: Tensor, direction: Tensor) -> Tensor:
     """`(... batch pos d) . (batch pos d)` over the last dimension."""
-    return torch.linalg.vecdot(change, direction)
+    effect: Tensor = torch.linalg.vecdot(change, direction)
+    return effect
 
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:

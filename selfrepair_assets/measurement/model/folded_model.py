@@ -100,7 +100,8 @@ class FoldedModel:
 
     def by_head(self, z: Tensor) -> Tensor:
         """`(..., (head d_head))` to `(..., head, d_head)`."""
-        return z.unflatten(-1, (self.n_heads, self.d_head))
+        split: Tensor = z.unflatten(-1, (self.n_heads, self.d_head))
+        return split
 
     @property
     def has_post_norm(self) -> bool:

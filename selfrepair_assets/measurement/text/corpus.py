@@ -262,7 +262,8 @@ def _harmless_cut(text: str, tokenizer: Any) -> int | None:
 
 def _encode(text: str, tokenizer: Any) -> list[int]:
     # verbose=False: that a text is longer than the context is no news, since it is cut in rows.
-    return tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
+    ids: list[int] = tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
+    return ids
 
 
 def _too_little(

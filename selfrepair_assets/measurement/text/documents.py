@@ -200,7 +200,7 @@ def _parquet_rows(path: Path, text_column: str | None) -> Iterator[Document]:
     import pyarrow.parquet as pq
 
     def is_text(type_: pa.DataType) -> bool:
-        return pa.types.is_string(type_) or pa.types.is_large_string(type_)
+        return bool(pa.types.is_string(type_) or pa.types.is_large_string(type_))
 
     try:
         with pq.ParquetFile(path) as file:

@@ -151,12 +151,14 @@ class RunFolder:
     @cached_property
     def tokens(self) -> np.ndarray:
         """int32 [sequence pos], memory-mapped."""
-        return np.load(self._intact(self.path, "tokens"), mmap_mode="r")
+        tokens: np.ndarray = np.load(self._intact(self.path, "tokens"), mmap_mode="r")
+        return tokens
 
     @cached_property
     def documents(self) -> np.ndarray:
         """int32 [sequence pos], memory-mapped: the document that each token is of."""
-        return np.load(self._intact(self.path, "documents"), mmap_mode="r")
+        documents: np.ndarray = np.load(self._intact(self.path, "documents"), mmap_mode="r")
+        return documents
 
     @property
     def document_names(self) -> dict[int, str]:

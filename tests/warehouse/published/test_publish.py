@@ -147,7 +147,7 @@ def test_external_facts_answer_the_same(warehouse: Warehouse, sql: Path) -> None
     publish(warehouse, row, source=sql)
     before = contents(warehouse)
     for facts in ("external", "native"):
-        made = publish(warehouse, row, facts=facts, source=sql)  # type: ignore[arg-type]
+        made = publish(warehouse, row, facts=facts, source=sql)
         assert made.rows["head_ablations"] == 160
         assert contents(warehouse) == before
         with open_serving(warehouse) as connection:
