@@ -34,7 +34,7 @@ class Work:
     _here: int = 0
     _closed: bool = False
     _step: str = ""
-    _bar: tqdm | None = None  # type: ignore[type-arg]
+    _bar: tqdm | None = None
 
     def __post_init__(self) -> None:
         if self.tell is None and _takes_bar():

@@ -11,7 +11,7 @@ from selfrepair_assets.measurement.options import AUTO, Option
 from selfrepair_assets.measurement.run_spec import OPTIONS
 
 
-class _Typed(click.ParamType):  # type: ignore[type-arg]  # generic in newer versions alone
+class _Typed(click.ParamType):
     """A list with commas between its items, or a number that may be `auto`."""
 
     name = "text"

@@ -89,7 +89,7 @@ def _materialize(warehouse: Warehouse, spec: RunSpec, restart: bool) -> None:
             is_new = not instance.has_dynamic_partition(str(models.name), spec.run_id)
             instance.add_dynamic_partitions(str(models.name), [spec.run_id])
             dg.materialize(
-                [*ASSETS, *CHECKS],  # type: ignore[list-item]
+                [*ASSETS, *CHECKS],
                 partition_key=spec.run_id,
                 instance=instance,
                 tags=tags_of_this_process(),

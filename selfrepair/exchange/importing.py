@@ -26,7 +26,7 @@ from selfrepair.errors import OneLineError
 from selfrepair.exchange import layout
 from selfrepair.exchange.layout import RefusedError
 from selfrepair.exchange.sources import Opened, copied, read_whole, source
-from selfrepair.warehouse.connection import spill_folder
+from selfrepair.warehouse.connection import Progress, spill_folder
 from selfrepair.warehouse.errors import refuse_full_disk
 from selfrepair.warehouse.facts.plan import Plan, require_plan
 from selfrepair.warehouse.facts.run_table import RunTable
@@ -34,7 +34,6 @@ from selfrepair.warehouse.facts.shards import range_of, shard_fingerprint
 from selfrepair.warehouse.facts.tables import fact_tables, schema
 from selfrepair.warehouse.locks import run_held
 from selfrepair.warehouse.paths import Warehouse
-from selfrepair.warehouse.published.generations import Progress
 from selfrepair.warehouse.published.publish import Generation
 from selfrepair.warehouse.published.runs import is_known, published_runs
 from selfrepair.warehouse.sealed import DamagedError, read_json

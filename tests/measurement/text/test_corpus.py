@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from tokenizers import Tokenizer, decoders, normalizers, pre_tokenizers, trainers
 from tokenizers.models import BPE
-from transformer_lens.utilities import tokenize_and_concatenate
+from transformer_lens.utilities.tokenize_utils import tokenize_and_concatenate
 from transformers import PreTrainedTokenizerFast
 
 from selfrepair_assets.measurement.errors import InputError
