@@ -18,6 +18,8 @@ PAGES = {
     "One model": [
         ("model", "Model", ":material/grid_on:"),
         ("head", "Head", ":material/center_focus_strong:"),
+        ("token", "Token", ":material/notes:"),
+        ("compare", "Compare", ":material/compare_arrows:"),
         ("trust", "Trust", ":material/verified:"),
         ("neurons", "Neurons", ":material/bubble_chart:"),
         ("self_reinforcement", "Self-reinforcement", ":material/autorenew:"),
@@ -52,11 +54,14 @@ def main() -> None:
         }
     )
     state.begin(page.url_path)
+    above = st.container()
     try:
         generation = queries.newest_generation()
         st.session_state["generation"] = generation
         surroundings.sidebar(generation)
         page.run()
+        with above:
+            surroundings.say_what_links_ask_in_vain()
         surroundings.words_used(page.url_path or "overview")
         state.finish()
     except WarehouseError as error:

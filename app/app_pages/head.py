@@ -136,7 +136,7 @@ def ablations(subject: Subject) -> None:
         for column in run_charts.there(run_questions.QUANTITIES, answer.frame)
     ]
     show.table(
-        "The ablations side by side: means over the top rows",
+        ("The ablations side by side: means" if len(means) > 1 else "Means") + " over the top rows",
         answer,
         subject.generation,
         key="ablations",
@@ -157,6 +157,31 @@ VIEWS: dict[str, Callable[[Subject], None]] = {
 }
 
 
+def pin(subject: Subject) -> None:
+    """Keeps this head for the Compare page, and leads there once one is kept."""
+    run, head = state.recall("run2"), state.recall("head2")
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.button(
+            "Pin",
+            icon=":material/keep:",
+            help="Keeps this head, to compare another one with it.",
+            on_click=state.choose_all,
+            kwargs={"run2": subject.run, "ablation2": subject.ablation, "head2": subject.head_name},
+        )
+        if head:
+            state.link(
+                "compare",
+                f"Compare with {head}" + (f" of {run}" if run != subject.run else ""),
+                icon=":material/compare_arrows:",
+                run=subject.run,
+                ablation=subject.ablation,
+                head=subject.head_name,
+                run2=run,
+                ablation2=state.recall("ablation2"),
+                head2=head,
+            )
+
+
 def page() -> None:
     generation = surroundings.generation_or_stop("Head")
     title = st.empty()
@@ -170,7 +195,17 @@ def page() -> None:
             (labels["ablation"] == subject.ablation) & (labels["row_set"] == "top_by_direct_effect")
         ]
         numbers(subject, own.iloc[0], None if labels.empty else labels.iloc[0])
-    VIEWS[state.pick_one("Show", "view", list(VIEWS), "Tokens", kind="row")](subject)
+    one = "Numbers" if len(means) == 1 else "Ablations"
+    view = state.pick_one(
+        "Show",
+        "view",
+        list(VIEWS),
+        "Tokens",
+        kind="row",
+        shown=lambda name: one if name == "Ablations" else name,
+    )
+    pin(subject)
+    VIEWS[view](subject)
 
 
 page()

@@ -118,7 +118,9 @@ def heat_map(subject: Subject, choice: str) -> None:
 def table(subject: Subject, choice: str) -> None:
     """All heads, sortable."""
     answer = run_questions.heads(subject)
-    rows = kinds.kept(answer.frame, choice)
+    rows = kinds.kept(answer.frame, choice).sort_values(
+        "self_repair", ascending=False, kind="stable"
+    )
     if rows.empty:
         return
     among = kinds.clusters(subject)
@@ -126,7 +128,8 @@ def table(subject: Subject, choice: str) -> None:
     known = answer.frame["kind"].notna().any()
     labels = f"labelled {among.level(n)}" if known else among.why_no_label or kinds.TOO_FEW_ROWS
     selected = show.table(
-        "All heads" if choice == "all" else f"{len(rows)} of {n} heads: {choice}",
+        ("All heads" if choice == "all" else f"{len(rows)} of {n} heads: {choice}")
+        + ", the most repaired first",
         answer,
         subject.generation,
         key="heads",

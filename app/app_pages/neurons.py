@@ -49,10 +49,15 @@ def chosen_head(subject: Subject) -> None:
     if subject.head_name not in names:
         if names:
             st.info(
-                "Single neurons (Fig. 7, section 4.2.2) are kept for chosen heads: "
-                f"{', '.join(names)}. Choose one of them above.",
+                "Single neurons (Fig. 7, section 4.2.2) are kept for chosen heads, and "
+                f"{subject.head_name} is none of them. Look at one of these:",
                 icon=":material/filter_center_focus:",
             )
+            with st.container(horizontal=True):
+                for name in names:
+                    state.link(
+                        "neurons", name, run=subject.run, ablation=subject.ablation, head=name
+                    )
         return
     left, right = st.columns(2)
     with left:
@@ -96,11 +101,7 @@ def page() -> None:
     generation = surroundings.generation_or_stop("Neurons")
     st.title("Neurons of the last MLP layer")
     missing = queries.lacking(generation, "neuron_repairs")
-    subject = surroundings.picked(
-        generation,
-        with_head=True,
-        rather=lambda subject: [] if missing else registry.heads_of("7", subject),
-    )
+    subject = surroundings.picked(generation, with_head=True)
     if missing:
         show.not_there("Neurons", missing, MEASURE)
         return

@@ -1,4 +1,4 @@
-"""SQL: a statement on a locked connection, with the data dictionary and examples beside it."""
+"""SQL: a statement on a locked connection, its rows and the data dictionary beside it."""
 
 import pandas as pd
 import plotly.graph_objects as go
@@ -8,16 +8,17 @@ from selfrepair.app.charts import run_charts
 from selfrepair.app.console import sql_console
 from selfrepair.app.console.sql_console import Result, Statement
 from selfrepair.app.console.sql_examples import EXAMPLES
-from selfrepair.app.page_parts import show, state, surroundings
+from selfrepair.app.page_parts import saved_statements, show, state, surroundings
 from selfrepair.app.questions import queries
 
 
 def editor(generation: queries.Generation) -> None:
     """The statement and its buttons."""
-    example = st.pills("Examples", list(EXAMPLES), key="example", wrap=True)
-    if example and example != st.session_state.get("example_shown"):
-        st.session_state["statement_text"] = EXAMPLES[example]
-    st.session_state["example_shown"] = example
+    own = saved_statements.saved()
+    with st.container(height=150, border=False):
+        _offered("Examples", EXAMPLES)
+        if own:
+            _offered("Saved", own)
     linked = state.value("sql")
     if "statement_text" not in st.session_state:
         st.session_state["statement_text"] = linked or EXAMPLES["the most self-repaired heads"]
@@ -26,6 +27,8 @@ def editor(generation: queries.Generation) -> None:
         asked = st.form_submit_button(
             "Run", type="primary", icon=":material/play_arrow:", shortcut="Ctrl+Enter"
         )
+    with st.container(horizontal=True):
+        saving(own)
     st.caption(
         f"Read-only, without files, network or settings; at most {sql_console.SECONDS:.0f} s, "
         f"{sql_console.MEMORY_MB} MB and {sql_console.MOST_ROWS:,} rows. "
@@ -35,11 +38,40 @@ def editor(generation: queries.Generation) -> None:
         state.choose("sql", text.strip())
         state.value("sql")
         start(generation, text.strip())
-    elif linked and st.session_state.get("started_sql") is None:
+    elif linked and st.session_state.get("started_sql") != linked:
         st.info(
             "This statement came with the link, and has not been run. Read it, then press Run.",
             icon=":material/link:",
         )
+
+
+def _offered(label: str, statements: dict[str, str]) -> None:
+    """Statements to choose from; the one that was chosen is in the editor."""
+    chosen = st.pills(label, list(statements), key=f"offered:{label}", wrap=True)
+    before = f"shown:{label}"
+    if chosen and chosen != st.session_state.get(before):
+        st.session_state["statement_text"] = statements[chosen]
+    st.session_state[before] = chosen
+
+
+def saving(own: dict[str, str]) -> None:
+    """Keeps what is in the editor, or forgets what was kept, in the visitor's browser."""
+    with st.popover("Save", icon=":material/bookmark:"):
+        st.caption("Kept in this browser alone.")
+        name = st.text_input("Name", key="saved_name", max_chars=60)
+        st.button(
+            "Save what was run",
+            on_click=lambda: saved_statements.keep(name, st.session_state["statement_text"]),
+            disabled=not name.strip(),
+        )
+        for kept in own:
+            st.button(
+                f"Remove {kept}",
+                key=f"forget:{kept}",
+                icon=":material/delete:",
+                on_click=saved_statements.forget,
+                args=(kept,),
+            )
 
 
 def start(generation: queries.Generation, text: str) -> None:
@@ -147,17 +179,17 @@ def page() -> None:
         surroundings.generation_or_stop("SQL")
         return
     st.title("Ask with SQL")
-    left, right = st.columns([3, 2], gap="large")
+    saved_statements.with_browser()
+    left, right = st.columns(2, gap="large")
     with left:
         editor(generation)
-    with right:
-        dictionary(generation)
     statement = st.session_state.get("statement")
-    if statement is not None:
-        if statement.result is None:
+    with right:
+        if statement is not None and statement.result is None:
             waiting()
-        else:
+        elif statement is not None and st.session_state["started_sql"] == state.value("sql"):
             show_result(statement.result)
+        dictionary(generation)
 
 
 page()

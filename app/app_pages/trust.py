@@ -69,7 +69,8 @@ def page() -> None:
     among = kinds.clusters(subject)
     show.tiles(tiles(generation, numbers, among))
     answer = trust_questions.trust(subject, ROW_SETS[rows])
-    left, right = st.columns(2)
+    several = len(by_run.frame) > 1
+    left, right = st.columns(2) if several else (st.container(), None)
     with left:
         clicked = show_figure("section 5.1", subject, rows=rows, click="Click a head to open it.")
         if clicked:
@@ -77,23 +78,20 @@ def page() -> None:
             state.open_page(
                 "head", run=subject.run, ablation=subject.ablation, head=words.head(layer, head)
             )
-    with right:
+    if right is not None:
         side_by_side = trust_questions.trust_by_ablation(subject, ROW_SETS[rows])
-        measured = list(by_run.frame["ablation"])
-        show.table(
-            "Which ablation: places side by side (section 5.2)",
-            side_by_side,
-            generation,
-            key="trust_by_ablation",
-            relation="ablation_trust_by_ablation",
-            frame=side_by_side.frame.dropna(axis="columns", how="all"),
-            height=480,
-            caption="The heads on which the ablations differ most come first. Hidden is empty "
-            "where an ablation may have removed nothing."
-            if len(measured) > 1
-            else f"This run has {measured[0]} ablation alone: measure it with "
-            "`--ablations resample,mean,zero` to compare.",
-        )
+        with right:
+            show.table(
+                "Which ablation: places side by side (section 5.2)",
+                side_by_side,
+                generation,
+                key="trust_by_ablation",
+                relation="ablation_trust_by_ablation",
+                frame=side_by_side.frame.dropna(axis="columns", how="all"),
+                height=480,
+                caption="The heads on which the ablations differ most come first. Hidden is empty "
+                "where an ablation may have removed nothing.",
+            )
     show.table(
         "All heads, the most misplaced first",
         answer,
@@ -104,13 +102,14 @@ def page() -> None:
         height=420,
         caption=f"Misplaced is {among.why_no_label}." if among.why_no_label else "",
     )
-    show.table(
-        "Each ablation over all heads",
-        by_run,
-        generation,
-        key="trust_by_run",
-        relation="ablation_trust_by_run",
-    )
+    if several:
+        show.table(
+            "Each ablation over all heads",
+            by_run,
+            generation,
+            key="trust_by_run",
+            relation="ablation_trust_by_run",
+        )
 
 
 page()

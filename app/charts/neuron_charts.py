@@ -9,6 +9,9 @@ from selfrepair.app.charts.detail_charts import no_change
 from selfrepair.app.charts.run_charts import BOTH_MARKS, COLORS, QUIET, largest_of, plain
 from selfrepair.app.wording import words
 
+# Lines are told apart without colours too: in print, and by whoever sees few.
+DASHES = ("solid", "dash", "dot", "dashdot", "longdash")
+SYMBOLS = ("circle", "square", "diamond", "triangle-up", "x")
 END = 50  # neurons at an end of the cumulative curve that is drawn one by one
 
 
@@ -55,9 +58,14 @@ def repairing_neuron_frequency(frame: pd.DataFrame) -> go.Figure:
         figure.add_scatter(
             x=own["neuron_rank"],
             y=own["share"],
-            mode="lines",
+            mode="lines+markers",
             name=f"more than {words.share(float(threshold))}",
-            line={"color": COLORS[i % len(COLORS)], "width": 2},
+            line={
+                "color": COLORS[i % len(COLORS)],
+                "width": 2,
+                "dash": DASHES[i % len(DASHES)],
+            },
+            marker={"symbol": SYMBOLS[i % len(SYMBOLS)], "size": 7},
             hovertemplate="neuron number %{x}: %{y:.1%} of the rows<extra>%{fullData.name}</extra>",
         )
     plain(figure, 420, x="N: the Nth most repairing neuron", y="share of the top rows")

@@ -60,22 +60,31 @@ def histogram(
     line_at: float | None = None,
     line_says: str = "",
     y: str = "share of rows",
+    colors: dict[str, str] | None = None,
 ) -> go.Figure:
-    """Bins as steps, one colour an ablation; bins that are not there hold nothing."""
+    """Bins as steps, one colour an ablation; bins that are not there hold nothing.
+
+    colors: where `ablation` holds other names than those of ablations, what colour each has.
+    """
     figure = go.Figure()
     drawn = _coarser(frame)
     for ablation in dict.fromkeys(drawn["ablation"]):
         own = drawn[drawn["ablation"] == ablation].sort_values("bin_start")
-        color = ablation_color(ablation)
+        color = colors[ablation] if colors else ablation_color(ablation)
         edges, shares = _steps(own)
         figure.add_scatter(
             x=edges,
             y=shares,
             mode="lines",
-            line={"color": color, "width": 1.5, "shape": "hv"},
+            line={
+                "color": color,
+                "width": 1.5,
+                "shape": "hv",
+                "dash": "solid" if not colors or ablation == next(iter(colors)) else "dash",
+            },
             fill="tozeroy",
             fillcolor=_faint(color),
-            name=f"{ablation} ablation",
+            name=ablation if colors else f"{ablation} ablation",
             hovertemplate="from %{x:.3f}: %{y:.1%}<extra>" + ablation + "</extra>",
         )
     if line_at is not None:

@@ -35,6 +35,35 @@ where (run_id, layer, head) = (
 group by target_text
 order by n desc
 limit 30""",
+    "who repairs the most repaired heads": """select
+    format('L{}H{}', layer, head) as ablated,
+    if(component = 'mlp', format('MLP {}', component_layer),
+        format('L{}H{}', component_layer, component_head)) as repairer,
+    direct_effect_change,
+    direct_effect_change_se
+from component_repairs
+order by direct_effect_change desc
+limit 30""",
+    "who repaired one token": """select
+    component_name,
+    direct_effect_change
+from token_repairers
+where (run_id, ablation, layer, head, sequence, position) = (
+    select (run_id, ablation, layer, head, sequence, position)
+    from top_by_direct_effect
+    order by self_repair desc
+    limit 1
+)
+order by direct_effect_change desc""",
+    "neurons that repair often": """select
+    format('L{}H{}', layer, head) as ablated,
+    neuron,
+    share_among_ten,
+    share_anti_erasure
+from neuron_frequency
+where ranking = 'mlp_repair'
+order by share_among_ten desc
+limit 30""",
     "top 5 % instead of 2 %": """select
     run_id,
     layer,

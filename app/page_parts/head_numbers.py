@@ -49,8 +49,9 @@ def numbers(subject: Subject, means: pd.Series, labels: pd.Series | None) -> Non
     shown.append(
         Tile(
             "tokens overcorrected",
-            words.share(means["share_overcorrected"]),
-            f"of the top rows, one by one; broken: {words.share(means['share_broken'])}",
+            words.share_with_error(means["share_overcorrected"], means["share_overcorrected_se"]),
+            "of the top rows, one by one; broken: "
+            + words.share_with_error(means["share_broken"], means["share_broken_se"]),
             glossary.explained("overcorrected", "broken"),
         )
     )

@@ -5,11 +5,12 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from selfrepair.app.charts import detail_charts, token_charts
+from selfrepair.app.charts import token_charts
 from selfrepair.app.charts.run_charts import PARTS, there
 from selfrepair.app.page_parts import show, state, token_view
+from selfrepair.app.page_parts.repairers import repairers
 from selfrepair.app.page_parts.token_view import Scale
-from selfrepair.app.questions import detail_questions, neuron_questions, queries, token_questions
+from selfrepair.app.questions import token_questions
 from selfrepair.app.questions.head_questions import ROWS_OF
 from selfrepair.app.questions.subject import Subject
 from selfrepair.app.questions.token_questions import FULL_COLOR, KINDS, ORDERS
@@ -26,7 +27,7 @@ def color_scale(subject: Subject, quantity: str) -> Scale:
     """The scale of a head's quantity, the same in the list and in an opened token."""
     found = token_questions.color_scale(subject, quantity).frame
     largest = float(found["largest"].iloc[0])
-    return Scale(quantity, largest if largest > 0 else 1e-6)
+    return Scale(quantity, largest if largest > 0 else 1e-6, show.is_dark())
 
 
 def tokens(subject: Subject) -> None:
@@ -67,6 +68,7 @@ def listed(subject: Subject) -> None:
     first = token_questions.instances(subject, **asked, limit=PER_PAGE, offset=0)
     if first.frame.empty:
         st.info("No token is like that. Loosen the filter.", icon=":material/filter_alt_off:")
+        in_all(subject, asked)
         return
     n_found = int(first.frame["n_found"].iloc[0])
     n_pages = -(-n_found // PER_PAGE)
@@ -99,6 +101,21 @@ def listed(subject: Subject) -> None:
             text = around[(around["sequence"] == row.sequence) & (around["place"] == row.position)]
             _instance(row, text, scale)
         show.behind(answer, "tokens")
+
+
+def in_all(subject: Subject, asked: dict[str, str]) -> None:
+    """Offers all of the head's tokens, where the chosen rows have none that is asked for."""
+    every = "all tokens"
+    if asked["rows"] == every:
+        return
+    more = token_questions.instances(subject, **(asked | {"rows": every}), limit=1, offset=0).frame
+    if len(more):
+        st.button(
+            f"Look in all tokens: {int(more['n_found'].iloc[0]):,} are",
+            icon=":material/search:",
+            on_click=state.choose,
+            args=("rows", every),
+        )
 
 
 def _instance(row: Any, text: pd.DataFrame, scale: Scale) -> None:
@@ -140,13 +157,22 @@ def opened(
     position: int,
 ) -> None:
     """One instance: its whole sequence, and what happened to the target's logit."""
-    left, right = st.columns([3, 2], vertical_alignment="bottom")
+    left, middle, right = st.columns([2, 3, 3], vertical_alignment="bottom")
     left.button(
         "Back to the list",
         icon=":material/arrow_back:",
         on_click=state.choose,
         args=("instance", ""),
     )
+    with middle:
+        state.link(
+            "token",
+            "Every head at this token",
+            icon=":material/notes:",
+            run=subject.run,
+            ablation=subject.ablation,
+            at=f"{sequence}:{position}",
+        )
     quantity = state.pick_one(
         "Colour", "colour", COLORED_BY, shown=lambda name: f"by {words.name(name)}", place=right
     )
@@ -187,60 +213,10 @@ def opened(
         definitions=show.defined(subject.generation, ["self_repair", *there(PARTS, own)]),
     )
     show.table(
-        "This token under every ablation",
+        "This token under every ablation" if len(all_ablations.frame) > 1 else "This token",
         all_ablations,
         subject.generation,
         key="one_token_ablations",
         relation="self_repair",
     )
     repairers(subject, sequence, position)
-
-
-def repairers(
-    subject: Subject,
-    sequence: int,
-    position: int,
-) -> None:
-    """Which components and neurons repaired this token, where that was kept."""
-    if queries.lacking(subject.generation, "component_changes", "neuron_repairs"):
-        return
-    components = detail_questions.repairers_of_token(subject, sequence, position)
-    neurons = neuron_questions.neurons_of_token(subject, sequence, position)
-    if components.frame.empty:
-        st.caption("Which components repaired is kept for a head's top rows by direct effect only.")
-        return
-    left, right = st.columns(2)
-    with left:
-        show.chart(
-            "Which components repaired this token",
-            detail_charts.bars(
-                components.frame,
-                label="component",
-                value="direct_effect_change",
-                x="change in direct effect (logits)",
-            ),
-            components,
-            key="repairers",
-            caption="The later heads and MLP layers whose direct effect changed most.",
-            definitions=show.defined(
-                subject.generation, ["direct_effect_change"], "component_repairs"
-            ),
-        )
-    with right:
-        if neurons.frame.empty:
-            st.caption("The last MLP layer is not downstream of this head.")
-            return
-        changed = neurons.frame.assign(
-            change=neurons.frame["direct_effect_ablated"] - neurons.frame["direct_effect"],
-            name="neuron " + neurons.frame["neuron"].astype(str),
-        )
-        show.chart(
-            "Which neurons of the last MLP layer repaired it",
-            detail_charts.bars(
-                changed, label="name", value="change", x="change in direct effect (logits)"
-            ),
-            neurons,
-            key="repairing_neurons",
-            caption="The most repairing ones.",
-            definitions=show.defined(subject.generation, ["neurons"], "neuron_repairs"),
-        )

@@ -143,6 +143,9 @@ def column_config(
     for column in frame.columns:
         said = meaning(generation, column, relation) if generation else ""
         label = words.name(column)
+        if column == "open_head":  # addresses, of which the head's name is shown
+            config[column] = st.column_config.LinkColumn("head", display_text=r"[?&]head=([^&]+)")
+            continue
         if pd.api.types.is_bool_dtype(frame[column]):
             config[column] = st.column_config.CheckboxColumn(label, help=said)
         elif pd.api.types.is_float_dtype(frame[column]):

@@ -40,6 +40,9 @@ def begin(page: str) -> None:
     overtaken = address == before and same_page and time.monotonic() - since < 1
     session["left_alone"] = not address and bool(written) and same_page and not overtaken
     remembered = session.setdefault("remembered", {})
+    for kept in ("asked", "wrong"):
+        if not same_page:
+            session[kept] = {}
     if not same_page:  # Streamlit drops the value of another page's widget of the same key
         for name in remembered:
             session.pop(WIDGET + name, None)
@@ -48,6 +51,8 @@ def begin(page: str) -> None:
             choose(name, "")
             del remembered[name]
     elif address != written and not overtaken:
+        session["wrong"] = {}
+        session["asked"] = dict(address)
         for name, value in address.items():
             choose(name, value)
     session["before"] = (address, time.monotonic())
@@ -77,6 +82,17 @@ def choose(name: str, new: str) -> None:
     st.session_state.pop(WIDGET + name, None)
 
 
+def choose_all(**chosen: str) -> None:
+    """Chooses several values."""
+    for name, new in chosen.items():
+        choose(name, new)
+
+
+def recall(name: str) -> str:
+    """What is remembered for `name`, here or from another page; it is not written."""
+    return str(st.session_state["remembered"].get(name, ""))
+
+
 def pick_one(
     label: str,
     name: str,
@@ -92,6 +108,7 @@ def pick_one(
     by_text = {str(option): option for option in options}
     usual = default if default in options else options[0]
     chosen = by_text.get(str(st.session_state["remembered"].get(name)), usual)
+    _compare_with_link(label, name, list(by_text))
     _seed(name, chosen, lambda held: held in options)
     if kind == "row":
         picked = place.segmented_control(
@@ -119,6 +136,10 @@ def pick_several(
     """A choice of several options; none of those that are offered means the default."""
     remembered = str(st.session_state["remembered"].get(name, "")).split(",")
     chosen = [option for option in options if _without_comma(option) in remembered]
+    offered = [_without_comma(option) for option in options]
+    asked = [one for one in st.session_state["asked"].get(name, "").split(",") if one]
+    st.session_state["asked"][name] = ", ".join(one for one in asked if one not in offered)
+    _compare_with_link(label, name, offered)
     _seed(name, chosen or list(default), lambda held: set(held) <= set(options))
     picked = st.multiselect(label, options, format_func=shown, key=WIDGET + name, help=help)
     _keep(name, ",".join(_without_comma(option) for option in picked))
@@ -136,8 +157,9 @@ def whole_number(label: str, name: str, lowest: int, highest: int, *, place: Any
     """A whole number, such as the page of a list."""
     remembered = str(st.session_state["remembered"].get(name, ""))
     is_number = remembered.isdecimal() and len(remembered) < 10
-    chosen = int(remembered) if is_number else lowest
-    _seed(name, min(max(chosen, lowest), highest), lambda held: lowest <= held <= highest)
+    chosen = min(max(int(remembered) if is_number else lowest, lowest), highest)
+    _compare_with_link(label, name, [str(chosen)])
+    _seed(name, chosen, lambda held: lowest <= held <= highest)
     picked = place.number_input(label, lowest, highest, step=1, key=WIDGET + name)
     return int(_keep(name, int(picked)))
 
@@ -148,10 +170,23 @@ def switch(label: str, name: str, *, help: str | None = None) -> bool:
     return str(_keep(name, st.toggle(label, key=WIDGET + name, help=help))) == "True"
 
 
+def wrong(names: Iterable[str] | None = None) -> list[str]:
+    """What the link asks for and is not there, a line each; of these choices, or of all.
+
+    A line stays until something else is chosen there, or `forgive` is called.
+    """
+    notes: dict[str, tuple[str, str | None]] = st.session_state["wrong"]
+    return [line for name, (line, _) in notes.items() if names is None or name in names]
+
+
+def forgive() -> None:
+    """Shows what is there in the place of what a link asks for in vain."""
+    st.session_state["wrong"] = {}
+
+
 def open_page(page: str, **chosen: str) -> None:
     """Goes to another page with these choices; the script run ends."""
-    for name, new in chosen.items():
-        choose(name, new)
+    choose_all(**chosen)
     st.switch_page(f"app_pages/{page}.py", query_params=chosen)
 
 
@@ -167,7 +202,22 @@ def _seed(name: str, chosen: Any, allowed: Callable[[Any], bool]) -> None:
         st.session_state[key] = chosen
 
 
+def _compare_with_link(label: str, name: str, offered: Sequence[str]) -> None:
+    """Notes, once, that the link asks for what is not offered."""
+    asked = st.session_state["asked"].pop(name, "")
+    if asked and asked not in offered:
+        line = f"{label}: the link asks for `{asked.replace('`', '')}`."
+        st.session_state["wrong"][name] = (line, None)
+
+
 def _keep(name: str, chosen: Any) -> Any:
+    notes = st.session_state["wrong"]
+    if name in notes:  # a line of what the link asks for, and what was shown in its place
+        line, shown = notes[name]
+        if shown in (None, str(chosen)):
+            notes[name] = line, str(chosen)
+        else:
+            del notes[name]
     st.session_state["remembered"][name] = str(chosen)
     _write(name, str(chosen))
     return chosen

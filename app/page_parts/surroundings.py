@@ -94,38 +94,67 @@ def picked(
     with_head: bool = False,
     only: HeadsOf | None = None,
     rather: HeadsOf | None = None,
+    number: str = "",
 ) -> Subject:
     """The chosen run, ablation and, with_head, head; draws the row of choices.
 
     only: the names of the heads that can be chosen, of a run and an ablation; none, or None, for
-    all ablated ones. rather: those of which the default is taken.
+    all ablated ones. rather: those of which the default is taken. number: "2" for the second one
+    of a page that looks at two; ends the choices' names in the address.
     """
     runs = run_questions.runs(generation).frame
     names = list(runs["run_id"])
     widths = [7, 7, 7, 5] if with_head else [5, 6, 2]
     places = st.columns(widths, vertical_alignment="bottom")
     run = state.pick_one(
-        "Run", "run", names, place=places[0], help="One model measured on one text."
+        "Run", f"run{number}", names, place=places[0], help="One model measured on one text."
     )
     row = runs[runs["run_id"] == run].iloc[0]
     with places[1]:
-        subject = Subject(generation, run, picked_ablation(row["ablations"].split(", ")))
+        measured = row["ablations"].split(", ")
+        subject = Subject(generation, run, picked_ablation(measured, number))
     if with_head:
         with places[2]:
             offered, first = (heads(subject) if heads else [] for heads in (only, rather))
-            layer, head = picked_head(subject, offered, first)
+            layer, head = picked_head(subject, offered, first, number)
             subject = replace(subject, layer=layer, head=head)
     with places[-1].popover("Settings", icon=":material/tune:", width="stretch"):
         settings(subject)
+    stop_at_wrong_link(subject, with_head, number)
     return subject
 
 
-def picked_ablation(measured: Iterable[str]) -> str:
+def stop_at_wrong_link(subject: Subject, with_head: bool, number: str) -> None:
+    """Shows no other run, ablation or head than the link asks for, unless the visitor says so."""
+    lines = state.wrong([f"{name}{number}" for name in ("run", "ablation", "head")])
+    if not lines:
+        return
+    here = f"{subject.run}, {subject.ablation}" + (f", {subject.head_name}" if with_head else "")
+    st.warning(
+        "\n\n".join(lines)
+        + "\n\nThis warehouse does not have that: the link is wrong, or older than what is "
+        "published. Choose above what to look at.",
+        icon=":material/link_off:",
+    )
+    st.button(f"Show {here}", on_click=state.forgive, key=f"forgive{number}")
+    st.stop()
+
+
+def say_what_links_ask_in_vain() -> None:
+    """One line above the page for what its link asks for and is not offered there."""
+    if lines := state.wrong():
+        st.warning(
+            " ".join(lines) + " There is no such choice here; the usual one is shown.",
+            icon=":material/link_off:",
+        )
+
+
+def picked_ablation(measured: Iterable[str], number: str = "") -> str:
     """The chosen ablation among those that were measured."""
     names = in_order(measured)
     by_what = [f"{name}: {ABLATIONS[name].replaced_by}" for name in names if name in ABLATIONS]
     said = f"What replaces the head's z. {'; '.join(by_what)}."
-    return str(state.pick_one("Ablation", "ablation", names, kind="row", help=said))
+    return str(state.pick_one("Ablation", f"ablation{number}", names, kind="row", help=said))
 
 
 def settings(subject: Subject) -> None:
@@ -141,7 +170,9 @@ def settings(subject: Subject) -> None:
     st.dataframe(shown, hide_index=True, width=720, height=420)
 
 
-def picked_head(subject: Subject, only: list[str], first: list[str]) -> tuple[int, int]:
+def picked_head(
+    subject: Subject, only: list[str], first: list[str], number: str = ""
+) -> tuple[int, int]:
     """The chosen head among those that were ablated; the default is the most self-repairing.
 
     only: those that can be chosen, as L10H11; empty for all. first: those that are the default
@@ -163,7 +194,7 @@ def picked_head(subject: Subject, only: list[str], first: list[str]) -> tuple[in
 
     chosen: Any = state.pick_one(
         "Head",
-        "head",
+        f"head{number}",
         list(heads["name"]),
         by_repair["name"].iloc[0],
         shown=shown,

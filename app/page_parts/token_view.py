@@ -15,16 +15,20 @@ from selfrepair.app.wording import words
 
 @dataclass(frozen=True)
 class Scale:
-    """From no colour at 0 to the full one at `largest` and beyond, which is marked (logits)."""
+    """From no colour at 0 to the full one at `largest` and beyond, which is marked (logits).
+
+    dark: on a dark page, where a faint tint is not seen, colour grows with the root of the value.
+    """
 
     quantity: str
     largest: float
+    dark: bool = False
 
     def style(self, value: float) -> str:
         """The CSS of a value: its colour, and a bar above or below it where it is beyond."""
         if value != value:
             return ""
-        strength = min(1.0, abs(value) / self.largest)
+        strength = min(1.0, abs(value) / self.largest) ** (0.5 if self.dark else 1)
         red, green, blue = (
             int((POSITIVE if value > 0 else NEGATIVE)[i : i + 2], 16) for i in (1, 3, 5)
         )
@@ -33,13 +37,18 @@ class Scale:
             bar if self.is_beyond(value) else ""
         )
 
+    def said(self, value: float) -> str:
+        """A token's number, in words."""
+        beyond = ", beyond the scale" if self.is_beyond(value) else ""
+        return f": {words.name(self.quantity)} {words.signed(value)}{beyond}"
+
     def is_beyond(self, value: float) -> bool:
         return abs(value) > self.largest
 
 
 def colored(
     frame: pd.DataFrame,
-    scale: Scale,
+    scale: Scale | None,
     *,
     mark: int | None = None,
     lines: bool = False,
@@ -48,6 +57,7 @@ def colored(
 
     frame: rows of consecutive positions with token_text, target_text and the scale's quantity. The
     number at a position is about predicting the next token, which is the one that it colours.
+    scale: None for text without colours.
     mark: the position whose target is outlined.
     lines: whether a new line of the text begins a new line here too.
     """
@@ -59,13 +69,15 @@ def colored(
             target,
             float(value),
             scale,
-            title=f"position {position}: {words.name(scale.quantity)} {words.signed(float(value))}"
-            + (", beyond the scale" if scale.is_beyond(float(value)) else ""),
+            title=f"position {position}" + (scale.said(float(value)) if scale else ""),
             marked=position == mark,
             lines=lines,
         )
         for position, target, value in zip(
-            rows["position"], rows["target_text"], rows[scale.quantity], strict=True
+            rows["position"],
+            rows["target_text"],
+            rows[scale.quantity] if scale else [0.0] * len(rows),
+            strict=True,
         )
     ]
     return (
@@ -99,7 +111,9 @@ def legend(scale: Scale, beyond: str) -> str:
     )
 
 
-def _piece(text: str, value: float, scale: Scale, *, title: str, marked: bool, lines: bool) -> str:
+def _piece(
+    text: str, value: float, scale: Scale | None, *, title: str, marked: bool, lines: bool
+) -> str:
     outline = (
         " outline: 2px solid currentColor; outline-offset: -1px; font-weight: 700;"
         if marked
@@ -107,7 +121,7 @@ def _piece(text: str, value: float, scale: Scale, *, title: str, marked: bool, l
     )
     return (
         f'<span title="{escape(title)}" style="border-radius: 3px; '
-        f'{scale.style(value)}{outline}">{_text(text, lines)}</span>'
+        f'{scale.style(value) if scale else ""}{outline}">{_text(text, lines)}</span>'
     )
 
 

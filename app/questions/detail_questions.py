@@ -95,55 +95,16 @@ def repairers_of_token(
     """The 16 components whose direct effect changed most at one token, where that was kept."""
     return subject.ask(
         """
-        with
-
-        kept as (
-            select
-                head_changes,
-                mlp_changes,
-                n_layers,
-                n_heads
-            from component_changes
-            join runs using (run_id)
-            where run_id = $run
-                and ablation = $ablation
-                and layer = $layer
-                and head = $head
-                and sequence = $sequence
-                and position = $position
-        ),
-
-        heads as (
-            select
-                n_layers,
-                n_heads,
-                len(head_changes) as n,
-                unnest(range(len(head_changes))) as i,
-                unnest(head_changes) as direct_effect_change
-            from kept
-        ),
-
-        mlps as (
-            select
-                n_layers - len(mlp_changes) + unnest(range(len(mlp_changes))) as component_layer,
-                unnest(mlp_changes) as direct_effect_change
-            from kept
-        ),
-
-        components as (
-            select
-                format('L{}H{}', n_layers - n // n_heads + i // n_heads, i % n_heads) as component,
-                direct_effect_change
-            from heads
-            union all
-            select
-                format('MLP {}', component_layer),
-                direct_effect_change
-            from mlps
-        )
-
-        select *
-        from components
+        select
+            component_name as component,
+            direct_effect_change
+        from token_repairers
+        where run_id = $run
+            and ablation = $ablation
+            and layer = $layer
+            and head = $head
+            and sequence = $sequence
+            and position = $position
         order by abs(direct_effect_change) desc
         limit 16
         """,

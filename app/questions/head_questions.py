@@ -71,7 +71,7 @@ def sampled_tokens(subject: Subject) -> Answer:
 
 def per_token(subject: Subject, rows: str) -> Answer:
     """Self-repair per token, in equal bins; what lies beyond the 0.1 % ends is in the last ones."""
-    return _binned(
+    return binned(
         subject,
         f"select ablation, self_repair from {ROWS_OF[rows]} {WHERE_HEAD}",
     )
@@ -79,7 +79,7 @@ def per_token(subject: Subject, rows: str) -> Answer:
 
 def per_sequence(subject: Subject, row_set: str) -> Answer:
     """Mean self-repair per sequence ("per prompt"), in equal bins."""
-    return _binned(
+    return binned(
         subject,
         f"""select ablation, self_repair from self_repair_by_sequence {WHERE_HEAD}
             and row_set = $row_set""",
@@ -87,7 +87,7 @@ def per_sequence(subject: Subject, row_set: str) -> Answer:
     )
 
 
-def _binned(subject: Subject, values: str, **parameters: Any) -> Answer:
+def binned(subject: Subject, values: str, **parameters: Any) -> Answer:
     return subject.ask(
         f"""
         with

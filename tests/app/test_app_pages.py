@@ -82,16 +82,6 @@ def test_every_figure_of_the_paper(two: Path, monkeypatch: pytest.MonkeyPatch) -
         assert "The paper" in shown, figure
 
 
-def test_an_address_that_names_what_is_not_there_shows_the_default(
-    one: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    test = sound(
-        page(one, "head", monkeypatch, run="gone", head="L9H9", view="<b>", page="-3", kind="x")
-    )
-    assert test.selectbox(key="widget:run").value == "org/toy@v1"
-    assert test.query_params["run"] == "org/toy@v1"
-
-
 def test_an_instance_that_is_not_there_says_so(one: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     test = sound(page(one, "head", monkeypatch, instance="99:7"))
     assert "no position 7 in sequence 99" in said(test)

@@ -66,3 +66,25 @@ def test_component_repairs_of_a_parallel_model_begin_a_layer_later() -> None:
         "select component_layer, direct_effect_change from component_repairs"
         " where component = 'mlp'"
     ).fetchall() == [(1, 3.0)]
+
+
+def test_token_repairers_names_every_component_of_one_token() -> None:
+    # As above: layer 0's downstream heads are L1H0 and L1H1, its MLP layers 0 and 1.
+    details = kept(
+        head_changes=[[1.0, 0.5], [3.0, 0.25], [5.0, 0.5], [7.0, 0.5]],
+        mlp_changes=[[-1.0, 2.0], [-1.5, 4.0], [-1.0, 2.0], [-1.0, 4.0]],
+    )
+    connection = warehouse_of(rows_of(), runs=RUNS, others={"component_changes": details})
+    one = details[1]
+    found = connection.execute(
+        "select component_name, component, component_layer, component_head, direct_effect_change"
+        " from token_repairers where sequence = ? and position = ? order by all",
+        [one["sequence"], one["position"]],
+    ).fetchall()
+    assert found == [
+        ("L1H0", "head", 1, 0, 3.0),
+        ("L1H1", "head", 1, 1, 0.25),
+        ("MLP 0", "mlp", 0, None, -1.5),
+        ("MLP 1", "mlp", 1, None, 4.0),
+    ]
+    assert connection.execute("select count(*) from token_repairers").fetchone() == (16,)

@@ -16,6 +16,8 @@ PAGES = [
     "across_models",
     "model",
     "head",
+    "token",
+    "compare",
     "trust",
     "neurons",
     "self_reinforcement",

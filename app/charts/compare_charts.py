@@ -1,0 +1,42 @@
+"""Two heads on the same axes: pure functions of frames of `compare_questions.py`."""
+
+import pandas as pd
+import plotly.graph_objects as go
+
+from selfrepair.app.charts.run_charts import COLORS, QUIET, plain
+from selfrepair.app.wording import words
+
+# In logits, so that they share an axis.
+QUANTITIES = (
+    "direct_effect",
+    "direct_effect_removed",
+    "logit_change",
+    "self_repair",
+    "self_repair_from_heads",
+    "self_repair_from_mlps",
+    "self_repair_from_layernorm",
+)
+SIDES = (COLORS[0], COLORS[1])
+DIFFERENCE = COLORS[2]
+
+
+def means(frame: pd.DataFrame, one: str, other: str) -> go.Figure:
+    """Both means of each quantity with their standard errors, and their difference with its own."""
+    rows = frame.set_index("quantity").loc[list(QUANTITIES)]
+    figure = go.Figure()
+    for name, column, error, color, pattern in (
+        (one, "one_mean", "one_se", SIDES[0], ""),
+        (other, "other_mean", "other_se", SIDES[1], "/"),
+        ("difference", "difference", "difference_se", DIFFERENCE, "."),
+    ):
+        figure.add_bar(
+            x=[words.name(quantity) for quantity in rows.index],
+            y=rows[column],
+            error_y={"array": rows[error], "thickness": 1.2, "width": 4, "color": QUIET},
+            name=name,
+            marker={"color": color, "pattern": {"shape": pattern, "solidity": 0.2}},
+            hovertemplate="%{x}: %{y:.3f} ± %{error_y.array:.3f}<extra>%{fullData.name}</extra>",
+        )
+    figure.add_hline(y=0, line={"color": QUIET, "width": 1})
+    figure.update_layout(barmode="group", bargap=0.25)
+    return plain(figure, 440, y="logits")
