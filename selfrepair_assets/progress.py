@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -80,13 +81,32 @@ class Work:
 
     def line(self) -> str:
         """Such as `head ablations: 34 % of 550,000 head-tokens, 2,310/s, 2:37 left`."""
-        rate = self._here / max(1e-9, time.monotonic() - self._began)
-        left = (self.total - self.done) / rate if rate else float("inf")
+        rate, left = self._here / max(1e-9, self.seconds), self.seconds_left
         share = self.done / max(1, self.total)
         speed = f"{rate:,.0f}/s" if rate >= 10 else f"{rate:.2g}/s"
         return (
             f"{self.title}: {share:.0%} of {self.total:,} {self.unit}, {speed}, {_clock(left)} left"
         )
+
+    @property
+    def seconds(self) -> float:
+        """How long it has taken here so far."""
+        return time.monotonic() - self._began
+
+    @property
+    def seconds_left(self) -> float:
+        """How long the rest takes at the rate so far."""
+        left = self.total - self.done
+        return left * self.seconds / self._here if self._here else float("inf")
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Meanwhile something else is done, whose time is not the work's."""
+        began = time.monotonic()
+        try:
+            yield
+        finally:
+            self._began += time.monotonic() - began
 
     def close(self) -> None:
         """Say that it is done, once."""
@@ -96,9 +116,8 @@ class Work:
         if self._bar is not None:
             self._bar.close()
         elif self.tell is not None:
-            seconds = time.monotonic() - self._began
-            rate = self._here / max(1e-9, seconds)
-            self.tell(f"{self.title}: done in {_clock(seconds)} ({rate:,.3g} {self.unit}/s)")
+            rate = self._here / max(1e-9, self.seconds)
+            self.tell(f"{self.title}: done in {_clock(self.seconds)} ({rate:,.3g} {self.unit}/s)")
 
 
 def _takes_bar() -> bool:

@@ -42,7 +42,12 @@ def page() -> None:
     if not chosen:
         st.info("Choose at least one run.", icon=":material/checklist:")
         return
-    measured = _ablations(runs[runs["run_id"].isin(chosen)])
+    shown = runs[runs["run_id"].isin(chosen)]
+    for run in shown.to_dict("records"):
+        so_far = words.so_far(run.get("n_sequences_measured"), run["n_sequences"])
+        if so_far:
+            st.caption(f"{run['run_id']} :orange-badge[{so_far}]")
+    measured = _ablations(shown)
     if ablation not in measured:
         st.info(f"None of these runs has {ablation} ablation.", icon=":material/filter_alt_off:")
         return

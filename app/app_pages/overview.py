@@ -69,13 +69,19 @@ def page() -> None:
     answer = run_questions.runs(generation)
     if answer.frame.empty:
         surroundings.how_to_fill()
-    running(set(answer.frame["run_id"]))
+    whole = [
+        run["run_id"]
+        for run in answer.frame.to_dict("records")
+        if not words.so_far(run.get("n_sequences_measured"), run["n_sequences"])
+    ]
+    running(set(whole))
     for run in answer.frame.head(12).to_dict("records"):
         subject = Subject(generation, run["run_id"])
         with st.container(border=True):
             left, right = st.columns([5, 1], vertical_alignment="center")
+            so_far = words.so_far(run.get("n_sequences_measured"), run["n_sequences"])
             left.markdown(
-                f"#### {run['run_id']}\n"
+                f"#### {run['run_id']}" + (so_far and f" :orange-badge[{so_far}]") + "\n"
                 f"{run['n_ablated_heads']:,} of {run['n_layers'] * run['n_heads']:,} heads "
                 f"({run['n_layers']} layers × {run['n_heads']}) · "
                 f"{words.count(int(run['n_tokens']))} tokens of {run['corpus']} · "

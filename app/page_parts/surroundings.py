@@ -113,6 +113,9 @@ def picked(
     with places[1]:
         measured = row["ablations"].split(", ")
         subject = Subject(generation, run, picked_ablation(measured, number))
+    so_far = words.so_far(row.get("n_sequences_measured"), row["n_sequences"])
+    if so_far:
+        st.caption(f":orange-badge[{so_far}] All that is said of {run} is said of these.")
     if with_head:
         with places[2]:
             offered, first = (heads(subject) if heads else [] for heads in (only, rather))

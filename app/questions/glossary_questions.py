@@ -31,7 +31,7 @@ def run(subject: Subject) -> Answer:
             model,
             corpus,
             n_tokens,
-            n_sequences,
+            n_tokens // (sequence_length - 1) as n_sequences,
             coalesce(len(heads), n_layers * n_heads) as n_ablated_heads,
             ablations
         from runs

@@ -35,6 +35,7 @@ class Clusters:
     n: int
     n_documents: int
     n_sequences: int
+    n_sequences_of_run: int | None = None
     sample: str | None = None
     drawn_from: str | None = None
 
@@ -46,11 +47,18 @@ class Clusters:
         return f"errors clustered by {self.by} ({self.n:,})"
 
     @property
+    def so_far(self) -> str:
+        """That not all of the run's sequences are measured yet; "" where they are."""
+        of = self.n_sequences if self.n_sequences_of_run is None else self.n_sequences_of_run
+        return words.so_far(self.n_sequences, of)
+
+    @property
     def text(self) -> str:
         """The run's text: how much of it, and what it was drawn from."""
         n = f"{self.n_sequences:,} sequence" + ("" if self.n_sequences == 1 else "s")
         documents = f"{self.n_documents:,} document" + ("" if self.n_documents == 1 else "s")
         said = f"{n} of {documents}" if self.n_documents else f"{n} of unknown documents"
+        said += f" ({self.so_far})" if self.so_far else ""
         if not self.drawn_from:
             return said
         how = "a random sample of " if self.sample == "random" else "the head of the corpus: "
@@ -91,11 +99,13 @@ def _clusters(frame: pd.DataFrame) -> Clusters:
         return Clusters("sequence", 0, 0, 0)
     row = frame.iloc[0]
     said = {name: row[name] for name in ("sample", "drawn_from") if isinstance(row.get(name), str)}
+    of_run = row.get("n_sequences_of_run")
     return Clusters(
         str(row["clustered_by"]),
         int(row["n_clusters"]),
         int(row["n_documents"]),
         int(row["n_sequences"]),
+        None if of_run is None else int(of_run),
         **said,
     )
 

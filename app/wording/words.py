@@ -24,6 +24,7 @@ NAMES = {
     "n_heads": "heads",
     "n_tokens": "tokens",
     "n_sequences": "sequences",
+    "n_sequences_measured": "sequences measured",
     "n_clusters": "clusters",
     "d_mlp": "neurons per MLP layer",
     "run_id": "run",
@@ -47,6 +48,13 @@ def name(column: str) -> str:
     if column.endswith("_all"):
         return f"{name(column.removesuffix('_all'))}, all rows"
     return column.replace("_", " ").replace("self repair", "self-repair").replace("mlp", "MLP")
+
+
+def so_far(measured: float | None, of: int) -> str:
+    """`3 of 16 sequences measured so far`; "" of a run that is measured to the end."""
+    if measured is None or math.isnan(measured) or int(measured) == of:
+        return ""
+    return f"{int(measured):,} of {of:,} sequences measured so far"
 
 
 def unit(meaning: str) -> str:

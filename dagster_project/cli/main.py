@@ -76,7 +76,8 @@ def status(root: str) -> None:
 def publish(root: str, run_id: str | None, facts: Any, drop_shards: bool) -> None:
     """Check and publish RUN again, or every run that is measured.
 
-    Needed after the SQL folder has changed, or to change where facts are kept.
+    Of a RUN that is not measured to the end, what is measured so far is published. Also needed
+    after the SQL folder has changed, or to change where facts are kept.
     """
     from selfrepair.dagster_project.cli.status import publish_runs
 
@@ -152,7 +153,11 @@ def _run() -> int:
     try:
         return cli(standalone_mode=False) or 0
     except (click.exceptions.Abort, KeyboardInterrupt):
-        click.echo("\nStopped. Finished shards are kept: the same command goes on.", err=True)
+        click.echo(
+            "\nStopped. Finished shards are kept: the same command goes on, and meanwhile "
+            "`selfrepair publish MODEL` publishes what is measured.",
+            err=True,
+        )
         return 130
     except BrokenPipeError:
         return 141  # as of a command that SIGPIPE ends

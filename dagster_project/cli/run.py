@@ -78,10 +78,14 @@ def _materialize(warehouse: Warehouse, spec: RunSpec, restart: bool) -> None:
         instance_of_command_line,
         refuse_unreadable_history,
     )
+    from selfrepair_assets.assets.parts import told_of_parts
     from selfrepair_assets.assets.resources import WarehouseResource, models
     from selfrepair_assets.assets.run_spec import launchpad_config
 
-    with instance_of_command_line(warehouse) as instance:
+    def summary(folder: RunFolder) -> None:
+        print_summary(folder.warehouse, folder.run_id)
+
+    with instance_of_command_line(warehouse) as instance, told_of_parts(summary):
         is_new = False
         try:
             free_slots_of_dead_runs(instance)

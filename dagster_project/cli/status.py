@@ -6,6 +6,7 @@ from contextlib import ExitStack
 
 import click
 
+from selfrepair.app.wording import words
 from selfrepair.dagster_project.cli.command import command_for
 from selfrepair.warehouse.errors import WarehouseError
 from selfrepair.warehouse.facts.plan import all_plans, require_plan
@@ -15,7 +16,7 @@ from selfrepair.warehouse.paths import Warehouse, slug
 from selfrepair.warehouse.published import publish
 from selfrepair.warehouse.published.publish import FactsMode
 from selfrepair.warehouse.published.read import current_generation, open_serving
-from selfrepair.warehouse.published.runs import is_known, published_runs, refuse_unknown
+from selfrepair.warehouse.published.runs import is_known, refuse_unknown, runs_to_the_end
 from selfrepair_assets.measurement.errors import InputError
 from selfrepair_assets.progress import Work
 
@@ -30,7 +31,7 @@ def print_status(warehouse: Warehouse) -> None:
     else:
         try:
             _print_published(warehouse, generation)
-            published = published_runs(warehouse)
+            published = runs_to_the_end(warehouse)
         except WarehouseError as error:
             click.echo(
                 f"damaged: {error}. `selfrepair publish` builds the published file anew from the "
@@ -49,29 +50,28 @@ def print_status(warehouse: Warehouse) -> None:
 
 def _print_published(warehouse: Warehouse, generation: int) -> None:
     with open_serving(warehouse) as connection:
-        rows = connection.execute(
-            """
-            select run_id, n_layers * n_heads, coalesce(len(heads), n_layers * n_heads), n_tokens,
-                array_to_string(ablations, ','), corpus, precision, finished_at
-            from runs
-            order by finished_at
-            """
-        ).fetchall()
+        found = connection.execute("from runs order by finished_at")
+        names = [column[0] for column in found.description or []]
+        runs = [dict(zip(names, row, strict=True)) for row in found.fetchall()]
     size = warehouse.serving.resolve().stat().st_size
     click.echo(f"{warehouse.serving}: generation {generation}, {size / 1e6:,.0f} MB\n")
-    width = max((len(row[0]) for row in rows), default=5)
+    width = max((len(run["run_id"]) for run in runs), default=5)
     click.echo(f"{'run':{width}}  heads      tokens     ablations           corpus       measured")
-    for run_id, heads, chosen, tokens, ablations, corpus, precision, finished in rows:
+    for run in runs:
+        heads = run["n_layers"] * run["n_heads"]
+        chosen = heads if run["heads"] is None else len(run["heads"])
+        so_far = words.so_far(run.get("n_sequences_measured"), run["n_sequences"])
         click.echo(
-            f"{run_id:{width}}  {chosen:>4}/{heads:<5}{tokens:>9,}  {ablations:18}  {corpus:11}  "
-            f"{finished:%Y-%m-%d %H:%M} {precision}"
+            f"{run['run_id']:{width}}  {chosen:>4}/{heads:<5}{run['n_tokens']:>9,}  "
+            f"{','.join(run['ablations']):18}  {run['corpus']:11}  "
+            f"{run['finished_at']:%Y-%m-%d %H:%M} {run['precision']}" + (so_far and f", {so_far}")
         )
 
 
 def publish_runs(
     warehouse: Warehouse, run_id: str | None, facts: FactsMode, *, keep_shards: bool
 ) -> None:
-    """Check and publish one run, or every run whose shards are all there."""
+    """Check and publish one run, or the part of it that is measured; or every measured run."""
     _refuse_a_file(warehouse)
     # An empty name is an unset shell variable, and not every run.
     runs = list(all_plans(warehouse)) if run_id is None else [require_plan(warehouse, run_id)]
@@ -98,16 +98,20 @@ def publish_runs(
 
 
 def _publish(warehouse: Warehouse, run_id: str, facts: FactsMode, keep_shards: bool) -> None:
+    from selfrepair_assets.steps.parts import part_to_publish
     from selfrepair_assets.steps.published import publish_run
     from selfrepair_assets.steps.sharded.run_folder import RunFolder
 
     work = Work(f"publish {run_id}", "%", 100)
     try:
         folder = RunFolder(warehouse, run_id)
-        generation = publish_run(folder, facts, keep_shards, work.reach)
+        part = part_to_publish(folder)
+        generation = publish_run(folder, facts, keep_shards, work.reach, part)
     finally:
         work.close()
-    click.echo(f"{run_id}: published as generation {generation.number}")
+    so_far = words.so_far(part, folder.spec.n_sequences)
+    told = f"{run_id}: published as generation {generation.number}"
+    click.echo(f"{told}, {so_far}" if so_far else told)
 
 
 def delete_run(warehouse: Warehouse, run_id: str, *, ask: bool) -> None:

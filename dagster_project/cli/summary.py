@@ -18,11 +18,17 @@ FEWEST_CLUSTERS = 10
 """That a head's label needs (run_clusters)."""
 
 
-def print_summary(warehouse: Warehouse, run_id: str, seconds: float) -> None:
+def print_summary(warehouse: Warehouse, run_id: str, seconds: float | None = None) -> None:
+    """What is found of a run that was measured in so many seconds; None: of what is measured."""
     with open_serving(warehouse) as connection:
+        so_far = _so_far(connection, run_id)
+        if so_far:
+            click.echo(click.style(f"\n{run_id}: {so_far}", bold=True))
         _print_layers(connection, run_id)
         _print_what_is_repaired(connection, run_id)
         _print_heads(connection, run_id)
+    if seconds is None:
+        return
     minutes, rest = divmod(round(seconds), 60)
     shown = _shown(warehouse.serving)
     me = "selfrepair" if shutil.which("selfrepair") else _shown(sys.argv[0])
@@ -30,6 +36,13 @@ def print_summary(warehouse: Warehouse, run_id: str, seconds: float) -> None:
     click.echo(f"  look     {me} app      browse the figures, heads and tokens")
     click.echo(f"  ask      {me} sql      DuckDB over {shown}; try: show tables")
     click.echo(f"  measure  {me} dagster  add a model as a partition and materialize it")
+
+
+def _so_far(connection: duckdb.DuckDBPyConnection, run_id: str) -> str:
+    measured, of = connection.execute(
+        "select n_sequences_measured, n_sequences from runs where run_id = ?", [run_id]
+    ).fetchall()[0]
+    return words.so_far(measured, of)
 
 
 def _print_layers(connection: duckdb.DuckDBPyConnection, run_id: str) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 import dagster as dg
 
 from selfrepair_assets.assets.metadata import preview_of, row_count
+from selfrepair_assets.assets.parts import publish_part_if_due
 from selfrepair_assets.assets.resources import WarehouseResource, mistakes_are_not_retried
 from selfrepair_assets.measurement.engine.bf16_error import LayerPrecision
 from selfrepair_assets.steps.sharded.run_folder import RunFolder
@@ -24,7 +25,7 @@ def measure_missing(
     """Measure the shards of a step that are missing, of `only` these; returns their work.
 
     Shows how far the step is on the way: as a bar or lines of the log, and, after each shard, as an
-    observation of the step's first table.
+    observation of the step's first table. A part of the run is published now and then.
     """
     folder = store.folder(context)
     missing = step.missing(folder)
@@ -46,6 +47,8 @@ def measure_missing(
                 },
             )
         )
+        if step.is_run:
+            publish_part_if_due(context, folder, work)
     return step.work(folder, asked)
 
 

@@ -131,4 +131,5 @@ HEAD_ABLATIONS = Step(
     missing_shards,
     measure_ablation_shard,
     head_tokens,
+    is_run=True,
 )

@@ -25,12 +25,14 @@ ROWS_KEPT = 3
 """Offending rows of a failed check that are kept for whoever asks why nothing is published."""
 
 
-def check(folder: RunFolder, only: Iterable[str] | None = None) -> list[CheckResult]:
+def check(
+    folder: RunFolder, only: Iterable[str] | None = None, part: int | None = None
+) -> list[CheckResult]:
     """Run the checks (`only` these) over the run's shards; keep the outcome for `publish_run`."""
-    results = run_checks(folder.warehouse, run_row(folder), only)
+    results = run_checks(folder.warehouse, run_row(folder, part), only)
     outcomes = {
         result.name: {
-            "of": _what_it_is_of(folder, result.name),
+            "of": _what_it_is_of(folder, result.name, part),
             "passed": result.passed,
             "rows": result.rows[:ROWS_KEPT],
         }
@@ -42,41 +44,46 @@ def check(folder: RunFolder, only: Iterable[str] | None = None) -> list[CheckRes
 
 def publish_run(
     folder: RunFolder,
-    facts: FactsMode = "native",
+    facts: FactsMode | None = "native",
     keep_shards: bool = True,
     progress: Callable[[float, str], None] | None = None,
+    part: int | None = None,
 ) -> Generation:
     """Publish a run whose facts pass every check; those that were not checked yet are checked now.
+
+    Args:
+        part: how many of its first sequences are published (`steps/parts.py`); None: the whole run.
 
     Raises:
         WarehouseError: a check fails, or a shard is damaged (DamagedError); what is served stays as
             it was.
     """
-    if superseded(folder):
+    if part is None and superseded(folder):
         raise WarehouseError(
             f"{folder.run_id} is not measured to the end: a layer has left bf16, and not all of "
             f"its shards were measured anew: {MEASURE_AGAIN}"
         )
-    for line in restore_manifests(folder.warehouse, folder.run_id):
+    for line in restore_manifests(folder.warehouse, folder.run_id) if part is None else []:
         logger.warning(line)
     names = [found.name for found in relations() if found.kind == "check"]
     noted = folder.noted("checks") or {}
-    unknown = [n for n in names if noted.get(n, {}).get("of") != _what_it_is_of(folder, n)]
+    unknown = [n for n in names if noted.get(n, {}).get("of") != _what_it_is_of(folder, n, part)]
     if unknown:
-        for table in measured_tables(folder.warehouse, folder.run_id):
+        for table in measured_tables(folder.warehouse, folder.run_id, part):
             table.verify()
-        check(folder, unknown)
+        check(folder, unknown, part)
         noted = folder.noted("checks") or {}
     broken = failed_checks(folder)
     if broken:
         raise WarehouseError(broken)
-    if folder.noted("finished") is None:
+    if part is None and folder.noted("finished") is None:
         folder.note("finished", {"at": datetime.now(UTC).isoformat()})
-    return publish(folder.warehouse, run_row(folder), facts, keep_shards, progress)
+    return publish(folder.warehouse, run_row(folder, part), facts, keep_shards, progress)
 
 
-def run_row(folder: RunFolder) -> dict[str, Any]:
-    """The run's row of the table `runs`."""
+def run_row(folder: RunFolder, part: int | None = None) -> dict[str, Any]:
+    """The run's row of the table `runs`, or that of its first sequences, so many."""
+    measured = folder.spec.n_sequences if part is None else part
     spec, model = folder.spec, folder.model
     precision = layer_precision(folder)
     finished = folder.noted("finished") or {"at": datetime.now(UTC).isoformat()}
@@ -99,7 +106,8 @@ def run_row(folder: RunFolder) -> dict[str, Any]:
         "corpus": spec.corpus,
         "sequence_length": spec.sequence_length,
         "n_sequences": spec.n_sequences,
-        "n_tokens": spec.n_sequences * (spec.sequence_length - 1),
+        "n_sequences_measured": measured,
+        "n_tokens": measured * (spec.sequence_length - 1),
         "sample": spec.sample,
         "drawn_from": folder.drawn_from,
         "ablations": list(spec.ablations),
@@ -144,9 +152,14 @@ def _file_of(folder: RunFolder, check: str, row: Mapping[str, Any]) -> str:
     return ""
 
 
-def _what_it_is_of(folder: RunFolder, check: str) -> str:
+def _what_it_is_of(folder: RunFolder, check: str, part: int | None) -> str:
     """One hash of a check's SQL and of the facts that it reads: its outcome is of no others."""
     body = next(found.body for found in relations() if found.name == check)
-    manifests = [folder.table(table).manifest() for table in sorted(facts_read(check))]
-    text = json.dumps([body, manifests], sort_keys=True)
+    tables = sorted(facts_read(check))
+    if part is None:
+        manifests = [folder.table(table).manifest() for table in tables]
+    else:
+        there = measured_tables(folder.warehouse, folder.run_id, part)
+        manifests = [found.complete_manifest() for found in there if found.table in tables]
+    text = json.dumps([body, part, manifests], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()

@@ -2,20 +2,22 @@
 -- component_changes and neuron_repairs at those by direct_effect, neuron_changes at those of both
 -- rankings for each head that it has; a table without rows was not measured. Counted per head; that
 -- they are the same positions is seen from the exclusive or of their hashes.
+-- Of a run that is not measured to the end, the details are those of the whole run's top rows: of a
+-- head as many as lie in the measured sequences, which are the first ones in its ranking there.
 with
 
 by_direct_effect as (
     select
         unnest(ablations) as ablation,
-        places.* exclude (run_id, rank)
-    from top_places_at($top_fraction) as places
+        places.* exclude (run_id)
+    from top_places_at($kept_fraction) as places
     join runs using (run_id)
     where layer = $layer
 ),
 
 by_mlp_repair as (
-    select * exclude (run_id, rank)
-    from top_places_by_mlp_repair_at($top_fraction)
+    select * exclude (run_id)
+    from top_places_by_mlp_repair_at($kept_fraction)
     where layer = $layer
 ),
 
@@ -89,18 +91,6 @@ found as (
     where layer = $layer
 ),
 
-expected_heads as (
-    select
-        relation,
-        ablation,
-        layer,
-        head,
-        count(*) as n_expected,
-        bit_xor(hash(sequence, position)) as positions_expected
-    from expected
-    group by all
-),
-
 found_heads as (
     select
         relation,
@@ -110,6 +100,22 @@ found_heads as (
         count(*) as n_found,
         bit_xor(hash(sequence, position)) as positions_found
     from found
+    group by all
+),
+
+expected_heads as (
+    select
+        relation,
+        ablation,
+        layer,
+        head,
+        count(*) as n_expected,
+        bit_xor(hash(sequence, position)) as positions_expected
+    from expected
+    cross join runs
+    left join found_heads using (relation, ablation, layer, head)
+    where coalesce(n_sequences_measured, n_sequences) = n_sequences
+        or rank <= coalesce(n_found, 0)
     group by all
 )
 

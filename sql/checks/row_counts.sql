@@ -25,7 +25,7 @@ expected as (
         null::varchar as ablation,
         null::smallint as layer,
         null::smallint as head,
-        n_sequences::bigint as n_expected,
+        coalesce(n_sequences_measured, n_sequences)::bigint as n_expected,
         null::ubigint as positions
     from runs
     union all
@@ -34,7 +34,7 @@ expected as (
         null,
         null,
         null,
-        n_sequences::bigint * (sequence_length - 1),
+        coalesce(n_sequences_measured, n_sequences)::bigint * (sequence_length - 1),
         null
     from runs
     union all
@@ -84,7 +84,7 @@ found as (
         count(distinct sequence) as n_found,
         null::ubigint as positions
     from sequences, runs
-    where sequence between 0 and n_sequences - 1
+    where sequence between 0 and coalesce(n_sequences_measured, n_sequences) - 1
     union all
     select
         'tokens',

@@ -6,6 +6,8 @@
 -- with the model's constant factor logit_scale in them. post_norm says whether there is a norm
 -- between attention and residual stream. All three are null in runs of older versions, none of
 -- which has a model with post-norms, a cap or a factor.
+-- A run may be published before it is measured to the end: all that is said of it is then said of
+-- its first n_sequences_measured sequences, a random sample of the run's as if it had no others.
 -- weights_sha256 is of all stored tensors, names and values; null in runs of older versions.
 -- precision_error is what was seen of bf16: on a sample before the run and on some rows of every
 -- shard, all together, of the worst ablation. A layer is in bf16 in the end if that stayed below
@@ -30,6 +32,7 @@ create table runs (
     corpus varchar not null,
     sequence_length integer not null,
     n_sequences integer not null,
+    n_sequences_measured integer,
     n_tokens bigint not null,
     sample varchar,
     drawn_from varchar,

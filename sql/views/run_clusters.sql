@@ -23,7 +23,7 @@ texts as (
 select
     run_id,
     coalesce(n_documents, 0) as n_documents,
-    n_sequences,
+    coalesce(n_sequences_measured, n_sequences) as n_sequences,
     if(n_documents >= 10, 'document', 'sequence') as clustered_by,
     n_clusters
 from runs

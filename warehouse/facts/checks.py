@@ -3,10 +3,11 @@
 Each file of `sql/checks/` selects the rows that break a rule. The checks read the run's shards, as
 its manifests name them, through views of the tables' names, and the run's row as `runs`.
 
-A check may name `$top_fraction`, the run's own. One whose SQL names `$layer` is asked layer by
-layer: that bounds its memory by one layer's rows, and the shards' footers tell which parts of a
-file that layer is in. Rows are counted as they stream by, so that a check which everything fails
-takes no more memory than one which holds.
+A check may name `$kept_fraction`, the largest share of a head's rows that details may be of: the
+run's top_fraction, and more in a part of it, where all the run's top rows may lie. One whose SQL
+names `$layer` is asked layer by layer: that bounds its memory by one layer's rows, and the shards'
+footers tell which parts of a file that layer is in. Rows are counted as they stream by, so that a
+check which everything fails takes no more memory than one which holds.
 """
 
 import time
@@ -16,6 +17,7 @@ from typing import Any
 
 from selfrepair.warehouse.connection import Connection, Progress, insert_row, working_connection
 from selfrepair.warehouse.errors import one_clear_line
+from selfrepair.warehouse.facts.run_facts import part_of
 from selfrepair.warehouse.facts.shard_views import view_external_facts
 from selfrepair.warehouse.facts.tables import facts_read
 from selfrepair.warehouse.paths import Warehouse
@@ -45,7 +47,7 @@ def run_checks(
 ) -> list[CheckResult]:
     """Runs the checks (`only` these, where given) over the shards of a run.
 
-    run_row: the columns of `runs`, by name.
+    run_row: the columns of `runs`, by name; of a part of the run, the part is checked.
     progress: called with the fraction done (0 to 1) and the check under way.
 
     Raises WarehouseError where the run is not measured to the end. A rule that does not hold is a
@@ -65,7 +67,7 @@ def run_checks(
         create_tables(connection, source)
         insert_row(connection, "runs", run_row)
         read = set().union(*(facts_read(found.name, source) for found in wanted))
-        view_external_facts(connection, warehouse, [run_id], read)
+        view_external_facts(connection, warehouse, {run_id: part_of(run_row)}, read)
         if any(not _is_table(name, source) for found in wanted for name in found.upstream):
             create_all(connection, source, comments=False)
         for done, found in enumerate(wanted):
@@ -81,8 +83,10 @@ def _run(connection: Connection, found: Relation, run_row: Mapping[str, Any]) ->
     began = time.monotonic()
     count, shown = 0, list[dict[str, Any]]()
     by_layer = "$layer" in found.body
+    times = run_row["n_sequences"] / (part_of(run_row) or run_row["n_sequences"])
+    kept_fraction = min(1.0, float(run_row["top_fraction"]) * times)
     for layer in range(int(run_row["n_layers"])) if by_layer else [0]:
-        known = {"layer": layer, "top_fraction": float(run_row["top_fraction"])}
+        known = {"layer": layer, "kept_fraction": kept_fraction}
         parameters = {name: value for name, value in known.items() if f"${name}" in found.body}
         for batch in connection.sql(found.body, params=parameters).to_arrow_reader(10_000):
             count += batch.num_rows

@@ -36,6 +36,11 @@ class Plan:
     tables: dict[str, list[tuple[int, int]]]
     about: dict[str, Any] = field(default_factory=dict)
 
+    def ranges(self, table: str, part: int | None = None) -> list[tuple[int, int]]:
+        """The shards of a table; of a part of the run, those within its first sequences."""
+        ranges = self.tables.get(table, [])
+        return [(start, stop) for start, stop in ranges if part is None or stop <= part]
+
 
 def plan_path(warehouse: Warehouse, run_id: str) -> Path:
     return warehouse.run_folder(run_id) / "run.json"

@@ -1,20 +1,44 @@
 """All tables of one run together, as its plan names them: what is damaged, lost or left over."""
 
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from selfrepair.warehouse.errors import WarehouseError, one_clear_line
 from selfrepair.warehouse.facts.plan import read_plan, require_plan
 from selfrepair.warehouse.facts.run_table import RunTable
 from selfrepair.warehouse.facts.shards import MEASURE_AGAIN
-from selfrepair.warehouse.facts.tables import fact_tables
+from selfrepair.warehouse.facts.tables import CLOSER_LOOKS, fact_tables
 from selfrepair.warehouse.paths import TEMPORARY, Warehouse
 from selfrepair.warehouse.sealed import DamagedError, set_aside
 
 
-def measured_tables(warehouse: Warehouse, run_id: str) -> list[RunTable]:
-    """The fact tables that a run consists of, as its plan says."""
+def measured_tables(warehouse: Warehouse, run_id: str, part: int | None = None) -> list[RunTable]:
+    """The fact tables that a run, or a part of it, consists of, as its plan says.
+
+    Of a part, a closer look is one of them only where it is there of all the part's sequences.
+    """
     plan = require_plan(warehouse, run_id)
-    return [found for found in all_tables(warehouse, run_id) if found.table in plan.tables]
+    planned = [found for found in all_tables(warehouse, run_id) if found.table in plan.tables]
+    tables = [replace(found, part=part) for found in planned]
+    if part is None:
+        return tables
+    return [t for t in tables if t.table not in CLOSER_LOOKS or _is_complete(t)]
+
+
+def part_of(row: Mapping[str, Any]) -> int | None:
+    """Of how many first sequences a run's row of `runs` is; None where it is of the whole run."""
+    measured: int | None = row.get("n_sequences_measured")
+    return None if measured in (None, row["n_sequences"]) else measured
+
+
+def _is_complete(table: RunTable) -> bool:
+    try:
+        table.complete_manifest()
+    except WarehouseError:
+        return False
+    return True
 
 
 def all_tables(warehouse: Warehouse, run_id: str) -> list[RunTable]:

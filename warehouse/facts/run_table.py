@@ -10,6 +10,9 @@ The manifest is written, atomically, when all shards are there. Readers take the
 names; nobody looks through a folder that is still being written. `dropped` says that the shards
 were removed after publishing (`keep_shards=False`), so that the run can only be measured again.
 
+A `part` of a run is its first sequences, as many shards as are measured. What it consists of is
+found in the plan and proved by the shards themselves; no manifest is written of it.
+
 A shard's checksum is the one in its name, from when it was written; it is never computed from a
 file that is found. A manifest that is lost or damaged is written again from shards that prove
 themselves; of one that names a shard with another checksum, nothing is overwritten.
@@ -26,13 +29,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
-
 from selfrepair.warehouse.errors import WarehouseError, one_clear_line
 from selfrepair.warehouse.facts.plan import require_plan
 from selfrepair.warehouse.facts.shards import (
     MEASURE_AGAIN,
     Rows,
+    checksum_of,
+    entry_of,
     is_shard,
     range_of,
     shard_fingerprint,
@@ -42,7 +45,6 @@ from selfrepair.warehouse.facts.shards import (
 )
 from selfrepair.warehouse.paths import TEMPORARY, Warehouse
 from selfrepair.warehouse.sealed import (
-    SEALED,
     DamagedError,
     is_intact,
     read_json,
@@ -57,11 +59,15 @@ Manifest = dict[str, Any]
 
 @dataclass(frozen=True)
 class RunTable:
-    """The files of one fact table of one run; nothing is created before the first `write`."""
+    """The files of one fact table of one run; nothing is created before the first `write`.
+
+    part: how many of the run's first sequences are read; None: all, as the manifest names them.
+    """
 
     warehouse: Warehouse
     table: str
     run_id: str
+    part: int | None = None
 
     @property
     def folder(self) -> Path:
@@ -137,7 +143,12 @@ class RunTable:
         return read_json(self.manifest_path, heal)
 
     def complete_manifest(self) -> Manifest:
-        """The manifest of a measured table that still has its shards; else WarehouseError."""
+        """The manifest of a measured table that still has its shards; else WarehouseError.
+
+        Of a part, what its manifest would be.
+        """
+        if self.part is not None:
+            return self._manifest_of_part()
         manifest = self.manifest()
         if manifest is None:
             raise WarehouseError(
@@ -182,21 +193,8 @@ class RunTable:
                     raise WarehouseError(
                         f"{path} is missing, damaged or measured for another spec: {MEASURE_AGAIN}"
                     )
-                entries.append(
-                    {
-                        "file": path.name,
-                        "rows": pq.read_metadata(path).num_rows,
-                        "bytes": path.stat().st_size,
-                        "sha256": _checksum(path),
-                    }
-                )
-            manifest = {
-                "table": self.table,
-                "run_id": self.run_id,
-                "spec_fingerprint": fingerprint,
-                "dropped": False,
-                "shards": entries,
-            }
+                entries.append(entry_of(path))
+            manifest = self._manifest(fingerprint, entries)
             self._refuse_other(manifest)
             write_json(self.manifest_path, manifest)
             self._remove_shards_but({path.name for path in paths})
@@ -207,7 +205,7 @@ class RunTable:
         manifest = self.complete_manifest()
         plan = require_plan(self.warehouse, self.run_id)
         ranges = [range_of(shard["file"]) for shard in manifest["shards"]]
-        of_plan = (plan.fingerprint, plan.tables.get(self.table))
+        of_plan = (plan.fingerprint, plan.ranges(self.table, self.part))
         if (manifest["spec_fingerprint"], ranges) != of_plan:
             raise WarehouseError(
                 f"the manifest of {self.table} for {self.run_id} is not that of the run's plan: "
@@ -218,7 +216,7 @@ class RunTable:
             path = self.folder / shard["file"]
             if not path.is_file():
                 raise DamagedError(f"{path} is gone: {MEASURE_AGAIN}")
-            if _checksum(path) != shard["sha256"] or not is_intact(path, afresh=True):
+            if checksum_of(path) != shard["sha256"] or not is_intact(path, afresh=True):
                 raise DamagedError(
                     f"{path} is damaged, it is not what was measured: {MEASURE_AGAIN}"
                 )
@@ -250,6 +248,28 @@ class RunTable:
             if not self.manifest_path.is_dir():
                 self.manifest_path.unlink(missing_ok=True)
             shutil.rmtree(self.folder, ignore_errors=False, onerror=_gone_is_fine)
+
+    def _manifest(self, fingerprint: str, entries: list[dict[str, Any]]) -> Manifest:
+        return {
+            "table": self.table,
+            "run_id": self.run_id,
+            "spec_fingerprint": fingerprint,
+            "dropped": False,
+            "shards": entries,
+        }
+
+    def _manifest_of_part(self) -> Manifest:
+        plan = require_plan(self.warehouse, self.run_id)
+        entries = []
+        for start, stop in plan.ranges(self.table, self.part):
+            path = self.intact(start, stop, plan.fingerprint)
+            if path is None:
+                raise WarehouseError(
+                    f"of {self.run_id}, sequences {start} to {stop - 1} of {self.table} are "
+                    f"missing or damaged: {MEASURE_AGAIN}"
+                )
+            entries.append(entry_of(path))
+        return self._manifest(plan.fingerprint, entries)
 
     def _there(self) -> list[Path]:
         return sorted(self.folder.iterdir()) if self.folder.is_dir() else []
@@ -287,12 +307,6 @@ class RunTable:
                     f"sequence {reached} should begin where {path.name} is"
                 )
             reached = stop
-
-
-def _checksum(path: Path) -> str:
-    """The checksum of a shard, from its name: that of the moment when it was written."""
-    name = SEALED.fullmatch(path.name)
-    return name["sha256"] if name else ""
 
 
 def _gone_is_fine(_function: Any, _path: str, info: Any) -> None:

@@ -1,11 +1,10 @@
 """A run's shards as DuckDB reads them: a table function, or views of the fact tables' names."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
 from selfrepair.warehouse.connection import Connection
 from selfrepair.warehouse.facts.run_facts import measured_tables
-from selfrepair.warehouse.facts.run_table import RunTable
 from selfrepair.warehouse.facts.tables import fact_tables
 from selfrepair.warehouse.paths import Warehouse
 from selfrepair.warehouse.sql_parsing import literal
@@ -20,16 +19,17 @@ def parquet(files: Iterable[Path]) -> str:
 def view_external_facts(
     connection: Connection,
     warehouse: Warehouse,
-    run_ids: Iterable[str],
+    parts: Mapping[str, int | None],
     tables: Collection[str] | None = None,
 ) -> None:
     """Makes the fact tables views over the shards of these runs, with the same columns and types.
 
+    parts: the runs, each with how many of its first sequences are looked at; None: the whole run.
     tables: those that are asked, which must be measured; the others have no rows. None: all.
     A table of that name is replaced. Paths are absolute; the files are those of the manifests.
     Raises WarehouseError where a table of a run's plan is not measured.
     """
-    run_ids = list(run_ids)
+    measured = [measured_tables(warehouse, run_id, part) for run_id, part in parts.items()]
     for table in fact_tables():
         described = connection.execute(f"describe {table}").fetchall()
         columns = ", ".join(f"cast({row[0]} as {row[1]}) as {row[0]}" for row in described)
@@ -38,9 +38,8 @@ def view_external_facts(
         parts = [f"select {nothing} where false"]
         parts += [
             f"select {literal(of_run.run_id)} as run_id, * from {parquet(of_run.files())}"
-            for of_run in (RunTable(warehouse, table, run_id) for run_id in run_ids)
-            if (tables is None or table in tables)
-            and of_run in measured_tables(warehouse, of_run.run_id)
+            for of_run in (found for run_tables in measured for found in run_tables)
+            if of_run.table == table and (tables is None or table in tables)
         ]
         query = " union all by name ".join(parts)
         connection.execute(f"drop table {table}")

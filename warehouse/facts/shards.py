@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from selfrepair.warehouse.errors import WarehouseError
 from selfrepair.warehouse.facts.tables import schema
+from selfrepair.warehouse.sealed import SEALED
 
 Rows = Mapping[str, Any] | Iterable[Mapping[str, Any]]
 """Columns by name, in one part or in several, one after the other."""
@@ -59,6 +60,22 @@ def shard_fingerprint(path: Path) -> str | None:
 def shard_precision(path: Path) -> str | None:
     """The precision that a shard was measured in; None where its run knows one only."""
     return _in_footer(path, b"layer_precision")
+
+
+def entry_of(path: Path) -> dict[str, Any]:
+    """What a manifest says of a shard."""
+    return {
+        "file": path.name,
+        "rows": pq.read_metadata(path).num_rows,
+        "bytes": path.stat().st_size,
+        "sha256": checksum_of(path),
+    }
+
+
+def checksum_of(path: Path) -> str:
+    """The checksum of a shard, from its name: that of the moment when it was written."""
+    name = SEALED.fullmatch(path.name)
+    return name["sha256"] if name else ""
 
 
 def _in_footer(path: Path, key: bytes) -> str | None:

@@ -31,6 +31,10 @@ def facts_read(relation: str, source: Source | None = None) -> set[str]:
     return names & set(fact_tables())
 
 
+CLOSER_LOOKS = ("neuron_changes", "self_reinforcement")
+"""Measured beside `head_ablations`; a part of a run has one where it is there of all the part."""
+
+
 @cache
 def schema(table: str) -> pa.Schema:
     """Arrow schema of a table's shards, from its one definition in `sql/tables/`.

@@ -6,6 +6,8 @@ blocks have checksums of their own: what cannot be read there is named, and must
 """
 
 import logging
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,7 @@ import duckdb
 from selfrepair.warehouse.connection import Progress, columns_of, insert_row, working_connection
 from selfrepair.warehouse.errors import WarehouseError
 from selfrepair.warehouse.facts.plan import Plan, all_plans, published_row
-from selfrepair.warehouse.facts.run_facts import measured_tables, restore_manifests
+from selfrepair.warehouse.facts.run_facts import measured_tables, part_of, restore_manifests
 from selfrepair.warehouse.facts.tables import fact_tables
 from selfrepair.warehouse.paths import Warehouse
 from selfrepair.warehouse.published import build_generation as build
@@ -91,9 +93,10 @@ def fill_anew(
     lost = []
     for n, run_id in enumerate(others):
         progress(0.05 + 0.05 * n / len(others), f"{run_id} from its shards")
-        if run_id in rows and _has_its_shards(warehouse, run_id):
+        if run_id in rows and _has_its_shards(warehouse, rows[run_id]):
             if facts == "native":
-                build.insert_facts(warehouse, building, run_id, lambda _done, _step: None)
+                part = part_of(rows[run_id])
+                build.insert_facts(warehouse, building, run_id, part, lambda _done, _step: None)
             with working_connection(warehouse, building) as connection:
                 columns = columns_of(connection, "runs")
                 insert_row(connection, "runs", dict.fromkeys(columns) | rows[run_id])
@@ -111,10 +114,13 @@ def fill_anew(
     return line
 
 
-def _has_its_shards(warehouse: Warehouse, run_id: str) -> bool:
+def _has_its_shards(warehouse: Warehouse, row: Mapping[str, Any]) -> bool:
+    """Whether all is there that a run, or the part of it that was published, consisted of."""
+    run_id = str(row["run_id"])
     try:
-        restore_manifests(warehouse, run_id)
-        for table in measured_tables(warehouse, run_id):
+        with suppress(WarehouseError):
+            restore_manifests(warehouse, run_id)
+        for table in measured_tables(warehouse, run_id, part_of(row)):
             table.verify()
     except WarehouseError:
         return False

@@ -114,7 +114,11 @@ def carry_over(
 
 
 def insert_facts(
-    warehouse: Warehouse, building: Path, run_id: str, done: Callable[[float, str], None]
+    warehouse: Warehouse,
+    building: Path,
+    run_id: str,
+    part: int | None,
+    done: Callable[[float, str], None],
 ) -> None:
     """Copies a run's shards into the tables, sorted by ablation, layer, head, sequence, position.
 
@@ -122,10 +126,11 @@ def insert_facts(
     with the run. A head alone needs no sorting: each shard has its rows in order, and the shards
     follow each other. (Every head alone would take twice as long: each asks all footers again.)
 
+    part: how many of its first sequences; None: all.
     done: called with the fraction of all rows that are in, and the table under way.
     Raises WarehouseError where a table does not get the number of rows that its manifest counts.
     """
-    tables = measured_tables(warehouse, run_id)
+    tables = measured_tables(warehouse, run_id, part)
     total, before = max(sum(of_run.row_count() for of_run in tables), 1), 0
     for of_run in tables:
         table, count, files = of_run.table, of_run.row_count(), parquet(of_run.files())
@@ -212,6 +217,14 @@ def run_ids_of(connection: Connection) -> list[str]:
     """All runs of a generation."""
     rows = connection.execute("select run_id from runs order by run_id").fetchall()
     return [row[0] for row in rows]
+
+
+def parts_of(connection: Connection) -> dict[str, int | None]:
+    """All runs of a generation, each with how many sequences are published; None: a whole run."""
+    rows = connection.execute(
+        "select run_id, nullif(n_sequences_measured, n_sequences) from runs order by run_id"
+    )
+    return dict(rows.fetchall())
 
 
 def columns_in_common(connection: Connection, table: str, database: str) -> list[str]:

@@ -25,7 +25,12 @@ import duckdb
 from selfrepair.warehouse.connection import Progress, insert_row, working_connection
 from selfrepair.warehouse.errors import WarehouseError, one_clear_line
 from selfrepair.warehouse.facts.plan import keep_published_row
-from selfrepair.warehouse.facts.run_facts import all_tables, measured_tables, restore_manifests
+from selfrepair.warehouse.facts.run_facts import (
+    all_tables,
+    measured_tables,
+    part_of,
+    restore_manifests,
+)
 from selfrepair.warehouse.facts.shard_views import view_external_facts
 from selfrepair.warehouse.locks import run_held
 from selfrepair.warehouse.paths import Warehouse
@@ -54,16 +59,18 @@ class Generation:
 def publish(
     warehouse: Warehouse,
     run_row: Mapping[str, Any],
-    facts: FactsMode = "native",
+    facts: FactsMode | None = "native",
     keep_shards: bool = True,
     progress: Progress | None = None,
     source: Source | None = None,
 ) -> Generation:
     """Publishes a run that is measured to the end, in the place of what it published before.
 
+    Or the part of one that `run_row` is of (n_sequences_measured); the rest takes its place later.
+
     run_row: the columns of `runs`, by name.
     facts: "native" copies the facts into the file; "external" leaves all runs' facts in their
-        shards, with views of the same names over them.
+        shards, with views of the same names over them; None keeps to what is published.
     keep_shards: False removes the run's shards once they are published; the run can then not be
         published again without being measured again.
     progress: called with the fraction done (0 to 1) and the step under way.
@@ -71,15 +78,19 @@ def publish(
     Raises WarehouseError, and leaves the served generation as it was; DamagedError where a shard is
     not what was measured.
     """
-    run_id = str(run_row["run_id"])
+    run_id, part = str(run_row["run_id"]), part_of(run_row)
     if facts == "external" and not keep_shards:
         raise WarehouseError("external facts are the shards themselves: they cannot be dropped")
+    if part is not None and not keep_shards:
+        raise WarehouseError(
+            f"{run_id} is not measured to the end: its shards are needed, and not dropped"
+        )
     progress = progress or _silent
     warehouse.prepare()
     progress(0.0, "verifying checksums")
-    for line in restore_manifests(warehouse, run_id):
+    for line in restore_manifests(warehouse, run_id) if part is None else []:
         logger.warning(line)
-    tables = measured_tables(warehouse, run_id)
+    tables = measured_tables(warehouse, run_id, part)
     for table in tables:
         table.verify()
     with one_clear_line(f"publish {run_id}"):
@@ -145,6 +156,10 @@ class _Change:
     facts: FactsMode | None = None
     source: Source | None = None
 
+    @property
+    def part(self) -> int | None:
+        return part_of(self.run_row) if self.run_row else None
+
 
 def _next_generation(warehouse: Warehouse, change: _Change, progress: Progress) -> Generation:
     """Builds and serves a generation in which the run has the rows of its shards."""
@@ -199,14 +214,19 @@ def _build(
             why_anew = fill_anew(warehouse, building, last, run_id, facts, progress)
     if change.run_row and run_id and facts == "native":
         build.insert_facts(
-            warehouse, building, run_id, lambda done, step: progress(0.1 + 0.5 * done, step)
+            warehouse,
+            building,
+            run_id,
+            change.part,
+            lambda done, step: progress(0.1 + 0.5 * done, step),
         )
     with working_connection(warehouse, building) as connection:
         if change.run_row:
             insert_row(connection, "runs", change.run_row)
         run_ids = build.run_ids_of(connection)
         if facts == "external":
-            view_external_facts(connection, warehouse, run_ids)
+            parts = build.parts_of(connection)
+            view_external_facts(connection, warehouse, parts)
         about = {
             "generation": number,
             "published_at": datetime.now(UTC),
@@ -253,7 +273,8 @@ def _row_counts(warehouse: Warehouse, change: _Change) -> dict[str, int]:
     """Of each table how many rows the run's shards have; none for a run that is taken out."""
     if not change.run_id or not change.run_row:
         return {}
-    return {t.table: t.row_count() for t in measured_tables(warehouse, change.run_id)}
+    tables = measured_tables(warehouse, change.run_id, change.part)
+    return {table.table: table.row_count() for table in tables}
 
 
 def _silent(_done: float, _step: str) -> None:

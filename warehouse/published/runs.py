@@ -1,12 +1,15 @@
 """Which runs there are: published, or known of in any way."""
 
+from typing import Any
+
 import duckdb
 
 from selfrepair.warehouse.errors import WarehouseError, one_clear_line
-from selfrepair.warehouse.facts.run_facts import all_tables
+from selfrepair.warehouse.facts.run_facts import all_tables, part_of
 from selfrepair.warehouse.paths import Warehouse
 from selfrepair.warehouse.published import generations
 from selfrepair.warehouse.published.build_anew import published_rows
+from selfrepair.warehouse.published.read import open_serving
 
 
 def is_known(warehouse: Warehouse, run_id: str) -> bool:
@@ -38,6 +41,26 @@ def published_runs(warehouse: Warehouse) -> list[str]:
     ):
         rows = connection.execute("select run_id from served.runs order by run_id").fetchall()
     return [row[0] for row in rows]
+
+
+def row_as_published(warehouse: Warehouse, run_id: str) -> dict[str, Any] | None:
+    """A run's row of `runs` as it is served; where that cannot be read, as it is known to be."""
+    if generations.current(warehouse) is None:
+        return None
+    try:
+        with open_serving(warehouse) as connection, one_clear_line(f"ask for {run_id}"):
+            found = connection.execute("from runs where run_id = ?", [run_id])
+            names = [column[0] for column in found.description or []]
+            row = found.fetchone()
+    except WarehouseError:
+        return published_rows(warehouse).get(run_id)
+    return dict(zip(names, row, strict=True)) if row else None
+
+
+def runs_to_the_end(warehouse: Warehouse) -> list[str]:
+    """The served runs of which the whole run is published, and not a part of it."""
+    rows = [(run_id, row_as_published(warehouse, run_id)) for run_id in published_runs(warehouse)]
+    return [run_id for run_id, row in rows if row and part_of(row) is None]
 
 
 def known_runs(warehouse: Warehouse) -> list[str]:

@@ -27,6 +27,8 @@ class Step:
         missing: of a run's folder, the shards that are still to be measured, or anew.
         measure: one shard, and tells of its progress; False where it was there already.
         work: the units in some shards.
+        is_run: whether its shards are what a run consists of, so that with some of them a part of
+            the run can be published.
     """
 
     title: str
@@ -35,6 +37,7 @@ class Step:
     missing: Callable[[RunFolder], list[Shard]]
     measure: Callable[[RunFolder, Shard, Progress], bool]
     work: Callable[[RunFolder, Sequence[Shard]], int]
+    is_run: bool = False
 
 
 Executor = Callable[[Step, RunFolder, Sequence[Shard], Progress], Iterator[Shard]]

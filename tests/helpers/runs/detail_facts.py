@@ -35,9 +35,15 @@ order by n
 
 
 def write_details(
-    warehouse: Warehouse, row: dict[str, Any], heads: Sequence[tuple[int, int]] = ((0, 1),)
+    warehouse: Warehouse,
+    row: dict[str, Any],
+    heads: Sequence[tuple[int, int]] = ((0, 1),),
+    shard: int | None = None,
 ) -> None:
-    """Writes all four tables of details, in one shard each; `heads` are those with all neurons."""
+    """Writes all four tables of details, in one shard each or in shards of so many sequences.
+
+    heads: those with all neurons.
+    """
     places = top_rows(warehouse, row)
     n, ablations = len(places["layer"]), np.array(row["ablations"], dtype=object)
     kept = {name: np.tile(column, len(ablations)) for name, column in places.items()}
@@ -62,9 +68,20 @@ def write_details(
         "direct_effects_ablated": np.concatenate([ablated[of_chosen], more_ablated]),
     }
     for table, columns in tables.items():
-        stop, run_id = row["n_sequences"], row["run_id"]
-        path = RunTable(warehouse, table, run_id).write(0, stop, columns, FINGERPRINT)
-        planned(RunTable(warehouse, table, run_id), FINGERPRINT, [path])
+        of_run, n = RunTable(warehouse, table, row["run_id"]), row["n_sequences"]
+        paths = []
+        for start in range(0, n, shard or n):
+            stop = min(start + (shard or n), n)
+            here = (columns["sequence"] >= start) & (columns["sequence"] < stop)
+            rows = {name: _rows(column, here) for name, column in columns.items()}
+            paths.append(of_run.write(start, stop, rows, FINGERPRINT))
+        planned(of_run, FINGERPRINT, paths)
+
+
+def _rows(column: Any, here: NDArray[Any]) -> Any:
+    if isinstance(column, list):
+        return [item for item, kept in zip(column, here, strict=True) if kept]
+    return np.broadcast_to(column, (len(here), *np.shape(column)[1:]))[here]
 
 
 def facts_at(warehouse: Warehouse, row: dict[str, Any], kept: Columns) -> Columns:

@@ -32,6 +32,7 @@ RUN = {
     "corpus": "literal",
     "sequence_length": 3,
     "n_sequences": 2,
+    "n_sequences_measured": 2,
     "n_tokens": 4,
     "sample": "head",
     "drawn_from": "the first 2 sequences",

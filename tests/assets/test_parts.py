@@ -1,0 +1,95 @@
+"""What is measured of a run is published while it is measured, and ends as if it had not been."""
+
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from selfrepair.dagster_project.cli.status import publish_runs
+from selfrepair.warehouse.errors import WarehouseError
+from selfrepair.warehouse.paths import Warehouse
+from selfrepair.warehouse.published.read import open_serving
+from selfrepair_assets.assets.parts import told_of_parts
+from selfrepair_assets.steps import parts
+from selfrepair_assets.steps.head_ablations import HEAD_ABLATIONS, keep_top_rows
+from selfrepair_assets.steps.sharded.run_folder import RunFolder
+from tests.helpers.models.families import save
+from tests.helpers.runs.asset_runs import FACTS, materialize, measured, same, write_text
+
+N = 12
+BEFORE = ["run_spec", "sequences", "tokens", "direct_effects", "mlp_effects"]
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("models")
+    save("gpt2", folder / "gpt2")
+    write_text(folder / "text.txt")
+    return folder / "gpt2"
+
+
+def published_of(root: Path) -> list[tuple[int, int]]:
+    with open_serving(Warehouse(root)) as connection:
+        return connection.execute(
+            "select n_sequences_measured, count(distinct sequence) from runs"
+            " join head_ablations using (run_id) group by all"
+        ).fetchall()
+
+
+def test_parts_are_published_by_hand_and_on_the_way(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parts, "LEAST_LEFT", 0.0)
+    monkeypatch.setattr(parts, "MOST_OF_RUN", 1e9)
+    root, seen = tmp_path / "a", list[list[tuple[int, int]]]()
+    folder = RunFolder(Warehouse(root), str(model))
+    with dg.DagsterInstance.ephemeral() as instance:
+        assert materialize(root, model, instance, only=BEFORE, shard_sequences=1).success
+        with pytest.raises(WarehouseError, match="not measured to the end"):
+            publish_runs(folder.warehouse, folder.run_id, "native", keep_shards=True)
+        keep_top_rows(folder)
+        for shard in (*folder.shards[:4], folder.shards[7]):  # as workers may leave them
+            HEAD_ABLATIONS.measure(folder, shard, lambda _: None)
+        publish_runs(folder.warehouse, folder.run_id, "native", keep_shards=True)
+        assert published_of(root) == [(4, 4)]
+        with pytest.raises(WarehouseError, match="first 4 sequences are measured"):
+            publish_runs(folder.warehouse, folder.run_id, "native", keep_shards=True)
+        with told_of_parts(lambda told: seen.append(published_of(told.warehouse.root))):
+            assert materialize(root, model, instance, shard_sequences=1).success
+        assert seen == [[(6, 6)]]  # a half; with four, more than a quarter was there
+        assert published_of(root) == [(N, N)]
+        monkeypatch.setattr(parts, "LEAST_LEFT", 1e9)
+        undisturbed = tmp_path / "b"
+        assert materialize(undisturbed, model, instance, only=FACTS, shard_sequences=1).success
+    for table, columns in measured(undisturbed, model).items():
+        found = measured(root, model)[table]
+        for name, expected in columns.items():
+            same(found[name], expected, f"{table}.{name}")
+
+
+def test_a_part_is_due_where_it_is_worth_its_time(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = RunFolder(Warehouse(tmp_path), str(model))
+    folder.__dict__["spec"] = type("Spec", (), {"n_sequences": 16})()
+    there = {"measured": 4, "published": (0, 0)}
+    monkeypatch.setattr(parts, "measured_part", lambda _: there["measured"])
+    monkeypatch.setattr(parts, "published_sequences", lambda _: there["published"])
+
+    def due(left: float, done: int = 4) -> int | None:
+        return parts.part_that_is_due(folder, done / 16, 0.0, left)
+
+    assert due(121) == 4
+    assert due(119) is None
+    assert due(121, done=1) is None
+    folder.note(parts.SPENT, {"seconds": 10.0, "last": 10.0})
+    assert due(150) is None  # 20 seconds of 160 would be more than a tenth
+    assert due(250) == 4
+    there["published"] = (4, 16)
+    assert due(250) is None
+    there["measured"] = 7
+    assert due(250) is None  # the next one is a half
+    there["measured"] = 8
+    assert due(250) == 8
+    there["published"] = (16, 16)
+    assert due(250) is None  # of an earlier run of that name, which stays until this one is whole
