@@ -64,6 +64,13 @@ class Work:
             assert self.tell is not None
             self.tell(self.line())
 
+    def say(self, line: str) -> None:
+        """A line beside the bar, or in the log."""
+        if self._bar is not None:
+            self._bar.write(line, file=sys.stderr)
+        elif self.tell is not None:
+            self.tell(f"{self.title}: {line}")
+
     def expect(self, left: int) -> None:
         """`left` units are still to be done: not as many as was thought, or more."""
         self.total = self.done + left

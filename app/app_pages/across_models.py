@@ -44,7 +44,7 @@ def page() -> None:
         return
     shown = runs[runs["run_id"].isin(chosen)]
     for run in shown.to_dict("records"):
-        so_far = words.so_far(run.get("n_sequences_measured"), run["n_sequences"])
+        so_far = words.so_far(run)
         if so_far:
             st.caption(f"{run['run_id']} :orange-badge[{so_far}]")
     measured = _ablations(shown)

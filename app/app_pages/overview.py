@@ -69,17 +69,13 @@ def page() -> None:
     answer = run_questions.runs(generation)
     if answer.frame.empty:
         surroundings.how_to_fill()
-    whole = [
-        run["run_id"]
-        for run in answer.frame.to_dict("records")
-        if not words.so_far(run.get("n_sequences_measured"), run["n_sequences"])
-    ]
+    whole = [run["run_id"] for run in answer.frame.to_dict("records") if words.is_ended(run)]
     running(set(whole))
     for run in answer.frame.head(12).to_dict("records"):
         subject = Subject(generation, run["run_id"])
         with st.container(border=True):
             left, right = st.columns([5, 1], vertical_alignment="center")
-            so_far = words.so_far(run.get("n_sequences_measured"), run["n_sequences"])
+            so_far = words.so_far(run)
             left.markdown(
                 f"#### {run['run_id']}" + (so_far and f" :orange-badge[{so_far}]") + "\n"
                 f"{run['n_ablated_heads']:,} of {run['n_layers'] * run['n_heads']:,} heads "

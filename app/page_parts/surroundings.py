@@ -113,7 +113,7 @@ def picked(
     with places[1]:
         measured = row["ablations"].split(", ")
         subject = Subject(generation, run, picked_ablation(measured, number))
-    so_far = words.so_far(row.get("n_sequences_measured"), row["n_sequences"])
+    so_far = words.so_far(row.to_dict())
     if so_far:
         st.caption(f":orange-badge[{so_far}] All that is said of {run} is said of these.")
     if with_head:

@@ -13,7 +13,6 @@ def clusters(subject: Subject) -> Answer:
             run_clusters.n_clusters,
             run_clusters.n_documents,
             run_clusters.n_sequences,
-            runs.n_sequences as n_sequences_of_run,
             sample,
             drawn_from
         from run_clusters

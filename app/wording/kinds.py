@@ -5,11 +5,11 @@ of the head in place; whoever shows it says so with `little_removed`.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pandas as pd
 
-from selfrepair.app.questions import kind_questions
+from selfrepair.app.questions import kind_questions, run_questions
 from selfrepair.app.questions.subject import Subject
 from selfrepair.app.wording import words
 
@@ -35,7 +35,7 @@ class Clusters:
     n: int
     n_documents: int
     n_sequences: int
-    n_sequences_of_run: int | None = None
+    so_far: str = ""
     sample: str | None = None
     drawn_from: str | None = None
 
@@ -45,12 +45,6 @@ class Clusters:
     @property
     def errors(self) -> str:
         return f"errors clustered by {self.by} ({self.n:,})"
-
-    @property
-    def so_far(self) -> str:
-        """That not all of the run's sequences are measured yet; "" where they are."""
-        of = self.n_sequences if self.n_sequences_of_run is None else self.n_sequences_of_run
-        return words.so_far(self.n_sequences, of)
 
     @property
     def text(self) -> str:
@@ -86,7 +80,11 @@ class Clusters:
 
 def clusters(subject: Subject) -> Clusters:
     """What the errors of a run are clustered by."""
-    return _clusters(kind_questions.clusters(subject).frame)
+    found = _clusters(kind_questions.clusters(subject).frame)
+    runs = run_questions.runs(subject.generation).frame.set_index("run_id")
+    if subject.run not in runs.index:
+        return found
+    return replace(found, so_far=words.so_far(runs.loc[subject.run].to_dict()))
 
 
 def reinforcement_clusters(subject: Subject) -> Clusters:
@@ -99,13 +97,11 @@ def _clusters(frame: pd.DataFrame) -> Clusters:
         return Clusters("sequence", 0, 0, 0)
     row = frame.iloc[0]
     said = {name: row[name] for name in ("sample", "drawn_from") if isinstance(row.get(name), str)}
-    of_run = row.get("n_sequences_of_run")
     return Clusters(
         str(row["clustered_by"]),
         int(row["n_clusters"]),
         int(row["n_documents"]),
         int(row["n_sequences"]),
-        None if of_run is None else int(of_run),
         **said,
     )
 

@@ -2,6 +2,8 @@
 
 import math
 import re
+from collections.abc import Mapping
+from typing import Any
 
 # Only where replacing "_" by " " is not what one would write.
 NAMES = {
@@ -50,11 +52,22 @@ def name(column: str) -> str:
     return column.replace("_", " ").replace("self repair", "self-repair").replace("mlp", "MLP")
 
 
-def so_far(measured: float | None, of: int) -> str:
-    """`3 of 16 sequences measured so far`; "" of a run that is measured to the end."""
+def so_far(run: Mapping[Any, Any]) -> str:
+    """`3 of 16 sequences measured so far`; "" of a run that is measured to the end.
+
+    run: its row of `runs`, which in a file of an older version lacks some columns.
+    """
+    measured, of = run.get("n_sequences_measured"), run["n_sequences"]
     if measured is None or math.isnan(measured) or int(measured) == of:
         return ""
-    return f"{int(measured):,} of {of:,} sequences measured so far"
+    stopped_by = run.get("stopped_by")
+    ended = f", stopped by {stopped_by}" if isinstance(stopped_by, str) else " so far"
+    return f"{int(measured):,} of {of:,} sequences measured{ended}"
+
+
+def is_ended(run: Mapping[Any, Any]) -> bool:
+    """Whether no more of a run is to be measured: it is whole, or was stopped."""
+    return not so_far(run) or isinstance(run.get("stopped_by"), str)
 
 
 def unit(meaning: str) -> str:

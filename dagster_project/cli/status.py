@@ -16,7 +16,12 @@ from selfrepair.warehouse.paths import Warehouse, slug
 from selfrepair.warehouse.published import publish
 from selfrepair.warehouse.published.publish import FactsMode
 from selfrepair.warehouse.published.read import current_generation, open_serving
-from selfrepair.warehouse.published.runs import is_known, refuse_unknown, runs_to_the_end
+from selfrepair.warehouse.published.runs import (
+    is_known,
+    refuse_unknown,
+    row_as_published,
+    runs_to_the_end,
+)
 from selfrepair_assets.measurement.errors import InputError
 from selfrepair_assets.progress import Work
 
@@ -60,7 +65,7 @@ def _print_published(warehouse: Warehouse, generation: int) -> None:
     for run in runs:
         heads = run["n_layers"] * run["n_heads"]
         chosen = heads if run["heads"] is None else len(run["heads"])
-        so_far = words.so_far(run.get("n_sequences_measured"), run["n_sequences"])
+        so_far = words.so_far(run)
         click.echo(
             f"{run['run_id']:{width}}  {chosen:>4}/{heads:<5}{run['n_tokens']:>9,}  "
             f"{','.join(run['ablations']):18}  {run['corpus']:11}  "
@@ -109,7 +114,7 @@ def _publish(warehouse: Warehouse, run_id: str, facts: FactsMode, keep_shards: b
         generation = publish_run(folder, facts, keep_shards, work.reach, part)
     finally:
         work.close()
-    so_far = words.so_far(part, folder.spec.n_sequences)
+    so_far = words.so_far(row_as_published(warehouse, run_id) or {"n_sequences": 0})
     told = f"{run_id}: published as generation {generation.number}"
     click.echo(f"{told}, {so_far}" if so_far else told)
 

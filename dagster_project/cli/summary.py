@@ -11,6 +11,7 @@ import duckdb
 from selfrepair.app.wording import words
 from selfrepair.warehouse.paths import Warehouse
 from selfrepair.warehouse.published.read import open_serving
+from selfrepair.warehouse.published.runs import row_as_published
 
 BAR = 24
 """Characters of the longest bar."""
@@ -20,8 +21,8 @@ FEWEST_CLUSTERS = 10
 
 def print_summary(warehouse: Warehouse, run_id: str, seconds: float | None = None) -> None:
     """What is found of a run that was measured in so many seconds; None: of what is measured."""
+    so_far = words.so_far(row_as_published(warehouse, run_id) or {"n_sequences": 0})
     with open_serving(warehouse) as connection:
-        so_far = _so_far(connection, run_id)
         if so_far:
             click.echo(click.style(f"\n{run_id}: {so_far}", bold=True))
         _print_layers(connection, run_id)
@@ -36,13 +37,6 @@ def print_summary(warehouse: Warehouse, run_id: str, seconds: float | None = Non
     click.echo(f"  look     {me} app      browse the figures, heads and tokens")
     click.echo(f"  ask      {me} sql      DuckDB over {shown}; try: show tables")
     click.echo(f"  measure  {me} dagster  add a model as a partition and materialize it")
-
-
-def _so_far(connection: duckdb.DuckDBPyConnection, run_id: str) -> str:
-    measured, of = connection.execute(
-        "select n_sequences_measured, n_sequences from runs where run_id = ?", [run_id]
-    ).fetchall()[0]
-    return words.so_far(measured, of)
 
 
 def _print_layers(connection: duckdb.DuckDBPyConnection, run_id: str) -> None:

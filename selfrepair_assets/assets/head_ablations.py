@@ -41,7 +41,7 @@ def plan_shards(
             withdraw_superseded(folder)
         work.close()
         context.log.info(f"{layers.count('bf16')} of {len(layers)} layers are measured in bf16")
-    missing = HEAD_ABLATIONS.missing(folder)
+    missing = HEAD_ABLATIONS.left(folder)
     context.log.info(
         f"{len(folder.shards) - len(missing)} of {len(folder.shards)} shards are there"
     )

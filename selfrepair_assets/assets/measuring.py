@@ -13,6 +13,7 @@ from selfrepair_assets.steps.sharded.run_folder import RunFolder
 from selfrepair_assets.steps.sharded.shards import Shard
 from selfrepair_assets.steps.sharded.step import Executor, Step, in_this_process
 from selfrepair_assets.steps.sharded.stored_shards import collect
+from selfrepair_assets.steps.until import stop_if_sure
 
 
 def measure_missing(
@@ -28,7 +29,7 @@ def measure_missing(
     observation of the step's first table. A part of the run is published now and then.
     """
     folder = store.folder(context)
-    missing = step.missing(folder)
+    missing = step.left(folder)
     left, total = (
         step.work(folder, shards) for shards in (missing, folder.shards_of(step.tables[0]))
     )
@@ -48,6 +49,11 @@ def measure_missing(
             )
         )
         if step.is_run:
+            how_far = stop_if_sure(folder)
+            if how_far:
+                work.say(how_far)
+            if folder.stopped_at is not None:
+                break
             publish_part_if_due(context, folder, work)
     return step.work(folder, asked)
 

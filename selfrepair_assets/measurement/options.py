@@ -7,6 +7,7 @@ derive theirs from that, so that a new option is one field.
 
 from __future__ import annotations
 
+import math
 from dataclasses import MISSING, dataclass, field, fields, replace
 from typing import Any, get_args, get_origin, get_type_hints
 
@@ -104,6 +105,29 @@ class Option:
             )
         if self.least is not None and value is not None and value < self.least:
             raise InputError(f"{self.flag} is {self.least} or more, not {value}.")
+
+
+@dataclass(frozen=True)
+class Limit:
+    """How large a standard error may be: `0.05` logits, or `5%` of the head's direct effect."""
+
+    value: float
+    is_share: bool = False
+
+    @classmethod
+    def of(cls, text: str) -> Limit:
+        """Raises InputError for what is neither."""
+        number, percent, rest = text.strip().partition("%")
+        try:
+            value = float(number) / (100 if percent else 1)
+        except ValueError:
+            value = math.nan
+        if not (0 < value < math.inf) or rest:
+            raise InputError(
+                f"--until {text} is no limit: give logits, as in 0.05, or a share of the head's "
+                "direct effect, as in 5%."
+            )
+        return cls(value, bool(percent))
 
 
 def option(help: str, default: Any = MISSING, **more: Any) -> Any:

@@ -24,7 +24,7 @@ from selfrepair_assets.measurement.heads import (
     parse_heads,
     parse_layers,
 )
-from selfrepair_assets.measurement.options import AUTO, option, options_of
+from selfrepair_assets.measurement.options import AUTO, Limit, option, options_of
 
 MEASUREMENT_VERSION = 3
 """Raised when the measurement changes in a way that makes old shards wrong to mix with new."""
@@ -51,6 +51,14 @@ class RunSpec:
     )
     text_column: str | None = option("The dataset's column of text.", None, unset="found")
     tokens: int = option("Tokens of text; the run has the sequences that they fill.", 100_000)
+    until: str | None = option(
+        "Measure until the standard error of mean self-repair on the top rows is at most so many "
+        "logits (0.05), or so much of the head's direct effect (5%), for 95 % of the heads.",
+        None,
+        unset="all tokens",
+        metavar="LIMIT",
+        decides_numbers=False,
+    )
     sequence_length: int = option(
         "Tokens of a sequence, the beginning-of-sequence token included.", 128
     )
@@ -130,6 +138,7 @@ class RunSpec:
             raise InputError(
                 f"--reinforcement-tokens {self.reinforcement_tokens} predict nothing: 2 or more."
             )
+        _ = self.limit
         for layers in (self.layers, self.reinforcement_layers):
             parse_layers(layers or ":")
         for heads in (self.heads, self.neuron_heads):
@@ -147,6 +156,11 @@ class RunSpec:
     def run_id(self) -> str:
         """The run's name in every table: the model as given, with `@revision` if one was."""
         return self.model if self.revision is None else f"{self.model}@{self.revision}"
+
+    @property
+    def limit(self) -> Limit | None:
+        """That of `until`."""
+        return None if self.until is None else Limit.of(self.until)
 
     @property
     def n_sequences(self) -> int:

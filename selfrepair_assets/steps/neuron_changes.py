@@ -20,6 +20,9 @@ from selfrepair_assets.steps.sharded.shards import Shard
 from selfrepair_assets.steps.sharded.step import Step
 from selfrepair_assets.steps.sharded.stored_shards import Columns, shard_is_done, store_shard
 
+RANKED = "neurons_ranked"
+"""The note of how many sequences were ranked for the neurons, of a run that was ever stopped."""
+
 
 def neuron_changes(folder: RunFolder) -> Step:
     """The step for a run whose heads are ablated; ranks its rows, once for all shards."""
@@ -70,10 +73,22 @@ class NeuronRows:
 
 
 def neuron_rows(folder: RunFolder) -> NeuronRows:
-    """Rank the rows once for all shards: it reads the whole run."""
+    """Rank the rows once for all shards: it reads the whole run, or what is measured of it.
+
+    What was followed when there were fewer rows to rank is withdrawn: a run that was stopped and
+    goes on has other top rows by the last MLP's repair.
+    """
+    part, noted = folder.stopped_at, folder.noted(RANKED)
+    if noted is not None and noted["part"] != part:
+        of_run = folder.table("neuron_changes")
+        of_run.withdraw(of_run.shards())
+    if part is not None or noted is not None:
+        folder.note(RANKED, {"part": part})
     heads = neuron_heads(folder)
     pairs = [(head.layer, head.head) for head in heads]
-    return NeuronRows(heads, top_rows_by_mlp_repair(folder.warehouse, run_facts(folder), pairs))
+    return NeuronRows(
+        heads, top_rows_by_mlp_repair(folder.warehouse, run_facts(folder), pairs, part)
+    )
 
 
 def measure_neuron_shard(

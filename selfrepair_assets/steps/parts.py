@@ -45,9 +45,13 @@ def measured_part(folder: RunFolder) -> int:
 def part_to_publish(folder: RunFolder) -> int | None:
     """The part that can be published now; None where the whole run can.
 
+    Of a run that was stopped, what is measured is the whole.
+
     Raises:
         WarehouseError: none can, or what is published of the run has as many sequences, or all.
     """
+    if folder.stopped_at is not None:
+        return None
     why = WarehouseError(f"{folder.run_id} is not measured to the end")
     try:
         restore_manifests(folder.warehouse, folder.run_id)

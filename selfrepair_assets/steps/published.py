@@ -29,6 +29,7 @@ def check(
     folder: RunFolder, only: Iterable[str] | None = None, part: int | None = None
 ) -> list[CheckResult]:
     """Run the checks (`only` these) over the run's shards; keep the outcome for `publish_run`."""
+    part = folder.stopped_at if part is None else part
     results = run_checks(folder.warehouse, run_row(folder, part), only)
     outcomes = {
         result.name: {
@@ -52,12 +53,14 @@ def publish_run(
     """Publish a run whose facts pass every check; those that were not checked yet are checked now.
 
     Args:
-        part: how many of its first sequences are published (`steps/parts.py`); None: the whole run.
+        part: how many of its first sequences are published (`steps/parts.py`); None: the whole run,
+            or what is measured of one that was stopped.
 
     Raises:
         WarehouseError: a check fails, or a shard is damaged (DamagedError); what is served stays as
             it was.
     """
+    part = folder.stopped_at if part is None else part
     if part is None and superseded(folder):
         raise WarehouseError(
             f"{folder.run_id} is not measured to the end: a layer has left bf16, and not all of "
@@ -107,6 +110,7 @@ def run_row(folder: RunFolder, part: int | None = None) -> dict[str, Any]:
         "sequence_length": spec.sequence_length,
         "n_sequences": spec.n_sequences,
         "n_sequences_measured": measured,
+        "stopped_by": f"--until {spec.until}" if measured == folder.stopped_at else None,
         "n_tokens": measured * (spec.sequence_length - 1),
         "sample": spec.sample,
         "drawn_from": folder.drawn_from,

@@ -33,6 +33,7 @@ create table runs (
     sequence_length integer not null,
     n_sequences integer not null,
     n_sequences_measured integer,
+    stopped_by varchar,
     n_tokens bigint not null,
     sample varchar,
     drawn_from varchar,

@@ -33,6 +33,11 @@ def part_of(row: Mapping[str, Any]) -> int | None:
     return None if measured in (None, row["n_sequences"]) else measured
 
 
+def is_ended(row: Mapping[str, Any]) -> bool:
+    """Whether a run's row of `runs` is of all that is to be measured: it is whole, or stopped."""
+    return part_of(row) is None or row.get("stopped_by") is not None
+
+
 def _is_complete(table: RunTable) -> bool:
     try:
         table.complete_manifest()

@@ -33,14 +33,14 @@ def view_external_facts(
     for table in fact_tables():
         described = connection.execute(f"describe {table}").fetchall()
         columns = ", ".join(f"cast({row[0]} as {row[1]}) as {row[0]}" for row in described)
-        # The first part has no row: it names all columns, should shards lack one, or be none.
+        # The first select has no row: it names all columns, should shards lack one, or be none.
         nothing = ", ".join(f"cast(null as {row[1]}) as {row[0]}" for row in described)
-        parts = [f"select {nothing} where false"]
-        parts += [
+        selects = [f"select {nothing} where false"]
+        selects += [
             f"select {literal(of_run.run_id)} as run_id, * from {parquet(of_run.files())}"
             for of_run in (found for run_tables in measured for found in run_tables)
             if of_run.table == table and (tables is None or table in tables)
         ]
-        query = " union all by name ".join(parts)
+        query = " union all by name ".join(selects)
         connection.execute(f"drop table {table}")
         connection.execute(f"create view {table} as select {columns} from ({query})")

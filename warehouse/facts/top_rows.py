@@ -7,8 +7,11 @@ by layer, or head by head: memory is bounded by one layer's rows of one column.
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
+import duckdb
 import numpy as np
 from numpy.typing import NDArray
 
@@ -56,7 +59,10 @@ def top_rows(warehouse: Warehouse, run: Mapping[str, Any], layer: int | None = N
 
 
 def top_rows_by_mlp_repair(
-    warehouse: Warehouse, run: Mapping[str, Any], heads: Sequence[tuple[int, int]]
+    warehouse: Warehouse,
+    run: Mapping[str, Any],
+    heads: Sequence[tuple[int, int]],
+    part: int | None = None,
 ) -> Places:
     """The top rows of some heads by the last MLP layer's self-repair (Fig. 7, section 4.2.2).
 
@@ -64,6 +70,7 @@ def top_rows_by_mlp_repair(
     rows.
 
     heads: (layer, head) of each.
+    part: how many of the run's first sequences are ranked; None: all.
     Raises WarehouseError where head_ablations is not measured to the end.
     """
     macro, names = "top_places_by_mlp_repair_at", ("ablation", *PLACE)
@@ -71,7 +78,7 @@ def top_rows_by_mlp_repair(
         f"select {', '.join(names)} from {macro}($top_fraction)"
         " where layer = $layer and head = $head"
     )
-    with _facts_of(warehouse, "head_ablations", run, macro) as connection:
+    with _facts_of(warehouse, "head_ablations", run, macro, part) as connection:
         asked = [
             {"top_fraction": run["top_fraction"], "layer": layer, "head": head}
             for layer, head in sorted(set(heads))
@@ -95,13 +102,44 @@ def most_direct_heads(
     return [(layer, head) for layer, head in rows]
 
 
+@lru_cache(maxsize=4096)  # a shard does not change
+def repair_at_top_rows(facts: Path, details: Path) -> Places:
+    """The top rows of a shard with their direct effect and self-repair (logits).
+
+    facts, details: its files of head_ablations and component_changes, which has the top rows only.
+    """
+    with duckdb.connect() as connection:
+        return dict(
+            connection.execute(
+                """
+                select
+                    ablation::varchar as ablation,
+                    layer,
+                    head,
+                    sequence,
+                    position,
+                    direct_effect::double as direct_effect,
+                    logit_change::double - direct_effect_ablated + direct_effect as self_repair
+                from read_parquet($facts) as facts
+                semi join read_parquet($details) as details
+                    using (ablation, layer, head, sequence, position)
+                """,
+                {"facts": str(facts), "details": str(details)},
+            ).fetchnumpy()
+        )
+
+
 @contextmanager
 def _facts_of(
-    warehouse: Warehouse, table: str, run: Mapping[str, Any], macro: str
+    warehouse: Warehouse,
+    table: str,
+    run: Mapping[str, Any],
+    macro: str,
+    part: int | None = None,
 ) -> Iterator[Connection]:
     """A connection with the run's row, one of its tables over its shards, and a macro over both."""
     run_id = str(run["run_id"])
-    files = RunTable(warehouse, table, run_id).files()
+    files = RunTable(warehouse, table, run_id, part).files()
     warehouse.prepare()
     with one_clear_line(f"rank the rows of {run_id}"), working_connection(warehouse) as connection:
         connection.execute("set parquet_metadata_cache = true")

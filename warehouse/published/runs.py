@@ -5,7 +5,7 @@ from typing import Any
 import duckdb
 
 from selfrepair.warehouse.errors import WarehouseError, one_clear_line
-from selfrepair.warehouse.facts.run_facts import all_tables, part_of
+from selfrepair.warehouse.facts.run_facts import all_tables, is_ended
 from selfrepair.warehouse.paths import Warehouse
 from selfrepair.warehouse.published import generations
 from selfrepair.warehouse.published.build_anew import published_rows
@@ -58,9 +58,9 @@ def row_as_published(warehouse: Warehouse, run_id: str) -> dict[str, Any] | None
 
 
 def runs_to_the_end(warehouse: Warehouse) -> list[str]:
-    """The served runs of which the whole run is published, and not a part of it."""
+    """The served runs that are whole, or stopped: of which no more is to be measured."""
     rows = [(run_id, row_as_published(warehouse, run_id)) for run_id in published_runs(warehouse)]
-    return [run_id for run_id, row in rows if row and part_of(row) is None]
+    return [run_id for run_id, row in rows if row and is_ended(row)]
 
 
 def known_runs(warehouse: Warehouse) -> list[str]:

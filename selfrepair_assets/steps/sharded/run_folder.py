@@ -97,6 +97,9 @@ class RunFolder:
                 write_plan(self.warehouse, self.run_id, fingerprint, tables, about)
             else:
                 self.refuse_other(spec, fingerprint, model["weights_sha256"])
+                if spec.until != self.spec.until:
+                    about = {**plan.about, "spec": {**plan.about["spec"], "until": spec.until}}
+                    write_plan(self.warehouse, self.run_id, fingerprint, plan.tables, about)
                 if not self._has_text:
                     self._write_text(text)  # that of the fingerprint
             self._forget()
@@ -181,8 +184,14 @@ class RunFolder:
         return text or {"names": {}}  # a run of an older version has none
 
     def table(self, name: str) -> RunTable:
-        """One of the run's fact tables."""
-        return RunTable(self.warehouse, name, self.run_id)
+        """One of the run's fact tables; of a run that was stopped, what is measured of it."""
+        return RunTable(self.warehouse, name, self.run_id, self.stopped_at)
+
+    @property
+    def stopped_at(self) -> int | None:
+        """After how many sequences `--until` stopped the run (`steps/until.py`); None: never."""
+        noted = self.noted("stopped") if self.spec.until else None
+        return noted["n_sequences"] if noted and noted["until"] == self.spec.until else None
 
     def write_z_sum(self, shard: Shard, z_sum: np.ndarray) -> None:
         self._save(self.path / "z_sums", str(shard), z_sum)

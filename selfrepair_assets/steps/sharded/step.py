@@ -39,6 +39,11 @@ class Step:
     work: Callable[[RunFolder, Sequence[Shard]], int]
     is_run: bool = False
 
+    def left(self, folder: RunFolder) -> list[Shard]:
+        """The missing shards; of a run that was stopped, those of what is measured of it."""
+        part = folder.stopped_at
+        return [shard for shard in self.missing(folder) if part is None or shard.stop <= part]
+
 
 Executor = Callable[[Step, RunFolder, Sequence[Shard], Progress], Iterator[Shard]]
 """Measures shards of a step, and gives each when it is on disk; progress is told in its units."""

@@ -62,6 +62,7 @@ def run_row(run_id: str = "toy", **changes: Any) -> dict[str, Any]:
         "finished_at": datetime(2024, 5, 1, 13, tzinfo=UTC),
     }
     row.update(changes)
+    row.setdefault("stopped_by", None)
     row.setdefault("n_sequences_measured", row["n_sequences"])
     row["n_tokens"] = row["n_sequences_measured"] * (row["sequence_length"] - 1)
     return row

@@ -18,7 +18,7 @@ from tests.helpers.runs.small_publishing import contents, small_sql
 from tests.helpers.runs.small_run import measured_so, run_row, write_run
 
 PART, POSITIONS = 4, 8
-WHOLE = {"n_sequences": 6, "sequence_length": POSITIONS + 1, "top_fraction": 0.25}
+WHOLE: dict[str, Any] = {"n_sequences": 6, "sequence_length": POSITIONS + 1, "top_fraction": 0.25}
 
 
 def row_of(part: int = 6) -> dict[str, Any]:

@@ -1,0 +1,179 @@
+"""`--until`: a run stops at the first shard after which its means are sure enough."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from selfrepair.warehouse.paths import Warehouse
+from selfrepair.warehouse.published.read import open_serving
+from selfrepair_assets.measurement.errors import InputError
+from selfrepair_assets.measurement.options import Limit
+from selfrepair_assets.measurement.run_spec import RunSpec
+from selfrepair_assets.steps.clean_run import CLEAN_RUN
+from selfrepair_assets.steps.head_ablations import HEAD_ABLATIONS, keep_top_rows
+from selfrepair_assets.steps.neuron_changes import neuron_changes
+from selfrepair_assets.steps.parts import part_to_publish
+from selfrepair_assets.steps.precision import layer_precision
+from selfrepair_assets.steps.published import publish_run
+from selfrepair_assets.steps.run_spec import prepare, start
+from selfrepair_assets.steps.self_reinforcement import SELF_REINFORCEMENT
+from selfrepair_assets.steps.sequences import store_sequences
+from selfrepair_assets.steps.sharded.run_folder import RunFolder
+from selfrepair_assets.steps.sharded.step import Step
+from selfrepair_assets.steps.sharded.stored_shards import collect
+from selfrepair_assets.steps.until import stop_if_sure, sureness, sureness_of
+from tests.helpers.models.families import save
+from tests.helpers.runs.asset_runs import LENGTH, write_text
+
+N, SHARD = 24, 2
+LIMITS = [Limit.of("0.05"), Limit.of("40%")]
+
+
+@pytest.fixture
+def spec(tmp_path: Path) -> RunSpec:
+    save("gpt2", tmp_path / "gpt2")
+    return RunSpec(
+        model=str(tmp_path / "gpt2"),
+        corpus=str(write_text(tmp_path / "text.txt")),
+        tokens=N * LENGTH,
+        sequence_length=LENGTH,
+        shard_sequences=SHARD,
+        top_fraction=0.2,
+        ablations=("resample", "zero"),
+    )
+
+
+def measure(step: Step, folder: RunFolder) -> None:
+    for shard in step.left(folder):
+        step.measure(folder, shard, lambda _: None)
+    for table in step.tables:
+        collect(folder, table, layer_precision(folder) if step.is_run else None)
+
+
+def errors_of(folder: RunFolder, part: int, limit: Limit) -> list[float]:
+    """The standard errors as shares of the limit, head by head, from the shards of a part."""
+    tables = ("head_ablations", "component_changes")
+    rows, kept = (
+        [
+            row
+            for path in sorted(folder.table(table).shards())
+            for row in pq.read_table(path).to_pylist()
+            if row["sequence"] < part
+        ]
+        for table in tables
+    )
+    place = ("ablation", "layer", "head", "sequence", "position")
+    top = {tuple(row[name] for name in place) for row in kept}
+    by_head: dict[tuple[str, int, int], list[dict[str, float]]] = {}
+    for row in rows:
+        if tuple(row[name] for name in place) in top:
+            by_head.setdefault((row["ablation"], row["layer"], row["head"]), []).append(row)
+    found = []
+    for own in by_head.values():
+        repair = np.array(
+            [r["logit_change"] - r["direct_effect_ablated"] + r["direct_effect"] for r in own]
+        )
+        sequence = np.array([r["sequence"] for r in own])
+        excess = [(repair - repair.mean())[sequence == g].sum() for g in range(part)]
+        error = np.sqrt(part / (part - 1) * np.square(excess).sum()) / len(own)
+        effect = abs(np.mean([r["direct_effect"] for r in own]))
+        found.append(error / (limit.value * (effect if limit.is_share else 1)))
+    return found
+
+
+def test_a_run_stops_where_its_means_are_sure_enough(spec: RunSpec, tmp_path: Path) -> None:
+    folder = RunFolder(Warehouse(tmp_path / "w"), spec.run_id)
+    start(folder, prepare(spec))
+    store_sequences(folder)
+    measure(CLEAN_RUN, folder)
+    keep_top_rows(folder)
+    for shard in folder.shards[:-1]:
+        HEAD_ABLATIONS.measure(folder, shard, lambda _: None)
+    assert stop_if_sure(folder) is None  # nobody asked
+    for limit in LIMITS:
+        for part in (6, 12, 20):
+            expected = sorted(errors_of(folder, part, limit))
+            found = sureness_of(folder, part, limit)
+            assert sorted(found.ratios) == pytest.approx(expected, rel=1e-4)
+            assert found.ratio == pytest.approx(expected[int(np.ceil(0.95 * len(expected))) - 1])
+    # Measured anew, shard by shard, with a limit that is reached on the way.
+    needed = 14
+    until = f"{1.0001 * sureness_of(folder, needed, Limit(1.0)).ratio:.6g}"
+    right = next(
+        part
+        for part in range(SHARD, N, SHARD)
+        if part >= 10
+        and np.quantile(errors_of(folder, part, Limit.of(until)), 0.95, method="inverted_cdf") <= 1
+    )
+    head_tables = [folder.table(table) for table in HEAD_ABLATIONS.tables]
+    for table in head_tables:
+        table.withdraw(table.shards())
+    start(folder, prepare(replace(spec, until=until)))
+    told = []
+    for shard in folder.shards:
+        if folder.stopped_at is None:
+            HEAD_ABLATIONS.measure(folder, shard, lambda _: None)
+            told.append(stop_if_sure(folder))
+    assert folder.stopped_at == right <= needed
+    assert told[0] is not None
+    assert "L0 " in told[0]
+    assert "tokens are needed" in told[0]
+    # What follows measures and publishes what is measured; nothing is planned any more.
+    assert HEAD_ABLATIONS.left(folder) == []
+    measure(HEAD_ABLATIONS, folder)
+    measure(neuron_changes(folder), folder)
+    measure(SELF_REINFORCEMENT, folder)
+    assert part_to_publish(folder) is None
+    made = publish_run(folder)
+    assert made.rows["neuron_changes"] > 0
+    assert made.rows["self_reinforcement"] > 0
+    with open_serving(folder.warehouse) as connection:
+        row = connection.execute(
+            "select n_sequences_measured, stopped_by, options['until'] from runs"
+        ).fetchone()
+    assert row == (right, f"--until {until}", until)
+    # With another rule it goes on, and the neurons are followed at the top rows of all there is.
+    start(folder, prepare(spec))
+    assert folder.stopped_at is None
+    measure(HEAD_ABLATIONS, folder)
+    step = neuron_changes(folder)
+    assert step.left(folder) == folder.shards
+    assert neuron_changes(folder).left(folder) == folder.shards
+
+
+def test_as_many_tokens_are_needed_as_errors_say() -> None:
+    """Heads whose error is twice, or half, the limit; the quantile is that of the worst."""
+    rng = np.random.default_rng(0)
+    n, heads = 4_000, 3
+    rows = {
+        "ablation": np.zeros(n * heads, dtype=int),
+        "layer": np.repeat(np.arange(heads), n),
+        "head": np.zeros(n * heads, dtype=int),
+        "cluster": np.tile(np.arange(n) // 4, heads),
+        "direct_effect": np.full(n * heads, -2.0),
+        "self_repair": rng.normal(0, np.repeat([0.5, 1.0, 2.0], n)),
+    }
+    error = 2 / np.sqrt(n)
+    found = sureness(rows, n // 4, Limit(error / 2))
+    assert found.ratio == pytest.approx(2, rel=0.05)
+    assert found.ratios[0] == pytest.approx(0.5, rel=0.05)
+    assert not found.is_reached
+    words = found.line(1_000, 10_000).split()
+    tokens = float(words[words.index("some") + 1].replace(",", ""))
+    assert tokens == pytest.approx(4_000, rel=0.1)
+    assert found.line(1_000, 2_000).endswith("more than the 2,000 tokens are needed")
+    assert sureness(rows, n // 4, Limit(1.1 * error)).is_reached
+    assert not sureness(rows, 9, Limit(1.1 * error)).is_reached  # too few clusters
+    of_effect = sureness(rows, n // 4, Limit(error / 4, is_share=True))
+    assert of_effect.ratios == pytest.approx(found.ratios)
+
+
+@pytest.mark.parametrize("text", ["", "0", "-1", "5%%", "5%x", "nan", "inf", "some"])
+def test_what_is_no_limit_is_refused(text: str) -> None:
+    with pytest.raises(InputError, match="--until"):
+        RunSpec(model="gpt2", until=text)
+    assert Limit.of("5%") == Limit(0.05, is_share=True)
+    assert Limit.of("0.05") == Limit(0.05)
