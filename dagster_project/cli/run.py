@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import logging
 import time
+import warnings
 from typing import Any
 
 import click
@@ -148,3 +149,8 @@ def _quiet() -> None:
         ours.setLevel(logging.INFO)
         if not ours.handlers:  # a notebook measures more than once
             ours.addHandler(logging.StreamHandler())
+    # Dagster ends its event loop, which it cannot where another one runs, as in a notebook. It
+    # swallows the error, but Python tells of what was not awaited.
+    warnings.filterwarnings(
+        "ignore", "coroutine 'BaseEventLoop.shutdown_asyncgens'", RuntimeWarning
+    )

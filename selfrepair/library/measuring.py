@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +36,21 @@ def measure(
     """
     made = Warehouse(warehouse)
     try:
-        run_model(made, RunSpec(model=str(model), **options), restart=restart)
+        with _sigterm_as_it_was():
+            run_model(made, RunSpec(model=str(model), **options), restart=restart)
     finally:
         forget_model()  # a later call may find another model in the same folder
     return OpenWarehouse(made)
+
+
+@contextmanager
+def _sigterm_as_it_was() -> Iterator[None]:
+    """Dagster leaves SIGTERM to SIGINT's handler, but the process is the caller's."""
+    if threading.current_thread() is not threading.main_thread():  # there it changes none
+        yield
+        return
+    handler = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, handler)
