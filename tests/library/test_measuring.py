@@ -7,7 +7,7 @@ import dagster as dg
 import pytest
 
 import selfrepair
-from selfrepair import measuring
+from selfrepair.library import measuring
 
 
 def test_sigterm_is_the_callers_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
