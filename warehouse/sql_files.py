@@ -26,7 +26,7 @@ import re
 import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from graphlib import CycleError, TopologicalSorter
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -82,10 +82,21 @@ def packaged_sql() -> Traversable:
 def relations(source: Source | None = None) -> list[Relation]:
     """All relations: each after those that it reads; tables first, checks last.
 
+    The project's own, which do not change while a process lives, are read once.
+
     Raises WarehouseError for a file without a grain, SQL that does not parse, two relations of the
     same name, or relations that read each other in a circle.
     """
-    files = list(_files(source or packaged_sql()))
+    return list(_packaged_relations() if source is None else _relations(source))
+
+
+@cache
+def _packaged_relations() -> tuple[Relation, ...]:
+    return tuple(_relations(packaged_sql()))
+
+
+def _relations(source: Source) -> list[Relation]:
+    files = list(_files(source))
     names = [name for _, name, _ in files]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:

@@ -17,7 +17,14 @@ from selfrepair.app.wording import words
 def page() -> None:
     generation = surroundings.generation_or_stop("Paper")
     st.title("Beside the paper")
-    entries = registry.entries(generation)
+    entries = {
+        name: entry
+        for name, entry in registry.entries(generation).items()
+        # One beyond the paper may be of a part that no model here has.
+        if name not in FIGURES
+        or not entry.is_beyond_paper
+        or not queries.lacking(generation, entry.view)
+    }
     name = state.pick_one(
         "Figure", "figure", list(entries), "1", shown=lambda name: entries[name].heading
     )

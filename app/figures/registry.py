@@ -46,6 +46,10 @@ class Entry:
         """`Figure 4: Histogram of …`, `Section 2.3: …`."""
         return f"{words.figure(self.figure)}: {self.title}"
 
+    @property
+    def is_beyond_paper(self) -> bool:
+        return self.claim.startswith("Not in the paper")
+
     def head_of(self, run: str) -> str:
         """The paper's own head, where the run is of the paper's model; else ""."""
         model = run.partition("@")[0].rpartition("/")[2].lower()

@@ -153,8 +153,8 @@ GROUPS: dict[str, tuple[Term, ...]] = {
             "post_norm",
             "post-norm",
             "A norm between attention and residual stream (Gemma 2 and 3, OLMo 2 and 3). A head "
-            "counts with what the clean one makes of its output; what the norm's own changed scale "
-            "gives back in the head's layer is `self_repair_from_post_norm`.",
+            "counts as the clean one passes it on; what its changed scale gives back is "
+            "`self_repair_from_post_norm`.",
             "not in the paper",
         ),
         Term(
@@ -208,6 +208,8 @@ OF_PAGE: dict[str, tuple[str, ...]] = {
     "neurons": ("top_repairing_neuron", "anti_erasure", "top_rows"),
     "self_reinforcement": ("self_reinforcing", "self_repressing", "cluster", "standard_error"),
     "paper": ("top_rows", "self_repair", "resample_ablation", "clipped", "anti_erasure"),
+    "token": ("direct_effect", "direct_effect_removed", "self_repair", "top_rows"),
+    "compare": ("self_repair", "direct_effect_removed", "cluster", "standard_error"),
     "sql": ("run", "generation", "top_rows", "cluster"),
 }
 

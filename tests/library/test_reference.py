@@ -24,7 +24,7 @@ def test_every_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_every_method_has_an_example() -> None:
-    methods = [name for name in vars(OpenWarehouse) if not name.startswith("_")]
+    methods = [name for name in dir(OpenWarehouse) if not name.startswith("_")]
     assert len(methods) > 8
     for name in methods:
         assert f".{name}(" in "".join(EXAMPLES), name
