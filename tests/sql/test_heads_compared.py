@@ -64,7 +64,7 @@ def test_a_difference_is_paired_by_cluster(rows: str, published: duckdb.DuckDBPy
     by_hand = (n / (n - 1) * sum(value**2 for _, value in influences)) ** 0.5
     assert own["difference_se"] == pytest.approx(by_hand)
     assert own["n_clusters_paired"] == n
-    assert len(found) == 19
+    assert len(found) == 20
 
 
 def test_a_head_differs_from_itself_by_nothing(published: duckdb.DuckDBPyConnection) -> None:
