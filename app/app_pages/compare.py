@@ -81,7 +81,7 @@ def page() -> None:
     )
     show.chart(
         f"{names[0]} and {names[1]}",
-        compare_charts.means(answer.frame, *names),
+        compare_charts.means(compare_charts.present(answer.frame), *names),
         answer,
         key="compared_means",
         caption=f"Means with their standard errors by cluster; the difference is other − one. "
@@ -108,7 +108,7 @@ def page() -> None:
         answer,
         generation,
         key="compared",
-        frame=as_text(answer.frame, *names),
+        frame=as_text(compare_charts.present(answer.frame), *names),
         caption=f"± is the standard error. {how}",
     )
     if one.subject.run != other.subject.run:

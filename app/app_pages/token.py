@@ -5,6 +5,7 @@ from urllib.parse import urlencode
 
 import streamlit as st
 
+from selfrepair.app.charts.run_charts import PARTS, there
 from selfrepair.app.page_parts import show, state, surroundings, token_view
 from selfrepair.app.page_parts.repairers import repairers
 from selfrepair.app.questions import search_questions
@@ -13,6 +14,11 @@ from selfrepair.app.questions.token_questions import KINDS, ORDERS
 from selfrepair.app.wording import words
 
 PER_PAGE = 100
+TEXTS = ("text_before", "target_text", "text_after")
+SHOWN = (
+    *("open_head", "direct_effect", "direct_effect_removed", "logit_change", "self_repair"),
+    *("repairers", *PARTS, "overcorrected", "broken"),
+)
 
 
 def search(subject: Subject) -> None:
@@ -53,16 +59,6 @@ def search(subject: Subject) -> None:
         row = rows.iloc[ticked]
         state.choose("at", f"{row['sequence']}:{row['position']}")
         st.rerun()
-
-
-TEXTS = ("text_before", "target_text", "text_after")
-
-
-SHOWN = [
-    "open_head", "direct_effect", "direct_effect_removed", "logit_change", "self_repair",
-    "repairers", "self_repair_from_heads", "self_repair_from_mlps", "self_repair_from_layernorm",
-    "overcorrected", "broken",
-]  # fmt: skip
 
 
 def opened(subject: Subject, sequence: int, position: int) -> None:
@@ -129,7 +125,7 @@ def heads(subject: Subject, sequence: int, position: int) -> None:
         subject.generation,
         key=f"heads_at_{order}_{kind}",
         relation="self_repair",
-        frame=answer.frame.assign(open_head=links)[SHOWN],
+        frame=answer.frame.assign(open_head=links)[there(SHOWN, answer.frame)],
         height=420,
         caption="A head's name opens it at this token, in another tab. Repairers: the "
         f"{search_questions.MOST_REPAIRERS} components whose direct effect changed most, kept "

@@ -3,7 +3,7 @@
 import pandas as pd
 import plotly.graph_objects as go
 
-from selfrepair.app.charts.run_charts import COLORS, QUIET, plain
+from selfrepair.app.charts.run_charts import COLORS, PARTS, QUIET, plain
 from selfrepair.app.wording import words
 
 # In logits, so that they share an axis.
@@ -12,17 +12,22 @@ QUANTITIES = (
     "direct_effect_removed",
     "logit_change",
     "self_repair",
-    "self_repair_from_heads",
-    "self_repair_from_mlps",
-    "self_repair_from_layernorm",
+    *PARTS,
 )
 SIDES = (COLORS[0], COLORS[1])
 DIFFERENCE = COLORS[2]
 
 
+def present(frame: pd.DataFrame) -> pd.DataFrame:
+    """The rows without the post-norm's part where neither side has one."""
+    is_part = frame["quantity"] == "self_repair_from_post_norm"
+    return frame[~is_part | frame[["one_mean", "other_mean"]].fillna(0).ne(0).any(axis=1)]
+
+
 def means(frame: pd.DataFrame, one: str, other: str) -> go.Figure:
     """Both means of each quantity with their standard errors, and their difference with its own."""
-    rows = frame.set_index("quantity").loc[list(QUANTITIES)]
+    rows = frame.set_index("quantity")
+    rows = rows.loc[[quantity for quantity in QUANTITIES if quantity in rows.index]]
     figure = go.Figure()
     for name, column, error, color, pattern in (
         (one, "one_mean", "one_se", SIDES[0], ""),

@@ -147,6 +147,7 @@ def heads_at(subject: Subject, sequence: int, position: int, *, order: str, kind
             self_repair,
             self_repair_from_heads,
             self_repair_from_mlps,
+            self_repair_from_post_norm,
             self_repair_from_layernorm,
             overcorrected,
             broken,

@@ -43,7 +43,7 @@ def export(warehouse: Warehouse, run_id: str, output: Path, progress: Progress) 
         raise WarehouseError(f"{output} is there already: name a folder that is not")
     temporary = output.with_name(f"{output.name}{TEMPORARY}{os.getpid()}")
     with one_clear_line(f"write {output}"):
-        temporary.mkdir(parents=True)
+        temporary.mkdir()  # in a folder that is there: what the user named, and no more
         try:
             with run_held(warehouse, run_id):
                 _copy(warehouse, run_id, temporary, progress)

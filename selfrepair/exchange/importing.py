@@ -62,11 +62,7 @@ def bring(place: str, warehouse: Warehouse, progress: Progress) -> tuple[str, Ge
         with spill_folder(warehouse) as spill:
             staged = Warehouse(spill / "import")
             plan = _staged_plan(opened, sums, staged)
-            if is_known(warehouse, plan.run_id):
-                raise RefusedError(
-                    f"{plan.run_id} is in {warehouse.root} already: `selfrepair delete` it there, "
-                    "or name another --warehouse"
-                )
+            _refuse_known(warehouse, plan.run_id)
             _copy(opened, sums, staged, plan, all_here, lambda d, s: progress(0.4 * d, s))
             _hold_against_plan(staged, plan)
             progress(0.4, "checking")
@@ -199,14 +195,23 @@ def _publish(
 ) -> Generation:
     """Moves the run to its place, where it is published or, failing that, gone again."""
     run_id = plan.run_id
-    with run_held(warehouse, run_id), _removed_unless_published(warehouse, run_id):
-        os.rename(staged.run_folder(run_id), warehouse.run_folder(run_id))
-        for table in plan.tables:
-            to = warehouse.facts(table, run_id)
-            to.parent.mkdir(parents=True, exist_ok=True)
-            os.rename(staged.facts(table, run_id), to)
-        made = published.publish_run(RunFolder(warehouse, run_id), progress=progress)
-    return made
+    with run_held(warehouse, run_id):
+        _refuse_known(warehouse, run_id)  # it may have been begun here since, and is not ours then
+        with _removed_unless_published(warehouse, run_id):
+            os.rename(staged.run_folder(run_id), warehouse.run_folder(run_id))
+            for table in plan.tables:
+                to = warehouse.facts(table, run_id)
+                to.parent.mkdir(parents=True, exist_ok=True)
+                os.rename(staged.facts(table, run_id), to)
+            return published.publish_run(RunFolder(warehouse, run_id), progress=progress)
+
+
+def _refuse_known(warehouse: Warehouse, run_id: str) -> None:
+    if is_known(warehouse, run_id):
+        raise RefusedError(
+            f"{run_id} is in {warehouse.root} already: `selfrepair delete` it there, "
+            "or name another --warehouse"
+        )
 
 
 @contextmanager

@@ -28,8 +28,8 @@ def source(place: str) -> tuple[Opened, bool]:
     scheme = urllib.parse.urlsplit(place).scheme
     if scheme in ("https", "http"):
         return lambda name: _of_the_web(place, name), False
-    if not Path(place).is_dir():
-        raise RefusedError(f"{place} is neither a folder nor an https:// address")
+    if not place or not Path(place).is_dir():  # Path("") is the folder that one is in
+        raise RefusedError(f"{place!r} is neither a folder nor an https:// address")
     return lambda name: _of_folder(Path(place), name), True
 
 

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 ROWS = ("top_by_direct_effect", "top_by_mlp_repair", "all")
 NAME = "'L' || layer || 'H' || head as name"
+COMPONENT = """if(component = 'mlp', 'MLP ' || component_layer,
+    'L' || component_layer || 'H' || component_head) as name"""
 OF_HEAD = """where run_id = $run
     and ablation = $ablation
     and layer = $layer
@@ -125,46 +127,16 @@ limit $n""",
         Over the head's top rows, one row per downstream head and MLP layer with its error (view
         `component_repairs`); at one token where sequence and position name one of these rows.
         """
-        named = "if(component = 'mlp', 'MLP ' || component_layer, "
-        named += "'L' || component_layer || 'H' || component_head) as name"
         if sequence is None or position is None:
             return self.sql(
-                f"select {named}, * from component_repairs\n{OF_HEAD}\n"
+                f"select {COMPONENT}, * from component_repairs\n{OF_HEAD}\n"
                 "order by direct_effect_change desc",
                 **self._of_head(run, head, ablation),
             )
         return self.sql(
-            f"""
-with
-
-kept as (
-    select n_layers, n_heads, head_changes, mlp_changes
-    from component_changes
-    join runs using (run_id)
-    {OF_HEAD}
-        and sequence = $sequence
-        and position = $position
-),
-
-components as (
-    select
-        'head' as component,
-        n_layers - len(head_changes) // n_heads + i // n_heads as component_layer,
-        i % n_heads as component_head,
-        head_changes[i + 1] as direct_effect_change
-    from kept, unnest(range(len(head_changes))) as places (i)
-    union all
-    select
-        'mlp',
-        n_layers - len(mlp_changes) + i,
-        null,
-        mlp_changes[i + 1]
-    from kept, unnest(range(len(mlp_changes))) as places (i)
-)
-
-select {named}, *
-from components
-order by direct_effect_change desc""",
+            f"select component_name as name, * exclude (component_name) from token_repairers\n"
+            f"{OF_HEAD}\n    and sequence = $sequence\n    and position = $position\n"
+            "order by direct_effect_change desc",
             **self._of_head(run, head, ablation),
             sequence=sequence,
             position=position,

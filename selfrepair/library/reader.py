@@ -15,6 +15,7 @@ from selfrepair.warehouse.errors import WarehouseError
 from selfrepair.warehouse.paths import Warehouse
 from selfrepair.warehouse.published.read import current_generation, open_serving
 from selfrepair.warehouse.sql_parsing import filled_in, names_read
+from selfrepair_assets.measurement.ablations import in_order
 from selfrepair_assets.measurement.errors import InputError
 from selfrepair_assets.measurement.heads import Head
 
@@ -90,10 +91,10 @@ class Reader:
         return run
 
     def _ablation(self, run: str, ablation: str | None) -> str:
-        """The ablation that is meant: resample where the run has it, else its first."""
+        """The ablation that is meant; where none is said, the first in the order of `ABLATIONS`."""
         (measured,) = self._values("select ablations from runs where run_id = ?", [self._run(run)])
         if ablation is None:
-            return "resample" if "resample" in measured else str(measured[0])
+            return in_order(measured)[0]
         if ablation not in measured:
             raise InputError(unknown(f"ablation of {run}", ablation, measured))
         return ablation

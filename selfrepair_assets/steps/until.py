@@ -10,11 +10,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from selfrepair.warehouse.facts.top_rows import repair_at_top_rows
+from selfrepair.warehouse.facts.top_rows import Places, repair_at_top_rows, repair_errors
 from selfrepair_assets.measurement.options import Limit
 from selfrepair_assets.steps.parts import measured_part
 from selfrepair_assets.steps.sharded.run_folder import RunFolder
@@ -25,22 +26,19 @@ SHARE = 0.95
 FEWEST_CLUSTERS = 10
 """Fewer say too little of how much clusters differ."""
 
-Rows = dict[str, np.ndarray]
-"""Top rows: ablation, layer, head, cluster, direct_effect, self_repair; columns of one length."""
-
 
 @dataclass(frozen=True)
 class Sureness:
     """How far a run is from its limit.
 
     Attributes:
-        ratios: standard error / limit, of each head and ablation [head].
-        heads: number of the ablation, layer and head of each: [3 head].
+        ratios: standard error / limit, of each head under each ablation [head].
+        layers: of each of these heads [head].
         n_clusters: over so many clusters.
     """
 
     ratios: np.ndarray
-    heads: np.ndarray
+    layers: np.ndarray
     n_clusters: int
 
     @property
@@ -54,9 +52,9 @@ class Sureness:
 
     def line(self, tokens: int, most: int) -> str:
         """How far each layer is, and the tokens probably needed; measured are `tokens`."""
-        layers = self.heads[1]
         by_layer = (
-            f"L{layer} {_quantile(self.ratios[layers == layer]):.2g}" for layer in np.unique(layers)
+            f"L{layer} {_quantile(self.ratios[self.layers == layer]):.2g}"
+            for layer in np.unique(self.layers)
         )
         needed = tokens * max(1.0, self.ratio) ** 2
         if needed <= most:
@@ -70,30 +68,13 @@ def _quantile(ratios: np.ndarray) -> float:
     return float(np.quantile(ratios, SHARE, method="inverted_cdf"))
 
 
-def sureness(rows: Rows, n_clusters: int, limit: Limit) -> Sureness:
-    """The standard errors of mean self-repair over given rows, as shares of the limit.
-
-    m = sum x / n, e_g = sum over i in g of (x_i - m), se = sqrt(G / (G - 1) * sum e_g^2) / n.
-
-    n_clusters: G, those without a top row included.
-    """
-    heads, head = np.unique(
-        np.stack([rows[name] for name in ("ablation", "layer", "head")]),
-        axis=1,
-        return_inverse=True,
-    )
-    head = head.reshape(-1)
-    n = np.bincount(head)
-    mean, effect = (np.bincount(head, rows[name]) / n for name in ("self_repair", "direct_effect"))
-    size = rows["cluster"].max(initial=0) + 1
-    cells, cell = np.unique(head * size + rows["cluster"], return_inverse=True)
-    excess = np.bincount(cell, rows["self_repair"] - mean[head])
-    squares = np.bincount(cells // size, excess**2)
-    error = np.sqrt(n_clusters / max(n_clusters - 1, 1) * squares) / n
-    error[n < 2] = np.inf
-    allowed = limit.value * (np.abs(effect) if limit.is_share else 1.0)
-    with np.errstate(divide="ignore"):
-        return Sureness(error / allowed, heads, n_clusters)
+def sureness(rows: Places, n_clusters: int, limit: Limit) -> Sureness:
+    """How far the means over given rows are from the limit (`repair_errors`)."""
+    found = repair_errors(rows, n_clusters)
+    allowed = limit.value * (np.abs(found["direct_effect"]) if limit.is_share else 1.0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratios = np.where(found["n"] < 2, np.inf, found["self_repair_se"] / allowed)
+    return Sureness(ratios, found["layer"], n_clusters)
 
 
 def sureness_of(folder: RunFolder, part: int, limit: Limit) -> Sureness:
@@ -107,23 +88,21 @@ def sureness_of(folder: RunFolder, part: int, limit: Limit) -> Sureness:
         if shard.stop <= part
     ]
     rows = {name: np.concatenate([part[name] for part in found]) for name in found[0]}
-    targets = np.asarray(folder.documents[:part, 1:])
-    n_documents = len(np.unique(targets))
-    by_document = n_documents >= FEWEST_CLUSTERS
-    of_row = targets[rows["sequence"], rows["position"]] if by_document else rows["sequence"]
-    numbers = {name: number for number, name in enumerate(folder.spec.ablations)}
-    rows["ablation"] = np.array([numbers[name] for name in rows["ablation"]], dtype=int)
-    known = sureness(rows | {"cluster": of_row}, n_documents if by_document else part, limit)
+    documents, numbers = np.unique(folder.documents[:part, 1:], return_inverse=True)
+    if len(documents) >= FEWEST_CLUSTERS:
+        numbers = numbers.reshape(part, -1)[rows["sequence"], rows["position"]]
+        known = sureness(rows | {"cluster": numbers}, len(documents), limit)
+    else:
+        known = sureness(rows | {"cluster": rows["sequence"]}, part, limit)
     # Of a head without a top row so far nothing is sure.
     chosen = folder.spec.chosen_heads(folder.model["n_layers"], folder.model["n_heads"])
-    every = {(n, head.layer, head.head) for n in numbers.values() for head in chosen}
-    unknown = sorted(every - set(zip(*known.heads.tolist(), strict=True)))
-    if not unknown:
-        return known
+    measured = Counter(known.layers.tolist())
+    every = Counter(head.layer for head in chosen for _ in folder.spec.ablations)
+    unknown = list((every - measured).elements())
     return replace(
         known,
-        ratios=np.concatenate([known.ratios, np.full(len(unknown), np.inf)]),
-        heads=np.concatenate([known.heads, np.array(unknown).T], axis=1),
+        ratios=np.append(known.ratios, np.full(len(unknown), np.inf)),
+        layers=np.append(known.layers, np.array(unknown, dtype=int)),
     )
 
 

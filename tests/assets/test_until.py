@@ -149,7 +149,7 @@ def test_as_many_tokens_are_needed_as_errors_say() -> None:
     rng = np.random.default_rng(0)
     n, heads = 4_000, 3
     rows = {
-        "ablation": np.zeros(n * heads, dtype=int),
+        "ablation": np.full(n * heads, "zero"),
         "layer": np.repeat(np.arange(heads), n),
         "head": np.zeros(n * heads, dtype=int),
         "cluster": np.tile(np.arange(n) // 4, heads),

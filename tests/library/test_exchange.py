@@ -127,7 +127,18 @@ def test_an_export_is_written_whole_or_not_at_all(
     assert "is there already" in refused(selfrepair("export", run, "--output", exported, *where))
     line = refused(selfrepair("export", "nobody", "--output", tmp_path / "new", *where))
     assert "is not published" in line
+    line = refused(selfrepair("export", run, "--output", tmp_path / "no" / "where", *where))
+    assert "No such file or directory" in line
     assert not list(tmp_path.iterdir())
+
+
+def test_an_empty_name_is_no_folder(
+    copy: Path, selfrepair: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(copy)
+    line = refused(selfrepair("import", "", "--warehouse", tmp_path / "data"))
+    assert "'' is neither a folder nor" in line
+    assert not (tmp_path / "data").exists()
 
 
 class Quiet(http.server.SimpleHTTPRequestHandler):
@@ -181,6 +192,21 @@ def test_a_warehouse_with_runs_is_left_as_it_was(
     changed_json(copy, "run.json", lambda v: v["about"].update(spec={}))
     selfrepair("import", copy, "--warehouse", gpt2_warehouse)
     assert snapshot(gpt2_warehouse) == before
+
+
+def test_a_run_that_is_begun_meanwhile_is_not_touched(exported: Path, tmp_path: Path) -> None:
+    warehouse = Warehouse(tmp_path / "data").prepare()
+    plan = json.loads((exported / layout.PLAN).read_text())
+    run = warehouse.run_folder(plan["run_id"])
+
+    def begin(_done: float, step: str) -> None:
+        if step == "checking":
+            run.mkdir()
+            (run / "run.json").write_text("somebody's")
+
+    with pytest.raises(WarehouseError, match="already"):
+        bring(str(exported), warehouse, begin)
+    assert (run / "run.json").read_text() == "somebody's"
 
 
 def test_a_failed_publishing_takes_the_run_back(

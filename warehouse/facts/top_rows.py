@@ -13,6 +13,7 @@ from typing import Any
 
 import duckdb
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from selfrepair.warehouse.connection import Connection, working_connection
@@ -108,25 +109,77 @@ def repair_at_top_rows(facts: Path, details: Path) -> Places:
 
     facts, details: its files of head_ablations and component_changes, which has the top rows only.
     """
+    query = """
+        select
+            ablation::varchar as ablation,
+            layer,
+            head,
+            sequence,
+            position,
+            direct_effect::double as direct_effect,
+            self_repaired(logit_change, direct_effect, direct_effect_ablated) as self_repair
+        from read_parquet($facts) as facts
+        semi join read_parquet($details) as details
+            using (ablation, layer, head, sequence, position)
+        """
     with duckdb.connect() as connection:
-        return dict(
-            connection.execute(
-                """
-                select
-                    ablation::varchar as ablation,
-                    layer,
-                    head,
-                    sequence,
-                    position,
-                    direct_effect::double as direct_effect,
-                    logit_change::double - direct_effect_ablated + direct_effect as self_repair
-                from read_parquet($facts) as facts
-                semi join read_parquet($details) as details
-                    using (ablation, layer, head, sequence, position)
-                """,
-                {"facts": str(facts), "details": str(details)},
-            ).fetchnumpy()
+        connection.execute(relation("self_repaired").body)
+        return _asked(connection, query, {"facts": str(facts), "details": str(details)})
+
+
+def repair_errors(rows: Places, n_clusters: int) -> Places:
+    """Of each head and ablation: n, mean direct effect, and the error of mean self-repair (logits).
+
+    m = sum x / n, i_g = sum over rows i in g of (x_i - m) / n, and `standard_error` of all i_g.
+
+    rows: ablation, layer, head, cluster, direct_effect, self_repair, of given rows; clusters are
+        numbered from 0.
+    n_clusters: G, those without a row included, whose influence is 0.
+    """
+    query = """
+        with
+
+        means as (
+            select
+                ablation,
+                layer,
+                head,
+                count(*) as n,
+                avg(direct_effect) as direct_effect,
+                avg(self_repair) as self_repair
+            from given
+            group by all
+        ),
+
+        influences as (
+            select
+                ablation,
+                layer,
+                head,
+                cluster,
+                sum(given.self_repair - means.self_repair) / any_value(n) as influence
+            from given
+            join means using (ablation, layer, head)
+            group by all
         )
+
+        select
+            ablation,
+            layer,
+            head,
+            n,
+            direct_effect,
+            standard_error(coalesce(influence, 0)) as self_repair_se
+        from means
+        cross join range($n_clusters) as clusters (cluster)
+        left join influences using (ablation, layer, head, cluster)
+        group by all
+        order by all
+        """
+    with duckdb.connect() as connection:
+        connection.execute(relation("standard_error").body)
+        connection.register("given", pa.table(rows))
+        return _asked(connection, query, {"n_clusters": n_clusters})
 
 
 @contextmanager
