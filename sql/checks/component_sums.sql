@@ -1,9 +1,10 @@
 -- The changes of the downstream components must sum to the repair from heads and from MLP layers.
--- Of every kept row, and one change for each downstream head and MLP layer (section 2.1). To 1e-3
--- logits and a hundred-thousandth of the changes' sizes; a hundredth where the layer was not
--- measured in fp32, because a product in less precision rounds the sum otherwise than its terms.
--- A post-norm rescales what a downstream layer's heads write together, which is in no head's change:
--- with post-norms only the lists' lengths and the MLP layers' sum are looked at.
+-- Of every kept row, and one change for each downstream head and MLP layer (section 2.1).
+-- To 1e-3 logits and a hundred-thousandth of the changes' sizes; a hundredth where the layer was
+-- not measured in fp32, because a product in less precision rounds the sum otherwise than its
+-- terms.
+-- A post-norm rescales what a downstream layer's heads write together, which is in no head's
+-- change: with post-norms only the lists' lengths and the MLP layers' sum are looked at.
 with
 
 sums as (

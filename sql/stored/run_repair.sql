@@ -1,9 +1,9 @@
 -- One row per run, ablation and set of rows: how much of what is removed is repaired, and by what.
--- Ratios of sums over the heads that do something: those whose direct effect can be told from 0 and
--- of which the ablation removes at least half (head_kinds), n_heads_counted of n_heads. What was
--- removed from all of them is the whole: share_repaired is repaired, of which share_from_layernorm,
--- share_from_post_norm, share_from_heads and share_from_mlps are parts; they may be negative. Errors
--- are by cluster.
+-- Ratios of sums over the heads that do something: those whose direct effect can be told from 0
+-- and of which the ablation removes at least half (head_kinds), n_heads_counted of n_heads. What
+-- was removed from all of them is the whole: share_repaired is repaired, of which
+-- share_from_layernorm, share_from_post_norm, share_from_heads and share_from_mlps are parts; they
+-- may be negative. Errors are by cluster.
 -- Below ten clusters no head is labelled and all shares are null. The paper's number, clipped to
 -- [0, 1] token by token and averaged, is layernorm_fraction_clipped: noise alone makes it large.
 with
