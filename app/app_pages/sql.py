@@ -12,9 +12,8 @@ from selfrepair.app.page_parts import saved_statements, show, state, surrounding
 from selfrepair.app.questions import queries
 
 
-def editor(generation: queries.Generation) -> None:
-    """The statement and its buttons."""
-    own = saved_statements.saved()
+def editor(generation: queries.Generation, own: dict[str, str] | None) -> None:
+    """The statement and its buttons; `own` are the visitor's saved ones."""
     with st.container(height=150, border=False):
         _offered("Examples", EXAMPLES)
         if own:
@@ -54,17 +53,23 @@ def _offered(label: str, statements: dict[str, str]) -> None:
     st.session_state[before] = chosen
 
 
-def saving(own: dict[str, str]) -> None:
-    """Keeps what is in the editor, or forgets what was kept, in the visitor's browser."""
+def saving(own: dict[str, str] | None) -> None:
+    """Keeps the last statement that was run, or forgets a kept one, in the visitor's browser."""
     with st.popover("Save", icon=":material/bookmark:"):
         st.caption("Kept in this browser alone.")
-        name = st.text_input("Name", key="saved_name", max_chars=60)
+        longest = saved_statements.LONGEST_NAME
+        name = st.text_input("Name", key="saved_name", max_chars=longest)
+        text = st.session_state["statement_text"]
+        why_not = saved_statements.why_not(name, text, own)
         st.button(
-            "Save what was run",
-            on_click=lambda: saved_statements.keep(name, st.session_state["statement_text"]),
-            disabled=not name.strip(),
+            "Replace" if name.strip() in (own or {}) else "Save what was run",
+            key="save_statement",
+            on_click=saved_statements.keep,
+            args=(name, text),
+            disabled=why_not is not None,
+            help=why_not,
         )
-        for kept in own:
+        for kept in own or {}:
             st.button(
                 f"Remove {kept}",
                 key=f"forget:{kept}",
@@ -179,10 +184,10 @@ def page() -> None:
         surroundings.generation_or_stop("SQL")
         return
     st.title("Ask with SQL")
-    saved_statements.with_browser()
+    own = saved_statements.with_browser()
     left, right = st.columns(2, gap="large")
     with left:
-        editor(generation)
+        editor(generation, own)
     statement = st.session_state.get("statement")
     with right:
         if statement is not None and statement.result is None:

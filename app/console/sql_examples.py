@@ -59,7 +59,8 @@ order by direct_effect_change desc""",
     format('L{}H{}', layer, head) as ablated,
     neuron,
     share_among_ten,
-    share_anti_erasure
+    direct_effect,
+    direct_effect_change
 from neuron_frequency
 where ranking = 'mlp_repair'
 order by share_among_ten desc

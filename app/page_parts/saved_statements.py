@@ -1,7 +1,8 @@
 """Statements that a visitor keeps in their own browser, by name: nothing is written on the server.
 
 The browser's storage of this address has them; they are there again after a restart, and only for
-whoever uses this browser.
+whoever uses this browser. The browser alone changes what is kept: it is asked for one change and
+answers with everything that it then has, so that no page overwrites what another one kept.
 """
 
 import json
@@ -9,62 +10,97 @@ from typing import Any
 
 import streamlit as st
 
-KEPT = "saved_statements"
-MOST, LONGEST = 100, 20_000  # statements, and characters of one
+MOST, LONGEST, LONGEST_NAME = 100, 20_000, 60  # statements, and characters of one and of its name
+CHANGE = "statement_change"  # [name, text or null], until the browser has answered
+COMPONENT = "statements_in_browser"
 
-# Without `data.kept` it hands over what the browser has; with it, it puts that there.
 _browser = st.components.v2.component(
     "selfrepair_saved_statements",
     js="""
+const place = 'selfrepair:statements'
+let answered = null
+
+function kept() {
+  try {
+    return JSON.parse(localStorage.getItem(place)) ?? {}
+  } catch {
+    return {}
+  }
+}
+
 export default function ({ data, setStateValue }) {
-  const place = 'selfrepair:statements'
-  const found = localStorage.getItem(place) || '{}'
-  if (data.kept) {
-    localStorage.setItem(place, data.kept)
-  } else {
-    setStateValue('found', found)
+  const statements = kept()
+  let refused = ''
+  if (data.change) {
+    const [name, text] = data.change
+    delete statements[name]
+    if (text !== null) statements[name] = text
+    try {
+      localStorage.setItem(place, JSON.stringify(statements))
+    } catch (error) {
+      refused = error.name
+    }
+  }
+  const answer = JSON.stringify({ statements: kept(), change: data.change, refused })
+  if (answer !== answered) {
+    answered = answer
+    setStateValue('answer', answer)
   }
 }
 """,
 )
 
 
-def saved() -> dict[str, str]:
-    """The visitor's statements by name, as far as the browser has told of them."""
-    return dict(st.session_state.get(KEPT) or {})
+def with_browser() -> dict[str, str] | None:
+    """The visitor's statements by name; None until the browser has told of them."""
+    change = st.session_state.get(CHANGE)
+    given: Any = _browser(data={"change": change}, key=COMPONENT, on_answer_change=lambda: None)
+    answer = _parsed(getattr(given, "answer", None))
+    if answer is None:
+        return None
+    if change is not None and answer.get("change") == change:
+        del st.session_state[CHANGE]
+        if answer.get("refused"):
+            st.error(f"The browser keeps no more statements ({answer['refused']}): remove one.")
+    return _as_statements(answer.get("statements"))
+
+
+def why_not(name: str, text: str, own: dict[str, str] | None) -> str | None:
+    """Why a statement cannot be kept under a name; None where it can."""
+    if own is None:
+        return "The browser has not said yet what it keeps."
+    if not text.strip():
+        return "There is no statement."
+    if len(text) > LONGEST:
+        return f"It has {len(text):,} characters; at most {LONGEST:,} are kept."
+    if name.strip() not in own and len(own) >= MOST:
+        return f"{MOST} statements are kept: remove one first."
+    return None if name.strip() else "Give it a name."
 
 
 def keep(name: str, text: str) -> None:
-    """Saves a statement under a name, in the place of one that has it."""
-    if name.strip() and text.strip() and len(saved()) < MOST and len(text) <= LONGEST:
-        st.session_state[KEPT] = saved() | {name.strip()[:60]: text.strip()}
-        st.session_state["saved_changed"] = True
+    """Has the browser keep a statement under a name, in the place of one that has it."""
+    st.session_state[CHANGE] = [name.strip()[:LONGEST_NAME], text.strip()]
 
 
 def forget(name: str) -> None:
-    """Removes a saved statement."""
-    st.session_state[KEPT] = {own: text for own, text in saved().items() if own != name}
-    st.session_state["saved_changed"] = True
+    """Has the browser remove a statement."""
+    st.session_state[CHANGE] = [name, None]
 
 
-def with_browser() -> None:
-    """Hears from the browser what it has kept, once, and tells it what is changed here."""
-    changed = st.session_state.get("saved_changed")
-    kept = json.dumps(saved()) if changed else None
-    answer: Any = _browser(data={"kept": kept}, key="browser", on_found_change=lambda: None)
-    found = getattr(answer, "found", None)
-    if changed or KEPT in st.session_state or not found:
-        return
-    st.session_state[KEPT] = _as_statements(found)
-    if saved():
-        st.rerun()
-
-
-def _as_statements(found: str) -> dict[str, str]:
-    """What a browser says it has kept, or what of it is names and texts."""
+def _parsed(answer: str | None) -> dict[str, Any] | None:
     try:
-        told = json.loads(found)
+        parsed = json.loads(answer or "null")
     except ValueError:
-        return {}
-    pairs = told.items() if isinstance(told, dict) else ()
-    return {str(n)[:60]: t for n, t in list(pairs)[:MOST] if isinstance(t, str)}
+        return None
+    return parsed if isinstance(parsed, dict) else None
+
+
+def _as_statements(kept: Any) -> dict[str, str]:
+    """What a browser says it keeps, or what of it is names and texts."""
+    pairs = kept.items() if isinstance(kept, dict) else ()
+    return {
+        str(name)[:LONGEST_NAME]: text[:LONGEST]
+        for name, text in list(pairs)[:MOST]
+        if isinstance(text, str)
+    }

@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs, urlsplit
 
 import selfrepair
 import selfrepair.app.main
@@ -100,6 +101,26 @@ class Visit:
             )
         )
         return [word for word in words if " rows · " not in word]  # that line says how long it took
+
+    def chosen(self, name: str) -> str:
+        """What the page's address says is chosen."""
+        return parse_qs(urlsplit(self.page.url).query).get(name, [""])[0]
+
+    def choose(self, label: str, option: str) -> None:
+        """Chooses an option of a select box."""
+        box = self.page.get_by_role("combobox", name=label).first
+        box.click()
+        box.fill(option)
+        self.page.get_by_role("option", name=option).first.click()
+        self.settled()
+
+    def tick_first_row(self) -> None:
+        """Ticks the first row of the first table, which is drawn on a canvas."""
+        table = self.page.locator("[data-testid='stDataFrame'] canvas").first
+        table.scroll_into_view_if_needed()
+        box = table.bounding_box()
+        assert box is not None
+        self.page.mouse.click(box["x"] + 15, box["y"] + 35 + 17)  # below the header's 35 pixels
 
     def click_first_mark(self) -> None:
         """Clicks the first mark of the first scatter chart that has one with data behind it."""
