@@ -1,40 +1,24 @@
-"""Everything that Dagster shows and runs, listed by name."""
+"""Everything that Dagster shows and runs."""
 
 import dagster as dg
 
-from selfrepair_assets.assets.checks import checks, checks_of_closer_looks
-from selfrepair_assets.assets.clean_run import clean_run
-from selfrepair_assets.assets.closer_looks import neuron_changes, self_reinforcement
-from selfrepair_assets.assets.head_ablations import head_ablations
-from selfrepair_assets.assets.published import runs, views
+from selfrepair_assets.assets.answers import answers
+from selfrepair_assets.assets.materialized import ASSETS, CHECKS
 from selfrepair_assets.assets.resources import WarehouseResource
-from selfrepair_assets.assets.run_spec import run_spec, sequences
-
-ASSETS = [
-    run_spec,
-    sequences,
-    clean_run,
-    head_ablations,
-    neuron_changes,
-    self_reinforcement,
-    runs,
-    views,
-]
-CHECKS = [checks, checks_of_closer_looks]
 
 measure_model = dg.define_asset_job(
     "measure_model",
-    selection=dg.AssetSelection.all() | dg.AssetSelection.all_asset_checks(),
-    description="A model's name in, a published run out: everything, for one partition.",
+    selection=dg.AssetSelection.assets(*ASSETS) | dg.AssetSelection.all_asset_checks(),
+    description="Measure a model and publish it: everything, for one partition, which is its name.",
 )
 publish_run = dg.define_asset_job(
     "publish_run",
-    selection=dg.AssetSelection.assets("runs").downstream() | dg.AssetSelection.groups("views"),
-    description="Publish a measured run again, for example after its views have changed.",
+    selection=dg.AssetSelection.assets("runs"),
+    description="Publish a measured run again, for example after a view of sql/ has changed.",
 )
 
 defs = dg.Definitions(
-    assets=ASSETS,
+    assets=[*ASSETS, *answers()],
     asset_checks=CHECKS,
     jobs=[measure_model, publish_run],
     resources={"store": WarehouseResource()},

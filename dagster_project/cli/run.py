@@ -74,11 +74,11 @@ def _look_at(warehouse: Warehouse, folder: RunFolder, spec: RunSpec, restart: bo
 def _materialize(warehouse: Warehouse, spec: RunSpec, restart: bool) -> None:
     import dagster as dg
 
-    from selfrepair.dagster_project.definitions import ASSETS, CHECKS
     from selfrepair.dagster_project.instance import (
         instance_of_command_line,
         refuse_unreadable_history,
     )
+    from selfrepair_assets.assets.materialized import ASSETS, CHECKS
     from selfrepair_assets.assets.parts import told_of_parts
     from selfrepair_assets.assets.resources import WarehouseResource, models
     from selfrepair_assets.assets.run_spec import launchpad_config

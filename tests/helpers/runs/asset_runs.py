@@ -10,13 +10,13 @@ import duckdb
 import numpy as np
 import pyarrow.parquet as pq
 
-from selfrepair.dagster_project.definitions import ASSETS, CHECKS
 from selfrepair.warehouse.facts.run_facts import measured_tables
 from selfrepair.warehouse.facts.run_table import RunTable
 from selfrepair.warehouse.facts.shards import SORTED_BY
 from selfrepair.warehouse.facts.tables import fact_tables
 from selfrepair.warehouse.paths import Warehouse
 from selfrepair.warehouse.published.read import open_serving
+from selfrepair_assets.assets.materialized import ASSETS, CHECKS
 from selfrepair_assets.assets.resources import WarehouseResource, models
 from selfrepair_assets.assets.run_spec import launchpad_config
 from selfrepair_assets.measurement.run_spec import RunSpec
