@@ -19,10 +19,10 @@ def test_from_a_word_to_a_comparison_by_link(
     seen = {"color_scheme": scheme, "viewport": {"width": width, "height": 1000}}
     visit = Visit(browser, **seen)
     visit.go(f"{address}/token?run=large&ablation=zero")
-    word = visit.page.get_by_label("Find in the corpus")
-    word.fill("7")
+    word = visit.page.get_by_role("textbox", name="Find in the corpus")
+    word.fill("the")
     word.press("Enter")
-    visit.page.get_by_text("where “7” begins").wait_for()
+    visit.page.get_by_text("where “the” begins").wait_for()
     visit.settled()
     visit.tick_first_row()
     visit.page.get_by_text("heads at this token").wait_for()
@@ -68,11 +68,11 @@ def test_a_browser_keeps_statements_for_its_owner_alone(browser: Browser, addres
     again = Visit(browser)  # another person
     again.go(f"{address}/sql")
     again.page.wait_for_timeout(1000)
-    assert again.page.get_by_role("button", name="the answer").count() == 0
+    assert again.page.get_by_role("radio", name="the answer").count() == 0
     again.context.close()
 
     visit.go(f"{address}/sql")  # the same person, anew
-    visit.page.get_by_role("button", name="the answer").click()
+    visit.page.get_by_role("radio", name="the answer").click()
     visit.settled()
     assert visit.page.get_by_label("Statement").input_value() == text
     visit.page.get_by_role("button", name="Save", exact=False).first.click()
@@ -80,5 +80,5 @@ def test_a_browser_keeps_statements_for_its_owner_alone(browser: Browser, addres
     visit.settled()
     visit.go(f"{address}/sql")
     visit.page.wait_for_timeout(1000)
-    assert visit.page.get_by_role("button", name="the answer").count() == 0
+    assert visit.page.get_by_role("radio", name="the answer").count() == 0
     visit.context.close()

@@ -40,9 +40,9 @@ class Visit:
 
     def __init__(self, browser: Browser, **options: Any) -> None:
         viewport: ViewportSize = {"width": 1280, "height": 1000}
-        self.context = browser.new_context(viewport=viewport, **options)
+        self.context = browser.new_context(**{"viewport": viewport, **options})
         self.page = self.context.new_page()
-        self.page.set_default_timeout(30_000)
+        self.page.set_default_timeout(90_000)  # other tests may have the cores
         self.errors: list[str] = []
         self.page.on("pageerror", lambda error: self.errors.append(str(error)))
         self.page.on("console", self._console)
@@ -141,7 +141,9 @@ def serving_app(root: Path) -> Iterator[str]:
 
 
 @contextmanager
-def serving(arguments: Sequence[str], root: Path, health: str, seconds: int = 60) -> Iterator[None]:
+def serving(
+    arguments: Sequence[str], root: Path, health: str, seconds: int = 120
+) -> Iterator[None]:
     """A Python process over a warehouse that answers at `health`, until it is no longer needed."""
     environment = os.environ | {"SELFREPAIR_WAREHOUSE": str(root), "PYTHONPATH": str(PROJECT)}
     with subprocess.Popen(
