@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -48,29 +48,25 @@ def ablate(
     all_neurons: bool,
     precision: LayerPrecision,
     progress: Progress | None,
-) -> list[AblatedHeads]:
+) -> Iterator[AblatedHeads]:
+    """One answer for each ablation and layer, in the order of a shard's rows, as they come."""
     spec = folder.spec
     partners = np.array(spec.resample_partners())[sequences]
     measurer = Measurer(load_for(folder), spec, precision.layers)
     request = AblationRequest(
         np.asarray(folder.tokens[sequences]),
         heads,
-        ablations,
+        sorted(ablations),
         np.asarray(folder.tokens[partners]) if any_needs(ablations, "partner_tokens") else None,
         folder.mean_z() if any_needs(ablations, "mean_z") else None,
         kept,
         all_neurons,
     )
-    return list(measurer.ablate(request, progress))
-
-
-def in_order(parts: Iterable[AblatedHeads]) -> list[AblatedHeads]:
-    """The parts in the order of a shard's rows."""
-    return sorted(parts, key=lambda part: (part.ablation, part.heads[0].layer))
+    return measurer.ablate(request, progress)
 
 
 def kept_rows(
-    table: str, part: AblatedHeads, sequences: np.ndarray, ranking: str | None = None
+    table: str, sequences: np.ndarray, part: AblatedHeads, ranking: str | None = None
 ) -> Columns:
     """The rows of a table of details: where a part's kept rows are, and what it kept of them."""
     assert part.kept is not None

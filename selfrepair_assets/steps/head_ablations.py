@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -11,7 +12,7 @@ from selfrepair.warehouse.facts.top_rows import top_rows
 from selfrepair_assets.measurement.engine.bf16_error import LayerPrecision
 from selfrepair_assets.measurement.engine.measure import EngineMismatchError, Progress
 from selfrepair_assets.measurement.engine.results import AblatedHeads
-from selfrepair_assets.steps.ablating import ablate, has_neurons, in_order, kept_rows, run_facts
+from selfrepair_assets.steps.ablating import ablate, has_neurons, kept_rows, run_facts
 from selfrepair_assets.steps.clean_run import predictions
 from selfrepair_assets.steps.precision import is_watched, layer_precision, watch
 from selfrepair_assets.steps.sharded.run_folder import RunFolder
@@ -20,7 +21,7 @@ from selfrepair_assets.steps.sharded.step import Step
 from selfrepair_assets.steps.sharded.stored_shards import (
     Columns,
     shard_is_done,
-    store_shard,
+    store_tables,
     stored_shard,
 )
 
@@ -70,15 +71,16 @@ def measure_ablation_shard(
     kept = folder.top_rows(shard.start, shard.stop)
     sequences = np.arange(shard.start, shard.stop)
     precision, ablations = watch(folder, shard), folder.spec.ablations
-    found = in_order(ablate(folder, sequences, heads, ablations, kept, False, precision, progress))
-    clean = _stored_clean_values(folder, shard)
-    fact_table, *detail_tables = ABLATION_TABLES
-    facts = (_fact_rows(part, sequences, *clean) for part in found)
-    store_shard(folder, fact_table, shard, facts, precision)
-    for table in detail_tables:
-        has_rows = table != "neuron_repairs" or has_neurons(folder)
-        rows = (kept_rows(table, part, sequences) for part in found) if has_rows else []
-        store_shard(folder, table, shard, rows, precision)
+    effects, ln_scale = _stored_clean_values(folder, shard)
+    rows_of: dict[str, Callable[[AblatedHeads], Columns | None]] = {
+        "head_ablations": lambda part: _fact_rows(part, sequences, effects, ln_scale),
+        "component_changes": partial(kept_rows, "component_changes", sequences),
+        "neuron_repairs": partial(kept_rows, "neuron_repairs", sequences),
+    }
+    if not has_neurons(folder):
+        rows_of["neuron_repairs"] = lambda _: None
+    found = ablate(folder, sequences, heads, ablations, kept, False, precision, progress)
+    store_tables(folder, shard, found, rows_of, precision)
     return True
 
 

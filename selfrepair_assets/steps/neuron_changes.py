@@ -13,12 +13,12 @@ from selfrepair_assets.measurement.engine.bf16_error import LayerPrecision
 from selfrepair_assets.measurement.engine.kept_rows import KeptRows
 from selfrepair_assets.measurement.engine.measure import Progress
 from selfrepair_assets.measurement.heads import Head
-from selfrepair_assets.steps.ablating import ablate, has_neurons, in_order, kept_rows, run_facts
+from selfrepair_assets.steps.ablating import ablate, has_neurons, kept_rows, run_facts
 from selfrepair_assets.steps.precision import layer_precision
 from selfrepair_assets.steps.sharded.run_folder import RunFolder
 from selfrepair_assets.steps.sharded.shards import Shard
 from selfrepair_assets.steps.sharded.step import Step
-from selfrepair_assets.steps.sharded.stored_shards import Columns, shard_is_done, store_shard
+from selfrepair_assets.steps.sharded.stored_shards import Columns, shard_is_done, store_tables
 
 RANKED = "neurons_ranked"
 """The note of how many sequences were ranked for the neurons, of a run that was ever stopped."""
@@ -103,7 +103,7 @@ def measure_neuron_shard(
     if shard_is_done(folder, "neuron_changes", shard, precision):
         return False
     parts = _neuron_parts(folder, shard, rows, precision) if has_neurons(folder) else []
-    store_shard(folder, "neuron_changes", shard, parts, precision)
+    store_tables(folder, shard, parts, {"neuron_changes": lambda found: found}, precision)
     if progress is not None:
         progress(1)
     return True
@@ -119,5 +119,5 @@ def _neuron_parts(
                 continue
             sequences = here + shard.start  # only those that have a kept row are run
             found = ablate(folder, sequences, rows.heads, (ablation,), kept, True, precision, None)
-            for part in in_order(found):
-                yield kept_rows("neuron_changes", part, sequences, ranking)
+            for part in found:
+                yield kept_rows("neuron_changes", sequences, part, ranking)

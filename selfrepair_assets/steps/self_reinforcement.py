@@ -7,11 +7,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from selfrepair_assets.measurement.engine.measure import Measurer, Progress
+from selfrepair_assets.measurement.engine.results import ReinforcedHeads
 from selfrepair_assets.steps.run_spec import load_for
 from selfrepair_assets.steps.sharded.run_folder import RunFolder
 from selfrepair_assets.steps.sharded.shards import Shard
 from selfrepair_assets.steps.sharded.step import Step
-from selfrepair_assets.steps.sharded.stored_shards import shard_is_done, store_shard
+from selfrepair_assets.steps.sharded.stored_shards import Columns, shard_is_done, store_tables
 
 
 def missing_reinforcement_shards(folder: RunFolder) -> list[Shard]:
@@ -39,24 +40,20 @@ def measure_reinforcement_shard(
     heads = spec.reinforced_heads(loaded.n_layers, loaded.n_heads)
     scales = spec.reinforcement_scales
     found = Measurer(loaded, spec).reinforce(tokens, heads, scales, progress)
-    store_shard(
-        folder,
-        "self_reinforcement",
-        shard,
-        (
-            {
-                "layer": np.array(part.heads[0].layer),
-                "head": np.array([head.head for head in part.heads])[:, None, None],
-                "scale": np.array(scales, dtype=np.float32)[:, None, None, None],
-                "sequence": np.arange(shard.start, shard.stop)[:, None],
-                "position": np.arange(tokens.shape[1] - 1),
-                "direct_effect": part.direct_effect.numpy(),
-                "direct_effect_after": part.direct_effect_after.numpy(),
-                "ln_scale_after": part.ln_scale_after.numpy(),
-            }
-            for part in found
-        ),
-    )
+
+    def rows(part: ReinforcedHeads) -> Columns:
+        return {
+            "layer": np.array(part.heads[0].layer),
+            "head": np.array([head.head for head in part.heads])[:, None, None],
+            "scale": np.array(scales, dtype=np.float32)[:, None, None, None],
+            "sequence": np.arange(shard.start, shard.stop)[:, None],
+            "position": np.arange(tokens.shape[1] - 1),
+            "direct_effect": part.direct_effect.numpy(),
+            "direct_effect_after": part.direct_effect_after.numpy(),
+            "ln_scale_after": part.ln_scale_after.numpy(),
+        }
+
+    store_tables(folder, shard, found, {"self_reinforcement": rows})
     return True
 
 

@@ -68,17 +68,17 @@ class HookedEngine(HookedModel):
         if any_needs(request.ablations, "partner_tokens"):
             assert request.partner_tokens is not None  # the request has looked
             partners = self.run(tokens_on(self.loaded.device, request.partner_tokens))
-        for kind in request.kinds:
-            for layer, heads in by_layer(request.heads).items():
-                partner_z = None if partners is None else partners.z[layer]
-                z = request.layer_z(layer, clean.z[layer], partner_z)
-                new_z = kind.replacement(z).expand_as(clean.z[layer])
-                parts = []
-                for head in heads:
-                    details = KeptDetails.wanted(request, [head], self.loaded.device)
-                    columns, scale = self._ablate(tokens, clean, head, new_z, details)
-                    parts.append(answer(kind.name, [head], columns, details, scale))
-                yield AblatedHeads.of_heads(parts)
+        for kind, heads in request.parts:
+            layer = heads[0].layer
+            partner_z = None if partners is None else partners.z[layer]
+            z = request.layer_z(layer, clean.z[layer], partner_z)
+            new_z = kind.replacement(z).expand_as(clean.z[layer])
+            parts = []
+            for head in heads:
+                details = KeptDetails.wanted(request, [head], self.loaded.device)
+                columns, scale = self._ablate(tokens, clean, head, new_z, details)
+                parts.append(answer(kind.name, [head], columns, details, scale))
+            yield AblatedHeads.of_heads(parts)
 
     @torch.inference_mode()
     def reinforce_heads(

@@ -16,12 +16,22 @@ from torch import Tensor
 from selfrepair_assets.measurement.ablations import ABLATIONS, Ablation, LayerZ
 from selfrepair_assets.measurement.engine.kept_rows import KeptRows
 from selfrepair_assets.measurement.engine.results import AblatedHeads, CleanFacts, ReinforcedHeads
-from selfrepair_assets.measurement.heads import Head
+from selfrepair_assets.measurement.heads import Head, by_layer
+
+
+def on_device(host: Tensor, device: torch.device) -> Tensor:
+    """A tensor of the host's memory on the device, whose work so far is not waited for.
+
+    To CUDA only pinned memory is copied without waiting. Torch keeps it until the copy is done.
+    """
+    if device.type == "cuda" and torch.cuda.is_available():
+        host = host.pin_memory()
+    return host.to(device, non_blocking=True)
 
 
 def tokens_on(device: torch.device, tokens: np.ndarray) -> Tensor:
     """Token ids [sequence pos] of any integer type as an int64 tensor on the device."""
-    return torch.from_numpy(np.ascontiguousarray(tokens, dtype=np.int64)).to(device)
+    return on_device(torch.from_numpy(np.ascontiguousarray(tokens, dtype=np.int64)), device)
 
 
 @dataclass(frozen=True)
@@ -38,6 +48,7 @@ class AblationRequest:
         mean_z: the run's mean `z`, [layer head d_head]; where a kind needs it.
         kept: the rows whose details are wanted (see `kept_details`); None: no details.
         all_neurons: of these rows every neuron, instead of the most repairing and a summary.
+        answered: pairs of ablation and layer that are not asked for any more.
 
     Raises:
         ValueError: an ablation needs what is not given.
@@ -50,6 +61,7 @@ class AblationRequest:
     mean_z: np.ndarray | None = None
     kept: KeptRows | None = None
     all_neurons: bool = False
+    answered: frozenset[tuple[str, int]] = frozenset()
 
     def __post_init__(self) -> None:
         for kind in self.kinds:
@@ -59,6 +71,16 @@ class AblationRequest:
     @property
     def kinds(self) -> list[Ablation]:
         return [ABLATIONS[name] for name in self.ablations]
+
+    @property
+    def parts(self) -> list[tuple[Ablation, list[Head]]]:
+        """Each kind with the heads of each layer: what is answered together, in that order."""
+        return [
+            (kind, heads)
+            for kind in self.kinds
+            for layer, heads in by_layer(self.heads).items()
+            if (kind.name, layer) not in self.answered
+        ]
 
     def in_sequences(self, start: int, stop: int) -> AblationRequest:
         """The same of sequences `start` to `stop - 1` alone."""
@@ -72,13 +94,16 @@ class AblationRequest:
 
     def layer_z(self, layer: int, own: Tensor, partner: Tensor | None) -> LayerZ:
         """What a replacement of the layer's `z` may be made of, on the device of `own`."""
-        mean = None if self.mean_z is None else torch.from_numpy(self.mean_z[layer])
-        mean = None if mean is None else mean.to(own.device, torch.float32)
+        mean = None
+        if self.mean_z is not None:
+            mean = on_device(torch.from_numpy(self.mean_z[layer]).float(), own.device)
         return LayerZ(own, partner, mean)
 
 
 class Engine(Protocol):
     """One model, run clean and with heads ablated or reinforced.
+
+    Answers are on the device, which is not waited for before they are given.
 
     `tokens` are int64 (batch, pos) on the model's device. `rows_at_once` is the most rows that are
     run together: `head x batch`, and `scale x head x batch` where heads are reinforced.
@@ -99,7 +124,7 @@ class Engine(Protocol):
     def ablate_heads(
         self, request: AblationRequest, layer_precision: Sequence[str], rows_at_once: int
     ) -> Iterator[AblatedHeads]:
-        """One answer for each ablation and each layer that has heads in the request.
+        """One answer for each of the request's `parts`.
 
         layer_precision: `fp32` or `bf16` for the heads of each layer; an engine may take fp32.
         """

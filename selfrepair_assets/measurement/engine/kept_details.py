@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from selfrepair_assets.measurement.engine.interface import AblationRequest
+from selfrepair_assets.measurement.engine.interface import AblationRequest, on_device
 from selfrepair_assets.measurement.engine.kept_rows import KeptRows
 from selfrepair_assets.measurement.engine.results import AblatedHeads
 from selfrepair_assets.measurement.heads import Head
@@ -63,17 +63,14 @@ class KeptDetails:
     def wanted(
         cls, request: AblationRequest, heads: Sequence[Head], device: torch.device
     ) -> KeptDetails | None:
-        """For stacked heads of one layer; None where the request wants no details.
-
-        Indices go to the device without waiting for it.
-        """
+        """For stacked heads of one layer; None where the request wants no details."""
         if request.kept is None:
             return None
         indices = [head.head for head in heads]
         rows = request.kept.of(heads[0].layer, indices)
         stacked = np.searchsorted(np.array(indices), rows.head)
         r, b, p = (
-            torch.from_numpy(np.ascontiguousarray(index)).to(device, non_blocking=True)
+            on_device(torch.from_numpy(np.ascontiguousarray(index)), device)
             for index in (stacked, rows.sequence, rows.position)
         )
         return cls(rows, (r, b, p), request.all_neurons)
@@ -155,8 +152,8 @@ def summarize_neurons(clean: Tensor, change: Tensor, effect: Tensor) -> dict[str
     size = change.abs()
     total = size.sum(1, keepdim=True)
     reached = torch.cat([torch.zeros_like(total), size.gather(1, order).cumsum(1)], 1)
-    points = torch.tensor(curve_counts(n), device=change.device)
-    bounds = torch.tensor(NEGLIGIBLE, device=change.device) * effect.abs()[:, None]
+    points = on_device(torch.tensor(curve_counts(n)), change.device)
+    bounds = on_device(torch.tensor(NEGLIGIBLE), change.device) * effect.abs()[:, None]
     return {
         "neurons": top,
         "direct_effects": clean.gather(1, top),

@@ -1,12 +1,17 @@
 """Measure a run: which engine, at which precision, how much at once, batch after batch.
 
-The one door to the numerical core for everything outside of it.
+The one door to the numerical core for everything outside of it. Where the device's memory is too
+small for what was thought to fit, what is left of a batch is measured in halves, and so is all that
+follows: that changes no number beyond rounding.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import logging
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from copy import copy
+from dataclasses import replace
+from typing import TypeVar
 
 import numpy as np
 import psutil
@@ -18,7 +23,13 @@ from selfrepair_assets.measurement.engine import bf16_error
 from selfrepair_assets.measurement.engine.bf16_error import Squares
 from selfrepair_assets.measurement.engine.choose_engine import choose_engine
 from selfrepair_assets.measurement.engine.interface import AblationRequest, tokens_on
-from selfrepair_assets.measurement.engine.results import AblatedHeads, CleanFacts, ReinforcedHeads
+from selfrepair_assets.measurement.engine.results import (
+    AblatedHeads,
+    Arriving,
+    CleanFacts,
+    ReinforcedHeads,
+)
+from selfrepair_assets.measurement.errors import InputError
 from selfrepair_assets.measurement.heads import Head, by_layer
 from selfrepair_assets.measurement.model.models import LoadedModel
 from selfrepair_assets.measurement.run_spec import RunSpec
@@ -27,6 +38,9 @@ CPU_TOKENS_AT_ONCE = 2048
 """Rows x positions of one propagation on a CPU: activations that stay in its caches."""
 LOGIT_TOLERANCE = 1e-3
 """Largest difference to the model's own logits, as a share of their largest, that is rounding."""
+
+Found = TypeVar("Found")
+logger = logging.getLogger(__name__)
 
 Progress = Callable[[int], None]
 """Is told how many head-tokens (heads x prediction positions) were done since it was last told."""
@@ -91,47 +105,72 @@ class Measurer:
 
     def batch_size(self, positions: int) -> int:
         """Sequences of some length measured at once: as asked for, else what the memory holds."""
-        if self.spec.batch_size is not None:
-            return self.spec.batch_size
-        engine, memory = self._engine, self._free_memory()
-        fits = memory // 2 // max(1, engine.bytes_per_sequence(positions))
-        wanted = max(1, self.rows_at_once(positions) // max(1, self.loaded.n_heads))
-        return int(max(1, min(fits, wanted)))
+        size = self.spec.batch_size
+        if size is None:
+            engine, memory = self._engine, self._free_memory()
+            fits = memory // 2 // max(1, engine.bytes_per_sequence(positions))
+            wanted = self.rows_at_once(positions) // max(1, self.loaded.n_heads)
+            size = max(1, min(fits, wanted))
+        return min(size, self.loaded.at_most.sequences)
 
     def rows_at_once(self, positions: int) -> int:
         """The most `head x sequence` rows that are propagated together."""
         fits = int(self._free_memory() // 4 // max(1, self._engine.bytes_per_row(positions)))
         if self.loaded.device.type == "cpu":
             fits = min(fits, max(self.loaded.n_heads, CPU_TOKENS_AT_ONCE // positions))
-        return max(1, fits)
+        return min(max(1, fits), self.loaded.at_most.rows)
 
     def clean(self, tokens: np.ndarray, progress: Progress | None = None) -> CleanFacts:
         """The clean facts of `tokens` [sequence pos], on the CPU; see `CleanFacts` for shapes."""
-        parts, size = [], self.batch_size(tokens.shape[1])
-        for start in range(0, len(tokens), size):
-            batch = self._tensor(tokens[start : start + size])
-            parts.append(self._engine.clean_facts(batch))
+        parts = []
+        for facts in self._batches(tokens, lambda batch, _: self._engine.clean_facts(batch), None):
+            parts.append(facts)
             if progress is not None:
-                progress(batch.shape[0] * (batch.shape[1] - 1))
+                progress(facts.logit.numel())
         return CleanFacts.of_batches(parts)
 
     def ablate(
         self, request: AblationRequest, progress: Progress | None = None
     ) -> Iterator[AblatedHeads]:
-        """One answer for each ablation and layer of the request, in the host's memory."""
+        """One answer for each of the request's parts, in that order, in the host's memory.
+
+        Each is given as soon as its last batch is there, while the device is at the next one.
+        """
         gathered: dict[tuple[str, int], list[AblatedHeads]] = {}
-        positions = request.tokens.shape[1]
-        size = self.batch_size(positions)
-        for start in range(0, len(request.tokens), size):
-            batch, rows = request.in_sequences(start, start + size), self.rows_at_once(positions)
-            for found in self._engine.ablate_heads(batch, self.layer_precision, rows):
-                gathered.setdefault((found.ablation, found.layer), []).append(
-                    found.on_host(sequences_before=start)
-                )
+        start, (n, positions) = 0, request.tokens.shape
+        while start < n:
+            stop = min(n, start + self.batch_size(positions))
+            batch = request.in_sequences(start, stop)
+            for found in _one_behind(self._answers(batch, self.rows_at_once(positions))):
                 if progress is not None:
                     progress(found.columns["logit_change"].numel())
-        for parts in gathered.values():
-            yield AblatedHeads.of_batches(parts)
+                parts = gathered.setdefault((found.ablation, found.layer), [])
+                parts.append(found)
+                if stop == n:
+                    yield AblatedHeads.of_batches(parts)
+                    parts.clear()
+            start = stop
+
+    def _answers(self, batch: AblationRequest, rows: int) -> Iterator[Arriving[AblatedHeads]]:
+        """The answers to a batch, so many rows at once: in halves from where memory is short."""
+        answered = set(batch.answered)
+        try:
+            for found in self._engine.ablate_heads(batch, self.layer_precision, rows):
+                answered.add((found.ablation, found.layer))
+                yield Arriving(found)
+            return
+        except RuntimeError as error:
+            n, of_layers = len(batch.tokens), by_layer(batch.heads).values()
+            most = n * max(map(len, of_layers), default=1)
+            rows = self._halve(error, n, min(rows, most))
+        left = replace(batch, answered=frozenset(answered))
+        if n == 1:
+            yield from self._answers(left, rows)
+            return
+        halves = (left.in_sequences(0, n // 2), left.in_sequences(n // 2, n))
+        first = [found.arrived() for found in self._answers(halves[0], rows)]
+        for one, other in zip(first, self._answers(halves[1], rows), strict=True):
+            yield Arriving(AblatedHeads.of_batches([one, other.arrived()]))
 
     def reinforce(
         self,
@@ -145,15 +184,18 @@ class Measurer:
         scales: multiples of the head's output (paper: 1, 3 and 5; section 5.3).
         """
         for of_layer in by_layer(heads).values():
+
+            def of_batch(
+                batch: Tensor, rows: int, heads: Sequence[Head] = of_layer
+            ) -> list[Arriving[ReinforcedHeads]]:
+                found = self._engine.reinforce_heads(batch, heads, scales, rows)
+                return [Arriving(part) for part in found]
+
             parts: list[ReinforcedHeads] = []
-            size = self.batch_size(tokens.shape[1])
-            for start in range(0, len(tokens), size):
-                batch = self._tensor(tokens[start : start + size])
-                rows = self.rows_at_once(tokens.shape[1])
-                found = self._engine.reinforce_heads(batch, of_layer, scales, rows)
-                parts += [part.on_host() for part in found]
+            for found in self._batches(tokens, of_batch, len(scales) * len(of_layer)):
+                parts += [part.arrived() for part in found]
                 if progress is not None:
-                    progress(len(of_layer) * len(scales) * batch[:, 1:].numel())
+                    progress(parts[-1].direct_effect_after.numel())
             yield ReinforcedHeads.of_batches(parts)
 
     @property
@@ -181,7 +223,71 @@ class Measurer:
     def _tensor(self, tokens: np.ndarray) -> Tensor:
         return tokens_on(self.loaded.device, tokens)
 
+    def _batches(
+        self,
+        tokens: np.ndarray,
+        measure: Callable[[Tensor, int], Found],
+        rows_per_sequence: int | None,
+    ) -> Iterator[Found]:
+        """What `measure` gives for each batch of tokens [sequence pos] and the rows at once.
+
+        rows_per_sequence: that it has; None where it propagates no rows.
+        """
+        start, (n, positions) = 0, tokens.shape
+        while start < n:
+            stop = min(n, start + self.batch_size(positions))
+            rows = self.rows_at_once(positions)
+            try:
+                found = measure(self._tensor(tokens[start:stop]), rows)
+            except RuntimeError as error:
+                there = rows_per_sequence and min(rows, (stop - start) * rows_per_sequence)
+                self._halve(error, stop - start, there)
+                continue
+            yield found
+            start = stop
+
+    def _halve(self, error: RuntimeError, sequences: int, rows: int | None) -> int:
+        """From now on at most half of what was tried is measured at once; returns the rows.
+
+        Raises the error again where memory is not why, InputError where there is nothing to halve.
+        """
+        if not _is_out_of_memory(error):
+            raise error
+        if sequences == 1 and rows in (None, 1):
+            raise InputError(
+                f"The memory of {self.loaded.device} is too small for one sequence of "
+                f"'{self.loaded.name}'. Use a shorter --sequence-length, or --device cpu."
+            ) from error
+        at_most = self.loaded.at_most
+        at_most.sequences = max(1, sequences // 2)
+        if rows is not None:
+            at_most.rows = max(1, rows // 2)
+        logger.warning(
+            f"The memory of {self.loaded.device} is too small for what was thought to fit: half "
+            "as much is measured at once from now on"
+        )
+        return at_most.rows
+
     def _free_memory(self) -> int:
-        if self.loaded.device.type == "cuda":
-            return torch.cuda.mem_get_info(self.loaded.device)[0]
+        device = self.loaded.device
+        if device.type == "cuda":  # what torch has taken and does not use is free for us
+            unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+            return torch.cuda.mem_get_info(device)[0] + unused
         return psutil.virtual_memory().available
+
+
+def _one_behind(answers: Iterable[Arriving[AblatedHeads]]) -> Iterator[AblatedHeads]:
+    """Each answer when the device has the work of the next one."""
+    waiting: Arriving[AblatedHeads] | None = None
+    for answer in answers:
+        if waiting is not None:
+            yield waiting.arrived()
+        waiting = answer
+    if waiting is not None:
+        yield waiting.arrived()
+
+
+def _is_out_of_memory(error: RuntimeError) -> bool:
+    """CUDA has a class of its own for it, Apple's MPS and the CPU have words."""
+    words = ("out of memory", "not enough memory", "allocate memory")
+    return isinstance(error, torch.OutOfMemoryError) or any(w in str(error) for w in words)

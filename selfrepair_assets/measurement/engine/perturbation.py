@@ -39,11 +39,11 @@ from selfrepair_assets.measurement.engine.change import (
     written_change,
 )
 from selfrepair_assets.measurement.engine.clean_run import dot, head_effects, run_layers
-from selfrepair_assets.measurement.engine.interface import AblationRequest, tokens_on
+from selfrepair_assets.measurement.engine.interface import AblationRequest, on_device, tokens_on
 from selfrepair_assets.measurement.engine.kept_details import KeptDetails, answer
 from selfrepair_assets.measurement.engine.results import AblatedHeads, CleanFacts, ReinforcedHeads
 from selfrepair_assets.measurement.engine.self_reinforcement import reinforce_heads
-from selfrepair_assets.measurement.heads import Head, by_layer
+from selfrepair_assets.measurement.heads import Head
 from selfrepair_assets.measurement.model.folded_model import FoldedModel
 
 
@@ -76,7 +76,7 @@ def propagate(
     """
     model, start = clean.model, ablated[0].layer
     layer, block = clean.layers[start], model.blocks[start]
-    chosen = torch.tensor([head.head for head in ablated]).to(model.device, non_blocking=True)
+    chosen = on_device(torch.tensor([head.head for head in ablated]), model.device)
     u, scale = clean.direction, clean.final_scale
 
     z = model.by_head(layer.z)
@@ -155,17 +155,17 @@ class PerturbationEngine:
             others = tokens_on(model.device, request.partner_tokens)[:, :-1]
             partners = [model.by_head(layer.z) for layer in run_layers(model, others)]
         at_once = max(1, rows_at_once // len(tokens))
-        for kind in request.kinds:
-            for layer, heads in by_layer(request.heads).items():
-                own = model.by_head(clean.layers[layer].z)
-                replacement = kind.replacement(request.layer_z(layer, own, partners[layer]))
-                parts = []
-                for i in range(0, len(heads), at_once):
-                    stacked, precision = heads[i : i + at_once], layer_precision[layer]
-                    details = KeptDetails.wanted(request, stacked, model.device)
-                    columns = propagate(clean, stacked, replacement, precision, details)
-                    parts.append(answer(kind.name, stacked, columns, details, clean.final_scale))
-                yield AblatedHeads.of_heads(parts)
+        for kind, heads in request.parts:
+            layer = heads[0].layer
+            own = model.by_head(clean.layers[layer].z)
+            replacement = kind.replacement(request.layer_z(layer, own, partners[layer]))
+            parts = []
+            for i in range(0, len(heads), at_once):
+                stacked, precision = heads[i : i + at_once], layer_precision[layer]
+                details = KeptDetails.wanted(request, stacked, model.device)
+                columns = propagate(clean, stacked, replacement, precision, details)
+                parts.append(answer(kind.name, stacked, columns, details, clean.final_scale))
+            yield AblatedHeads.of_heads(parts)
 
     def reinforce_heads(
         self, tokens: Tensor, heads: Sequence[Head], scales: Sequence[float], rows_at_once: int

@@ -8,7 +8,8 @@ several batches stands with the shapes.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Generic, TypeVar
 
 import torch
 from torch import Tensor
@@ -70,16 +71,16 @@ class AblatedHeads:
     def layer(self) -> int:
         return self.heads[0].layer
 
-    def on_host(self, sequences_before: int = 0) -> AblatedHeads:
-        """In the host's memory, its kept rows counted after some other sequences."""
-        return AblatedHeads(
-            self.ablation,
-            self.heads,
-            {name: column.cpu() for name, column in self.columns.items()},
-            self.kept.after(sequences_before) if self.kept is not None else None,
-            {name: column.cpu() for name, column in self.details.items()}
-            if self.details is not None
-            else None,
+    @property
+    def device(self) -> torch.device:
+        return self.columns["logit_change"].device
+
+    def to_host(self) -> AblatedHeads:
+        """Copied to the host's memory, where `Arriving` says when it is there."""
+        return replace(
+            self,
+            columns={name: _to_host(column) for name, column in self.columns.items()},
+            details=self.details and {n: _to_host(column) for n, column in self.details.items()},
         )
 
     @classmethod
@@ -89,8 +90,16 @@ class AblatedHeads:
 
     @classmethod
     def of_batches(cls, parts: Sequence[AblatedHeads]) -> AblatedHeads:
-        """The ablations of the same heads over several batches of sequences as one."""
-        return cls._joined(parts, parts[0].heads, dim=1)
+        """The ablations of the same heads over several batches of sequences as one.
+
+        Each batch counts its sequences from 0; together they are counted on.
+        """
+        before, counted = 0, []
+        for part in parts:
+            kept = None if part.kept is None else part.kept.after(before)
+            counted.append(replace(part, kept=kept))
+            before += part.columns["logit_change"].shape[1]
+        return cls._joined(counted, parts[0].heads, dim=1)
 
     @classmethod
     def _joined(cls, parts: Sequence[AblatedHeads], heads: list[Head], dim: int) -> AblatedHeads:
@@ -117,12 +126,17 @@ class ReinforcedHeads:
     direct_effect_after: Tensor  # scale head batch n_pred: with the clean S
     ln_scale_after: Tensor  # scale head batch n_pred: the changed run's S
 
-    def on_host(self) -> ReinforcedHeads:
+    @property
+    def device(self) -> torch.device:
+        return self.direct_effect.device
+
+    def to_host(self) -> ReinforcedHeads:
+        """Copied to the host's memory, where `Arriving` says when it is there."""
         return ReinforcedHeads(
             self.heads,
-            self.direct_effect.cpu(),
-            self.direct_effect_after.cpu(),
-            self.ln_scale_after.cpu(),
+            _to_host(self.direct_effect),
+            _to_host(self.direct_effect_after),
+            _to_host(self.ln_scale_after),
         )
 
     @classmethod
@@ -145,3 +159,31 @@ class ReinforcedHeads:
             torch.cat([part.direct_effect_after for part in parts], dim + 1),
             torch.cat([part.ln_scale_after for part in parts], dim + 1),
         )
+
+
+Answer = TypeVar("Answer", AblatedHeads, ReinforcedHeads)
+
+
+class Arriving(Generic[Answer]):
+    """An answer on its way to the host's memory: the device goes on meanwhile.
+
+    From CUDA it is copied into pinned memory behind the work that makes it, and an event behind
+    the copy says when it is there. Other devices give it at once.
+    """
+
+    def __init__(self, answer: Answer) -> None:
+        self._answer: Answer = answer.to_host()
+        self._copied: torch.cuda.Event | None = None
+        if answer.device.type == "cuda":
+            self._copied = torch.cuda.Event()
+            self._copied.record(torch.cuda.current_stream(answer.device))
+
+    def arrived(self) -> Answer:
+        """The answer, waited for until it is there."""
+        if self._copied is not None:
+            self._copied.synchronize()
+        return self._answer
+
+
+def _to_host(tensor: Tensor) -> Tensor:
+    return tensor.to("cpu", non_blocking=tensor.device.type == "cuda")

@@ -28,6 +28,7 @@ from selfrepair_assets.measurement.engine.clean_run import (
     pattern_of,
     shared_keys,
 )
+from selfrepair_assets.measurement.engine.interface import on_device
 from selfrepair_assets.measurement.engine.results import ReinforcedHeads
 from selfrepair_assets.measurement.heads import Head, by_layer
 from selfrepair_assets.measurement.model.folded_model import FoldedBlock, FoldedModel
@@ -80,12 +81,12 @@ def reinforce_heads(
 def _reinforce(clean: CleanRun, heads: list[Head], scales: Sequence[float]) -> ReinforcedHeads:
     model, start = clean.model, heads[0].layer
     layer, block = clean.layers[start], model.blocks[start]
-    chosen = torch.tensor([head.head for head in heads]).to(model.device, non_blocking=True)
+    chosen = on_device(torch.tensor([head.head for head in heads]), model.device)
     S = clean.final_scale
     z = model.by_head(layer.z).movedim(2, 0)[chosen]
     W_O = block.out.weight.view(-1, model.n_heads, model.d_head)[:, chosen]
     output = layer.attn.through_clean_norm(torch.einsum("rbpe,dre->rbpd", z, W_O))
-    factors = torch.tensor(scales).to(model.device, non_blocking=True)
+    factors = on_device(torch.tensor(scales), model.device)
     delta = (factors[:, None, None, None, None] * output).flatten(0, 1)  # scale x head first
 
     own_change: Tensor | None = None

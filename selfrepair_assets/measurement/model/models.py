@@ -15,8 +15,9 @@ from __future__ import annotations
 
 import gc
 import logging
+import sys
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -42,6 +43,14 @@ from selfrepair_assets.measurement.model.weights import weights_sha256
 logger = logging.getLogger(__name__)
 
 
+@dataclass
+class AtMost:
+    """What is measured at once at most, since more was too much for the device's memory."""
+
+    sequences: int = sys.maxsize
+    rows: int = sys.maxsize
+
+
 @dataclass(frozen=True)
 class LoadedModel:
     """A model in memory, fp32, in evaluation mode, without gradients.
@@ -59,6 +68,7 @@ class LoadedModel:
         center_unembed: the vocabulary's mean is subtracted from the unembedding.
         folded: the weights as the perturbation engine reads them; None where it does not.
         weights_sha256: of the weights as they are stored (`weights.weights_sha256`).
+        at_most: is learned while it is measured.
     """
 
     source: Any
@@ -79,6 +89,7 @@ class LoadedModel:
     center_unembed: bool
     folded: FoldedModel | None
     weights_sha256: str
+    at_most: AtMost = field(default_factory=AtMost, compare=False)
 
     @cached_property
     def bridge(self) -> Any:

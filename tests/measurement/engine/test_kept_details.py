@@ -26,7 +26,7 @@ def test_parts_without_rows_join_to_no_rows() -> None:
 
 def test_parts_join_in_order() -> None:
     one = KeptRows(*(np.array([value]) for value in (0, 0, 0, 1)))
-    parts = [part(one, torch.tensor([5.0])), part(one.after(1), torch.tensor([7.0]))]
+    parts = [part(one, torch.tensor([value])) for value in (5.0, 7.0)]
     joined = AblatedHeads.of_batches(parts)
     assert joined.kept is not None
     assert joined.details is not None

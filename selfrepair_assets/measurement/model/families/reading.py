@@ -59,7 +59,7 @@ def read(model: Any, parts: Parts, switches: Switches, center_unembed: bool) -> 
 def _unembedding(model: Any, parts: Parts, switches: Switches, center: bool) -> Affine:
     """`u_t` of every token, (d_vocab, d_model), and `b_t`, (d_vocab)."""
     W, b = _affine(model.get_output_embeddings())
-    w_norm, b_norm = _norm(model.get_submodule(parts.final_norm), switches, W.shape[1])
+    w_norm, b_norm = _norm(model.get_submodule(parts.final_norm), switches, W)
     scale = switches.logit_scale
     W, b = W * w_norm * scale, (W @ b_norm + b) * scale
     return (W - W.mean(0), b - b.mean()) if center else (W, b)
@@ -170,7 +170,7 @@ class _Block:
         W, b = affine
         if name is None:
             return affine
-        w_norm, b_norm = _norm(self.block.get_submodule(name), self.switches, W.shape[1])
+        w_norm, b_norm = _norm(self.block.get_submodule(name), self.switches, W)
         return W * w_norm, W @ b_norm + b
 
     def _post_norm(self, name: str | None) -> Tensor | None:
@@ -202,14 +202,13 @@ def _stacked(affines: list[Affine]) -> Affine:
     return torch.cat([W for W, _ in affines]), torch.cat([b for _, b in affines])
 
 
-def _norm(module: Any, switches: Switches, d_model: int) -> Affine:
-    """What a norm multiplies by and adds."""
+def _norm(module: Any, switches: Switches, W: Tensor) -> Affine:
+    """What a norm multiplies by and adds before `W`, (out, d_model)."""
     _same_eps([module], switches)
-    like: Tensor = next(iter(module.parameters()), torch.zeros(()))
     weight, bias = getattr(module, "weight", None), getattr(module, "bias", None)
     return (
-        like.new_ones(d_model) if weight is None else weight.detach() + switches.norm_offset,
-        like.new_zeros(d_model) if bias is None else bias.detach(),
+        W.new_ones(W.shape[1]) if weight is None else weight.detach() + switches.norm_offset,
+        W.new_zeros(W.shape[1]) if bias is None else bias.detach(),
     )
 
 
