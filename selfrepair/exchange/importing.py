@@ -39,7 +39,7 @@ from selfrepair.warehouse.published.runs import is_known, published_runs
 from selfrepair.warehouse.sealed import DamagedError, read_json
 from selfrepair_assets.measurement.options import LONGEST, MOST
 from selfrepair_assets.steps import published
-from selfrepair_assets.steps.precision import SAMPLE
+from selfrepair_assets.steps.precision import sample_note
 from selfrepair_assets.steps.sharded.run_folder import RunFolder
 
 MOST_UNPACKED = 100  # times its size in the file, beyond ROOM, may a shard need in memory
@@ -160,7 +160,7 @@ def _row(folder: RunFolder) -> dict[str, Any]:
             raise ValueError
         if folder.noted("finished") is None:
             raise ValueError
-        if spec.precision != "fp32" and folder.noted(SAMPLE) is None:
+        if spec.precision != "fp32" and folder.noted(sample_note(folder)) is None:
             raise ValueError  # it would be measured, with a model that the export names
         return published.run_row(folder)
     except (*NOT_SETTINGS, OneLineError):

@@ -23,7 +23,7 @@ from selfrepair.warehouse.sealed import SEALED
 
 CARD, SUMS, DATABASE = "README.md", "SHA256SUMS", "selfrepair.duckdb"
 PLAN = "run/run.json"
-NOTES = re.compile(r"run/(run|finished|text|bf16-sample|bf16-sequences-\d{6,}-\d{6,})\.json")
+NOTES = re.compile(r"run/(run|finished|text|(tf32|bf16)-(sample|sequences-\d{6,}-\d{6,}))\.json")
 LINE = re.compile(r"(?P<sha256>[0-9a-f]{64})  (?P<name>[^\n]+)")
 
 MOST_SUMS = 2**26  # bytes of SHA256SUMS: 400,000 files

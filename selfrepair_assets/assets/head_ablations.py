@@ -2,7 +2,8 @@
 
 The same graph runs in one process on one machine, shard after shard with the model loaded once,
 and under a cluster's executor with a shard a worker. A shard that is on disk is not planned again,
-unless a layer has left bf16 since (`steps/precision.py`): such shards are measured anew at the end.
+unless a layer has gone back to fp32 since (`steps/precision.py`): such shards are measured anew at
+the end.
 """
 
 from collections.abc import Iterator
@@ -40,7 +41,8 @@ def plan_shards(
             layers = layer_precision(folder, work.add).layers
             withdraw_superseded(folder)
         work.close()
-        context.log.info(f"{layers.count('bf16')} of {len(layers)} layers are measured in bf16")
+        fast = folder.spec.precision
+        context.log.info(f"{layers.count(fast)} of {len(layers)} layers are measured in {fast}")
     missing = HEAD_ABLATIONS.left(folder)
     context.log.info(
         f"{len(folder.shards) - len(missing)} of {len(folder.shards)} shards are there"
@@ -62,7 +64,7 @@ def measure_shard(
 def measure_anew(
     context: dg.OpExecutionContext, store: WarehouseResource, measured: list[int]
 ) -> int:
-    """Measure the shards anew in which a layer was in bf16 that has left it since.
+    """Measure the shards anew in which a layer was in a precision that it has left since.
 
     All shards have been watched by now, so that no layer will leave it any more. Returns the
     head-tokens that were measured in all.

@@ -8,7 +8,7 @@ import dagster as dg
 from selfrepair_assets.assets.metadata import preview_of, row_count
 from selfrepair_assets.assets.parts import publish_part_if_due
 from selfrepair_assets.assets.resources import WarehouseResource, mistakes_are_not_retried
-from selfrepair_assets.measurement.engine.bf16_error import LayerPrecision
+from selfrepair_assets.measurement.engine.fast_error import LayerPrecision
 from selfrepair_assets.steps.sharded.run_folder import RunFolder
 from selfrepair_assets.steps.sharded.shards import Shard
 from selfrepair_assets.steps.sharded.step import Executor, Step, in_this_process

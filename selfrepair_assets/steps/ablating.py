@@ -9,7 +9,7 @@ import numpy as np
 
 from selfrepair.warehouse.facts.tables import schema
 from selfrepair_assets.measurement.ablations import any_needs
-from selfrepair_assets.measurement.engine.bf16_error import LayerPrecision
+from selfrepair_assets.measurement.engine.fast_error import LayerPrecision
 from selfrepair_assets.measurement.engine.interface import AblationRequest
 from selfrepair_assets.measurement.engine.kept_rows import KeptRows
 from selfrepair_assets.measurement.engine.measure import Measurer, Progress

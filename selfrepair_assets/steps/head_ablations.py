@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from selfrepair.warehouse.facts.top_rows import top_rows
-from selfrepair_assets.measurement.engine.bf16_error import LayerPrecision
+from selfrepair_assets.measurement.engine.fast_error import LayerPrecision
 from selfrepair_assets.measurement.engine.measure import EngineMismatchError, Progress
 from selfrepair_assets.measurement.engine.results import AblatedHeads
 from selfrepair_assets.steps.ablating import ablate, has_neurons, kept_rows, run_facts

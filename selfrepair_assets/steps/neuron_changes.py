@@ -9,7 +9,7 @@ from functools import partial
 import numpy as np
 
 from selfrepair.warehouse.facts.top_rows import most_direct_heads, top_rows_by_mlp_repair
-from selfrepair_assets.measurement.engine.bf16_error import LayerPrecision
+from selfrepair_assets.measurement.engine.fast_error import LayerPrecision
 from selfrepair_assets.measurement.engine.kept_rows import KeptRows
 from selfrepair_assets.measurement.engine.measure import Progress
 from selfrepair_assets.measurement.heads import Head

@@ -1,6 +1,6 @@
-"""bf16 is watched while a run is measured, and a layer whose error leaves the bound leaves bf16.
+"""A fast precision is watched on the run: a layer whose error leaves its bound leaves it for fp32.
 
-1. Before the run, a sample says which layers may be measured in bf16 (`layer_precision`).
+1. Before the run, a sample says which layers may be measured in it (`layer_precision`).
 2. Before a shard is measured, a few of its rows of each of those layers are measured both ways, and
    what they show is noted (`watch`). The note is on the disk before the shard is.
 3. What the sample and the notes show together decides each layer's precision. A layer that leaves
@@ -22,8 +22,8 @@ import numpy as np
 
 from selfrepair.warehouse.facts.shards import shard_precision
 from selfrepair_assets.measurement.ablations import any_needs
-from selfrepair_assets.measurement.engine import bf16_error
-from selfrepair_assets.measurement.engine.bf16_error import LayerPrecision, Squares
+from selfrepair_assets.measurement.engine import fast_error
+from selfrepair_assets.measurement.engine.fast_error import LayerPrecision, Squares
 from selfrepair_assets.measurement.engine.interface import AblationRequest
 from selfrepair_assets.measurement.engine.measure import Measurer, Progress
 from selfrepair_assets.steps.run_spec import load_for
@@ -33,9 +33,8 @@ from selfrepair_assets.steps.sharded.shards import Shard
 logger = logging.getLogger(__name__)
 PRECISE_TABLES = ("head_ablations", "component_changes", "neuron_repairs", "neuron_changes")
 """The tables whose values depend on the precision."""
-SAMPLE = "bf16-sample"
-"""The note of what bf16 costs on a sample: a hundredth of the run's sequences, so many of them."""
 SAMPLE_LEAST, SAMPLE_MOST = 2, 8
+"""Sequences of the sample: a hundredth of the run's, within these bounds."""
 
 
 def precision_work(folder: RunFolder) -> int:
@@ -44,7 +43,7 @@ def precision_work(folder: RunFolder) -> int:
 
 
 def layer_precision(folder: RunFolder, progress: Progress | None = None) -> LayerPrecision:
-    """Per layer the precision that it has now, by what has been seen of bf16's error so far.
+    """Per layer the precision that it has now, by what has been seen of the error so far.
 
     It is not stored: it follows from the error on a sample, which is measured here once, and from
     that of the shards' watched rows (`watch`), both of which are.
@@ -54,28 +53,28 @@ def layer_precision(folder: RunFolder, progress: Progress | None = None) -> Laye
     sample = _sampled_squares(folder, progress)
     if sample is None:
         return LayerPrecision.fp32(folder.model["n_layers"])
-    notes = (folder.noted(_watched_note(shard)) for shard in folder.shards)
+    notes = (folder.noted(_watched_note(folder, shard)) for shard in folder.shards)
     watched = (None if note is None else np.array(note["squares"]) for note in notes)
-    return bf16_error.kept(sample, watched)
+    return fast_error.kept(sample, watched, folder.spec.precision)
 
 
 def is_watched(folder: RunFolder, shard: Shard) -> bool:
-    """Whether what there is to see of bf16 in a shard has been seen."""
-    return "bf16" not in _sampled_choice(folder).layers or (
-        folder.noted(_watched_note(shard)) is not None
+    """Whether what there is to see of the error in a shard has been seen."""
+    return set(_sampled_choice(folder).layers) == {"fp32"} or (
+        folder.noted(_watched_note(folder, shard)) is not None
     )
 
 
 def watch(folder: RunFolder, shard: Shard) -> LayerPrecision:
-    """Note what bf16 costs in a shard, and return the precision that each layer has then.
+    """Note the error in a shard, and return the precision that each layer has then.
 
-    The layers are those that the sample chose for bf16, also such as have left it since. Their rows
-    are of one sequence, with its real partner.
+    The layers are those that the sample chose for the fast precision, also such as have left it
+    since. Their rows are of one sequence, with its real partner.
     """
     if not is_watched(folder, shard):
         spec, model, number = folder.spec, folder.model, folder.shards.index(shard)
         size = shard.stop - shard.start
-        heads = bf16_error.watched_heads(
+        heads = fast_error.watched_heads(
             spec.chosen_heads(model["n_layers"], model["n_heads"]),
             _sampled_choice(folder).layers,
             number,
@@ -90,11 +89,11 @@ def watch(folder: RunFolder, shard: Shard) -> LayerPrecision:
             np.asarray(folder.tokens[[partner]]),
             folder.mean_z() if any_needs(spec.ablations, "mean_z") else None,
         )
-        squares = Measurer(load_for(folder), spec).error_of_bf16(request)
+        squares = Measurer(load_for(folder), spec).error_of_fast(request)
         before = layer_precision(folder)
         seen = {"sequence": sequence, "heads": [str(head) for head in heads]}
-        folder.note(_watched_note(shard), seen | {"squares": squares.tolist()})
-        _tell(before, layer_precision(folder))
+        folder.note(_watched_note(folder, shard), seen | {"squares": squares.tolist()})
+        _tell(spec.precision, before, layer_precision(folder))
     return layer_precision(folder)
 
 
@@ -122,30 +121,35 @@ def _sampled_choice(folder: RunFolder) -> LayerPrecision:
     sample = _sampled_squares(folder)
     if sample is None:
         return LayerPrecision.fp32(folder.model["n_layers"])
-    return bf16_error.chosen(sample)
+    return fast_error.chosen(sample, folder.spec.precision)
 
 
 def _sampled_squares(folder: RunFolder, progress: Progress | None = None) -> Squares | None:
-    """What a sample of the run shows of bf16, measured once; None where bf16 is not for it."""
+    """What a sample of the run shows of the error, measured once; None where all is in fp32."""
     spec = folder.spec
     if spec.precision == "fp32" or folder.model["engine"] != "perturbation":
         return None
-    noted = folder.noted(SAMPLE)
+    noted = folder.noted(sample_note(folder))
     if noted is None:
         tokens, partners = _precision_sample(folder)
         mean_z = folder.mean_z() if any_needs(spec.ablations, "mean_z") else None
         measurer = Measurer(load_for(folder), spec)
         heads = measurer.sampled_heads
         request = AblationRequest(tokens, heads, spec.ablations, partners, mean_z)
-        squares = measurer.error_of_bf16(request, progress)
+        squares = measurer.error_of_fast(request, progress)
         noted = {"squares": squares.tolist()}
-        folder.note(SAMPLE, noted)
+        folder.note(sample_note(folder), noted)
     return np.array(noted["squares"])
 
 
-def _watched_note(shard: Shard) -> str:
-    """The name of the note of what a shard's watched rows showed."""
-    return f"bf16-{shard}"
+def sample_note(folder: RunFolder) -> str:
+    """The name of the note of the error on a sample, of a run that is not in fp32."""
+    return f"{folder.spec.precision}-sample"
+
+
+def _watched_note(folder: RunFolder, shard: Shard) -> str:
+    """The name of the note of the error on a shard's watched rows."""
+    return f"{folder.spec.precision}-{shard}"
 
 
 def _precision_sample(folder: RunFolder) -> tuple[np.ndarray, np.ndarray]:
@@ -157,10 +161,10 @@ def _precision_sample(folder: RunFolder) -> tuple[np.ndarray, np.ndarray]:
     return np.asarray(folder.tokens[sequences]), np.asarray(folder.tokens[partners])
 
 
-def _tell(before: LayerPrecision, now: LayerPrecision) -> None:
+def _tell(fast: str, before: LayerPrecision, now: LayerPrecision) -> None:
     for layer, (was, error) in enumerate(zip(before.layers, now.errors, strict=True)):
         if was != now.layers[layer]:
             logger.warning(
-                f"layer {layer} is measured in fp32 from now on, and anew: the error of bf16 is "
+                f"layer {layer} is measured in fp32 from now on, and anew: the error of {fast} is "
                 f"{error:.2%} of its logit change so far"
             )

@@ -63,8 +63,9 @@ def publish_run(
     part = folder.stopped_at if part is None else part
     if part is None and superseded(folder):
         raise WarehouseError(
-            f"{folder.run_id} is not measured to the end: a layer has left bf16, and not all of "
-            f"its shards were measured anew: {MEASURE_AGAIN}"
+            f"{folder.run_id} is not measured to the end: a layer has left "
+            f"{folder.spec.precision}, and not all of its shards were measured anew: "
+            f"{MEASURE_AGAIN}"
         )
     for line in restore_manifests(folder.warehouse, folder.run_id) if part is None else []:
         logger.warning(line)

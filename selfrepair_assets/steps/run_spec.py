@@ -22,6 +22,7 @@ from selfrepair_assets.measurement.model.models import (
     forget_models,
     load_model,
     look_at_model,
+    refuse_precision,
 )
 from selfrepair_assets.measurement.run_spec import RunSpec
 from selfrepair_assets.measurement.text.corpus import Text, look_at_corpus, token_sequences
@@ -85,7 +86,7 @@ def look_at(spec: RunSpec) -> None:
     Raises:
         InputError: what is wrong, and what to do.
     """
-    choose_device(spec.device)
+    refuse_precision(spec.precision, choose_device(spec.device))
     look_at_corpus(spec.corpus, spec.text_column)
     sizes = look_at_model(spec.model, spec.revision)
     spec.chosen_heads(*sizes)

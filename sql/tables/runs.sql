@@ -9,10 +9,11 @@
 -- A run may be published before it is measured to the end: all that is said of it is then said of
 -- its first n_sequences_measured sequences, a random sample of the run's as if it had no others.
 -- weights_sha256 is of all stored tensors, names and values; null in runs of older versions.
--- precision_error is what was seen of bf16: on a sample before the run and on some rows of every
--- shard, all together, of the worst ablation. A layer is in bf16 in the end if that stayed below
--- 0.95 % after every shard, so that over all rows it is below 1 %; of a layer in fp32, it is the
--- error for which it is, and not one that its rows have. Null where bf16 was not asked for.
+-- precision_error is what was seen of bf16 or tf32: on a sample before the run and on some rows of
+-- every shard, all together, of the worst ablation. A layer is in bf16 in the end if that stayed
+-- below 0.95 % after every shard, so that over all rows it is below 1 %, and in tf32 if below a
+-- quarter of that; of a layer in fp32, it is the error for which it is, and not one that its rows
+-- have. Null where fp32 was asked for.
 create table runs (
     run_id varchar not null,
     model varchar not null,

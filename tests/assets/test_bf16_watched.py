@@ -1,6 +1,6 @@
 """bf16 is watched on the run: a layer that leaves its bound ends in fp32, in all shards."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +11,8 @@ import pytest
 from selfrepair.warehouse.errors import WarehouseError
 from selfrepair.warehouse.facts.run_table import RunTable
 from selfrepair.warehouse.paths import Warehouse
-from selfrepair_assets.measurement.engine import bf16_error
-from selfrepair_assets.measurement.engine.bf16_error import (
-    BF16_ERROR_BOUND,
-    kept,
-    relative_error,
-)
+from selfrepair_assets.measurement.engine import fast_error
+from selfrepair_assets.measurement.engine.fast_error import ERROR_BOUND, relative_error
 from selfrepair_assets.measurement.engine.measure import Measurer
 from selfrepair_assets.measurement.heads import Head
 from selfrepair_assets.steps import head_ablations, precision
@@ -25,6 +21,7 @@ from selfrepair_assets.steps.sharded.run_folder import RunFolder
 from tests.helpers.models.families import save
 from tests.helpers.runs.asset_runs import FACTS, materialize, measured, published, same, write_text
 
+BOUND = ERROR_BOUND["bf16"]
 SHARD = 3  # sequences, of 12
 LEAVES = 1  # the layer that leaves the bound, in the second shard
 ABLATIONS = ("resample", "zero")
@@ -35,10 +32,14 @@ def of(*layers: tuple[float, float]) -> np.ndarray:
     return np.array([layers])
 
 
+def kept(sample: np.ndarray, watched: Iterable[np.ndarray | None]) -> fast_error.LayerPrecision:
+    return fast_error.kept(sample, watched, "bf16")
+
+
 def test_what_was_seen_adds_up_in_the_shards_order() -> None:
-    bound = BF16_ERROR_BOUND**2
+    bound = BOUND**2
     sample = of((0.25 * bound, 1), (0.25 * bound, 1), (2 * bound, 1), (0, 0))
-    first = bf16_error.chosen(sample)
+    first = fast_error.chosen(sample, "bf16")
     assert first.layers == ["bf16", "bf16", "fp32", "fp32"]  # the last one was not seen at all
     assert first.errors == [0.5e-2, 0.5e-2, pytest.approx(2**0.5 * 1e-2), None]
     calm, loud = (of((0.25 * bound, 1), (x * bound, 1), (0, 0), (0, 0)) for x in (0.25, 3.75))
@@ -55,7 +56,7 @@ def test_what_was_seen_adds_up_in_the_shards_order() -> None:
 def test_the_error_is_the_worst_ablation_and_no_number_is_too_large() -> None:
     seen = np.array([[[1e-6, 1.0], [0, 0]], [[4e-6, 1.0], [np.nan, 1.0]]])
     assert relative_error(seen)[0] == pytest.approx(2e-3)
-    assert bf16_error.chosen(seen).layers == ["bf16", "fp32"]
+    assert fast_error.chosen(seen, "bf16").layers == ["bf16", "fp32"]
     quiet = np.array([[[0, 1.0], [0, 1.0]], [[0, 1.0], [0, 1.0]]])
     assert kept(quiet, [seen]).layers == ["bf16", "fp32"]
 
@@ -63,13 +64,13 @@ def test_the_error_is_the_worst_ablation_and_no_number_is_too_large() -> None:
 def test_all_heads_take_turns() -> None:
     heads = [Head(layer, head) for layer in (0, 1, 2) for head in range(12)]
     turns = [
-        bf16_error.watched_heads(heads, ["bf16", "fp32", "bf16"], shard, 13) for shard in range(6)
+        fast_error.watched_heads(heads, ["bf16", "fp32", "bf16"], shard, 13) for shard in range(6)
     ]
     assert {len(turn) for turn in turns} == {4}  # 2 of 156 rows, in each of two layers
     assert sorted(h for turn in turns for h in turn) == [h for h in heads if h.layer != 1]
-    few = bf16_error.watched_heads(heads[:2], ["bf16"] * 3, 1, 1)
+    few = fast_error.watched_heads(heads[:2], ["bf16"] * 3, 1, 1)
     assert few == [Head(0, 1)]
-    many = bf16_error.watched_heads(heads, ["bf16"] * 3, 0, 1000)
+    many = fast_error.watched_heads(heads, ["bf16"] * 3, 0, 1000)
     assert many == heads
 
 
@@ -90,7 +91,7 @@ def instance() -> Iterator[dg.DagsterInstance]:
 @pytest.fixture(autouse=True)
 def later_sequences_are_hard(monkeypatch: pytest.MonkeyPatch) -> None:
     """In the second shard and the third, bf16 is a hundred times worse on one layer."""
-    measure, watch = Measurer.error_of_bf16, precision.watch
+    measure, watch = Measurer.error_of_fast, precision.watch
     number = [0]
 
     def hard(self: Measurer, *args: Any) -> np.ndarray:
@@ -106,7 +107,7 @@ def later_sequences_are_hard(monkeypatch: pytest.MonkeyPatch) -> None:
         finally:
             number[0] = 0
 
-    monkeypatch.setattr(Measurer, "error_of_bf16", hard)
+    monkeypatch.setattr(Measurer, "error_of_fast", hard)
     monkeypatch.setattr(head_ablations, "watch", numbered)
 
 
@@ -135,7 +136,7 @@ def assert_left(root: Path, model: Path, exact: dict[str, dict[str, Any]]) -> No
     assert reached.layers == ["bf16", "fp32", "bf16"]
     error = reached.errors[LEAVES]
     assert error is not None
-    assert error > BF16_ERROR_BOUND
+    assert error > BOUND
     assert not precision.superseded(folder)
     found = measured(root, model)
     for table in precision.PRECISE_TABLES:
@@ -150,7 +151,7 @@ def assert_left(root: Path, model: Path, exact: dict[str, dict[str, Any]]) -> No
     others = found["head_ablations"]["layer"] != LEAVES
     columns = (values["head_ablations"]["logit_change"][others] for values in (found, exact))
     there, right = columns
-    assert 0 < np.linalg.norm(there - right) < BF16_ERROR_BOUND * np.linalg.norm(right)
+    assert 0 < np.linalg.norm(there - right) < BOUND * np.linalg.norm(right)
 
 
 def test_a_layer_that_leaves_the_bound_is_measured_anew(

@@ -22,8 +22,9 @@ import duckdb
 from selfrepair.warehouse.facts.run_table import RunTable
 from selfrepair.warehouse.paths import Warehouse
 from selfrepair.warehouse.published.read import open_serving
-from selfrepair_assets.measurement.engine.bf16_error import BF16_ERROR_BOUND
+from selfrepair_assets.measurement.engine.fast_error import ERROR_BOUND
 
+BOUND = ERROR_BOUND["bf16"]
 RUN = [sys.executable, "-c", "from selfrepair.dagster_project.cli.main import main; main()", "run"]
 
 
@@ -37,7 +38,7 @@ class OfLayer(NamedTuple):
 
     @property
     def is_within(self) -> bool:
-        return self.error <= BF16_ERROR_BOUND
+        return self.error <= BOUND
 
 
 def compare(fast: Warehouse, exact: Warehouse, run_id: str) -> list[OfLayer]:
@@ -118,7 +119,7 @@ def main() -> int:
     beyond = [of.layer for of in layers if not of.is_within]
     fast_layers = sum(of.precision == "bf16" for of in layers)
     print(
-        f"\n{fast_layers} of {len(layers)} layers in bf16; the bound is {BF16_ERROR_BOUND:.0%}; "
+        f"\n{fast_layers} of {len(layers)} layers in bf16; the bound is {BOUND:.0%}; "
         f"beyond it: {beyond or 'none'}"
     )
     return 1 if beyond else 0

@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
-from selfrepair_assets.measurement.engine import bf16_error
+from selfrepair_assets.measurement.engine import fast_error
 from selfrepair_assets.measurement.engine.interface import AblationRequest
 from selfrepair_assets.measurement.engine.measure import Measurer
 from selfrepair_assets.measurement.heads import Head
@@ -105,11 +105,11 @@ def compare(
     """Interleaved rounds of theirs, ours in fp32, ours in bf16; and bf16's precision by layer."""
     n_tokens, length = tokens.size, tokens.shape[1]
     spec = RunSpec(model=loaded.name, tokens=n_tokens, sequence_length=length, precision="bf16")
-    fp32 = Measurer(loaded, spec)
+    fp32, bf16 = Measurer(loaded, spec), Measurer(loaded, spec)
     started = time.perf_counter()
     sample, partners = tokens[:2, :64], np.roll(tokens[:2, :64], 1, axis=0)
     request = AblationRequest(sample, fp32.sampled_heads, ["resample"], partners)
-    layer_precision, _ = bf16_error.chosen(fp32.error_of_bf16(request))
+    layer_precision, _ = fast_error.chosen(bf16.error_of_fast(request), "bf16")
     print(f"choosing the precision of each layer took {time.perf_counter() - started:.0f} s, once")
     bf16 = Measurer(loaded, spec, layer_precision)
     timed = {"authors": Timed(), "fp32": Timed(), "bf16": Timed()}

@@ -19,9 +19,9 @@ import torch
 from torch import Tensor
 
 from selfrepair.errors import OneLineError
-from selfrepair_assets.measurement.engine import bf16_error
-from selfrepair_assets.measurement.engine.bf16_error import Squares
+from selfrepair_assets.measurement.engine import fast_error
 from selfrepair_assets.measurement.engine.choose_engine import choose_engine
+from selfrepair_assets.measurement.engine.fast_error import Squares
 from selfrepair_assets.measurement.engine.interface import AblationRequest, tokens_on
 from selfrepair_assets.measurement.engine.results import (
     AblatedHeads,
@@ -31,7 +31,7 @@ from selfrepair_assets.measurement.engine.results import (
 )
 from selfrepair_assets.measurement.errors import InputError
 from selfrepair_assets.measurement.heads import Head, by_layer
-from selfrepair_assets.measurement.model.models import LoadedModel
+from selfrepair_assets.measurement.model.models import LoadedModel, refuse_precision
 from selfrepair_assets.measurement.run_spec import RunSpec
 
 CPU_TOKENS_AT_ONCE = 2048
@@ -64,6 +64,7 @@ class Measurer:
     def __init__(
         self, loaded: LoadedModel, spec: RunSpec, layer_precision: Sequence[str] | None = None
     ) -> None:
+        refuse_precision(spec.precision, loaded.device)
         self.loaded, self.spec = loaded, spec
         self._engine = choose_engine(loaded)
         self.layer_precision = list(layer_precision or ["fp32"] * loaded.n_layers)
@@ -200,16 +201,16 @@ class Measurer:
 
     @property
     def sampled_heads(self) -> list[Head]:
-        """The heads whose bf16 is tried before the run."""
+        """The heads on which the fast precision is tried before the run."""
         heads = self.spec.chosen_heads(self.loaded.n_layers, self.loaded.n_heads)
-        return bf16_error.sampled_heads(heads)
+        return fast_error.sampled_heads(heads)
 
     def sample_work(self, tokens: np.ndarray) -> int:
-        """The head-tokens of trying bf16 on `tokens` [sequence pos], in both precisions."""
+        """The head-tokens of trying it on `tokens` [sequence pos], in both precisions."""
         return 2 * len(self.sampled_heads) * len(self.spec.ablations) * tokens[:, 1:].size
 
-    def error_of_bf16(self, request: AblationRequest, progress: Progress | None = None) -> Squares:
-        """Ablate as requested in fp32 and then in bf16: what bf16 costs."""
+    def error_of_fast(self, request: AblationRequest, progress: Progress | None = None) -> Squares:
+        """Ablate as requested in fp32 and then in the run's fast precision: what that one costs."""
 
         def changes(precision: str) -> dict[tuple[str, int], np.ndarray]:
             measurer = copy(self)
@@ -217,8 +218,8 @@ class Measurer:
             results = measurer.ablate(request, progress)
             return {(r.ablation, r.layer): r.columns["logit_change"].numpy() for r in results}
 
-        exact, fast = changes("fp32"), changes("bf16")
-        return bf16_error.squares(exact, fast, request.ablations, self.loaded.n_layers)
+        exact, fast = changes("fp32"), changes(self.spec.precision)
+        return fast_error.squares(exact, fast, request.ablations, self.loaded.n_layers)
 
     def _tensor(self, tokens: np.ndarray) -> Tensor:
         return tokens_on(self.loaded.device, tokens)

@@ -67,7 +67,7 @@ def propagate(
 
     Args:
         clean: the cached run of (batch, pos) prediction positions.
-        precision: `fp32` or `bf16`, of the products with changes.
+        precision: `fp32`, `tf32` or `bf16`, of the products with changes.
         replacement: stands in for the layer's `z`; broadcastable to (batch, pos, head, d_head).
         details: is shown each layer's changes, and keeps what it wants of the kept rows.
 

@@ -38,6 +38,7 @@ from selfrepair_assets.measurement.model.families.known import KNOWN, fold
 from selfrepair_assets.measurement.model.folded_model import FoldedModel, UnknownArchitectureError
 from selfrepair_assets.measurement.model.logits import ConstantScales, final_cap, uncapped
 from selfrepair_assets.measurement.model.model_files import ModelFolder, Notify, find_model
+from selfrepair_assets.measurement.model.precision import has_tf32
 from selfrepair_assets.measurement.model.weights import weights_sha256
 
 logger = logging.getLogger(__name__)
@@ -218,6 +219,15 @@ def choose_device(device: str) -> torch.device:
     if chosen.type == "mps" and not torch.backends.mps.is_available():
         raise InputError("--device mps: this machine has none. Use --device auto or cpu.")
     return chosen
+
+
+def refuse_precision(precision: str, device: torch.device) -> None:
+    """Raises InputError for a precision that the device does not have."""
+    if precision == "tf32" and not has_tf32(device):
+        raise InputError(
+            f"--precision tf32: {device} has no TF32, which NVIDIA GPUs have since Ampere. "
+            "Use --precision fp32 or bf16."
+        )
 
 
 def _load(

@@ -7,8 +7,8 @@
     text.json            the documents' names, and what the sequences were drawn from
     z_sums/*.npy         per shard, float64 [layer head d_head]; for mean ablation
     top_rows.<…>.npy     where each head's top rows are, as SQL ranked them
-    bf16-sample.json     the error of bf16 on a sample, before the run
-    bf16-sequences-…     the error of bf16 on the watched rows of each shard
+    <fast>-sample.json   the error of tf32 or bf16 on a sample, before the run
+    <fast>-sequences-…   the error on the watched rows of each shard
     checks.json, finished.json, published.json
 
 Files are written whole or not at all, so that a run killed at any moment goes on from here. All

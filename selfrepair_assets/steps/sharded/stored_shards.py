@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from selfrepair.warehouse.facts.shards import MEASURE_AGAIN
 from selfrepair.warehouse.sealed import DamagedError
-from selfrepair_assets.measurement.engine.bf16_error import LayerPrecision
+from selfrepair_assets.measurement.engine.fast_error import LayerPrecision
 from selfrepair_assets.steps.sharded.run_folder import RunFolder
 from selfrepair_assets.steps.sharded.shards import Shard
 

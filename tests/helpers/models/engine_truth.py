@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from selfrepair_assets.measurement.ablations import ABLATIONS
-from selfrepair_assets.measurement.engine import bf16_error
-from selfrepair_assets.measurement.engine.bf16_error import LayerPrecision
+from selfrepair_assets.measurement.engine import fast_error
+from selfrepair_assets.measurement.engine.fast_error import LayerPrecision
 from selfrepair_assets.measurement.engine.interface import AblationRequest
 from selfrepair_assets.measurement.engine.measure import Measurer
 from selfrepair_assets.measurement.engine.results import ABLATION_COLUMNS, AblatedHeads
@@ -120,7 +120,7 @@ def columns_of(results: Iterable[AblatedHeads]) -> Columns:
 def choose_precision(measurer: Measurer, request: AblationRequest) -> LayerPrecision:
     """The precision of each layer by what the request's sequences show, as before a run."""
     sample = replace(request, heads=measurer.sampled_heads)
-    return bf16_error.chosen(measurer.error_of_bf16(sample))
+    return fast_error.chosen(measurer.error_of_fast(sample), measurer.spec.precision)
 
 
 def assert_equal(measured: Columns, expected: Columns) -> None:

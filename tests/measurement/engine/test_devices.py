@@ -170,6 +170,36 @@ def check(on_device: OnDevice, name: str, heads: list[Head], ablations: list[str
         assert {value.device for value in vars(engine.clean_facts(there)).values()} == {device}
 
 
+class Products(TorchDispatchMode):
+    """Notes of each matrix product whether it may be in TF32, and whether it is one of a change."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[tuple[bool, bool]] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func.overloadpacket in (aten.linear, aten.matmul, aten.mm, aten.bmm, aten.einsum):
+            has_no_bias = func.overloadpacket is aten.linear and len(args) == 2
+            is_of_change = has_no_bias and args[0].shape[-2] == LENGTH - 1
+            in_tf32 = torch.get_float32_matmul_precision() == "high"
+            self.seen.append((in_tf32, is_of_change))
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("name", ["gpt_neox", "gemma2"])
+def test_products_of_changes_alone_are_in_tf32(name: str) -> None:
+    """All of a change's but those of the first positions; not the clean run's, nor attention's."""
+    tokens = random_tokens(2, LENGTH).numpy()
+    with on_fake_cuda(name) as engine, Products() as products:
+        request = AblationRequest(tokens, HEADS[:1], ["zero"])
+        list(engine.ablate_heads(request, ["tf32"] * 3, rows_at_once=3))
+        assert {in_tf32 for in_tf32, is_of_change in products.seen if is_of_change} == {True}
+        assert {in_tf32 for in_tf32, is_of_change in products.seen if not is_of_change} == {False}
+        products.seen.clear()
+        list(engine.ablate_heads(request, ["fp32"] * 3, rows_at_once=3))
+        assert {in_tf32 for in_tf32, _ in products.seen} == {False}
+
+
 @pytest.mark.parametrize(
     ("mistake", "says"),
     [

@@ -1,11 +1,15 @@
-"""What bf16 may cost, and that a layer which would pay more is measured in fp32."""
+"""What bf16 and tf32 may cost, and that a layer which would pay more is measured in fp32."""
 
 import pytest
 import torch
 
 from selfrepair_assets.measurement.ablations import ABLATIONS
-from selfrepair_assets.measurement.engine import bf16_error
+from selfrepair_assets.measurement.engine import fast_error
+from selfrepair_assets.measurement.engine.fast_error import ERROR_BOUND
 from selfrepair_assets.measurement.engine.measure import Measurer
+from selfrepair_assets.measurement.errors import InputError
+from selfrepair_assets.measurement.model import models
+from selfrepair_assets.measurement.model import precision as products
 from selfrepair_assets.measurement.model.precision import FIRST_POSITIONS
 from tests.helpers.models.engine_truth import (
     PERTURBATION,
@@ -17,14 +21,45 @@ from tests.helpers.models.engine_truth import (
     spec_of,
     truth,
 )
+from tests.helpers.models.families import FAMILIES
 
-BF16_BOUND = 2e-2  # norm of the error by norm of the logit change
+
+@pytest.fixture
+def tf32_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A CPU's product of operands that are rounded to TF32 is what a GPU's is: sums are in fp32."""
+    monkeypatch.setattr(models, "has_tf32", lambda device: True)
+
+
+def test_operands_are_rounded_to_the_nearest_number_of_tf32() -> None:
+    step = 2.0**-10  # of numbers from 1 to 2
+    x = torch.tensor([1.0, 1 + 0.49 * step, 1 + 0.51 * step, -1 - 0.51 * step, 3e-39, 0.0])
+    right = torch.tensor([1.0, 1.0, 1 + step, -1 - step, 3e-39, 0.0])
+    assert torch.allclose(products._nearest_tf32(x), right, rtol=1e-7, atol=2.0**-137)
+    found = products._nearest_tf32(torch.randn(10_000, generator=torch.Generator().manual_seed(0)))
+    assert ((found.view(torch.int32) & 0x1FFF) == 0).all()
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.usefixtures("tf32_here")
+def test_tf32_keeps_its_bound_on_every_layer(name: str) -> None:
+    check_bound(name, "tf32", 2 * ERROR_BOUND["tf32"])
+    assert torch.get_float32_matmul_precision() == "highest"
+
+
+def test_tf32_is_refused_where_the_device_has_none() -> None:
+    with pytest.raises(InputError, match="cpu has no TF32, which NVIDIA GPUs have since Ampere"):
+        Measurer(loaded("llama"), spec_of(precision="tf32"))
 
 
 @pytest.mark.parametrize("name", PERTURBATION)
 def test_bf16_keeps_its_bound_on_every_layer(name: str) -> None:
+    check_bound(name, "bf16", 2 * ERROR_BOUND["bf16"])
+
+
+def check_bound(name: str, fast: str, bound: float) -> None:
+    """bound: of the norm of the error by the norm of the logit change."""
     expected = truth(name)
-    spec = spec_of(precision="bf16")
+    spec = spec_of(precision=fast)
     sample = request_of(expected).in_sequences(0, 2)
     precision, errors = choose_precision(Measurer(loaded(name), spec), sample)
     measured = ablate(Measurer(loaded(name), spec, precision), expected)
@@ -35,9 +70,9 @@ def test_bf16_keeps_its_bound_on_every_layer(name: str) -> None:
             right = torch.stack([expected.columns[key]["logit_change"] for key in of_layer])
             ours = torch.stack([measured[key]["logit_change"] for key in of_layer])
             relative = ((ours - right).norm() / right.norm()).item()
-            assert relative < BF16_BOUND, f"{ablation} in layer {layer}: {relative}"
+            assert relative < bound, f"{ablation} in layer {layer}: {relative}"
     assert len(precision) == len(errors) == n_layers
-    assert precision[-1] == "bf16"  # the last layers are what it is for
+    assert precision[-1] == fast  # the last layers are what it is for
     # Measured, not assumed; a parallel model's last layer has no product after the ablated head.
     assert all(error is not None and error > 1e-5 for error in errors[:-1])
 
@@ -45,7 +80,7 @@ def test_bf16_keeps_its_bound_on_every_layer(name: str) -> None:
 def test_a_layer_that_bf16_cannot_measure_is_measured_in_fp32(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(bf16_error, "BF16_ERROR_BOUND", 1e-6)
+    monkeypatch.setitem(fast_error.ERROR_BOUND, "bf16", 1e-6)
     expected = truth("llama")
     spec = spec_of(precision="bf16")
     precision, errors = choose_precision(Measurer(loaded("llama"), spec), request_of(expected))

@@ -1,8 +1,9 @@
-"""What bf16 costs: its error on what was measured both ways, and which layers may pay it.
+"""What a fast precision costs: its error on what was measured both ways, and who may pay it.
 
-Of the rows (ablations) of a layer that were measured in fp32 and in bf16, the error is
+Of the rows (ablations) of a layer that were measured in fp32 and in the fast precision, tf32 or
+bf16, the error is
 
-    ||logit_change(bf16) - logit_change(fp32)|| / ||logit_change(fp32)||
+    ||logit_change(fast) - logit_change(fp32)|| / ||logit_change(fp32)||
 
 What is kept of such rows are the sums of the two squares, so that what was seen at different times
 adds up to what was seen at all: float64 [ablation layer 2], `Squares`.
@@ -17,12 +18,12 @@ import numpy as np
 
 from selfrepair_assets.measurement.heads import Head, by_layer
 
-BF16_ERROR_BOUND = 1e-2
-"""The largest error of a layer over a whole run that bf16 may make."""
+ERROR_BOUND = {"tf32": 2.5e-3, "bf16": 1e-2}
+"""The largest error of a layer over a whole run that a fast precision may make."""
 CHOSEN_BELOW, LEFT_ABOVE = 0.85, 0.95
-"""Shares of the bound: a layer is measured in bf16 if the error that the sample shows is below the
-first, and until what is seen of the run is above the second. What lies between them and the bound
-is for what a sample does not show."""
+"""Shares of the bound: a layer is measured in the fast precision if the error that the sample shows
+is below the first, and until what is seen of the run is above the second. What lies between them
+and the bound is for what a sample does not show."""
 HEADS_IN_SAMPLE = 3
 """Heads of each layer that are measured both ways before a run."""
 WATCHED_SHARE = 1 / 64
@@ -32,14 +33,14 @@ Squares = np.ndarray
 
 
 class LayerPrecision(NamedTuple):
-    """Per layer `fp32` or `bf16`, and bf16's error as far as it was seen (None: it was not)."""
+    """Per layer `fp32` or the fast precision, and its error as far as it was seen (None: not)."""
 
     layers: list[str]
     errors: list[float | None]
 
     @classmethod
     def fp32(cls, n_layers: int) -> LayerPrecision:
-        """Of a run in which bf16 is not asked for, or not to be had."""
+        """Of a run in which no other is asked for, or to be had."""
         return cls(["fp32"] * n_layers, [None] * n_layers)
 
     @property
@@ -72,15 +73,15 @@ def relative_error(seen: Squares) -> list[float | None]:
     return errors
 
 
-def chosen(sample: Squares) -> LayerPrecision:
-    """The first choice, by what a sample shows before the run."""
+def chosen(sample: Squares, fast: str) -> LayerPrecision:
+    """The first choice, by what a sample shows of the fast precision before the run."""
     errors = relative_error(sample)
-    below = CHOSEN_BELOW * BF16_ERROR_BOUND
-    fast = [error is not None and error <= below for error in errors]
-    return LayerPrecision(["bf16" if f else "fp32" for f in fast], errors)
+    below = CHOSEN_BELOW * ERROR_BOUND[fast]
+    may = [error is not None and error <= below for error in errors]
+    return LayerPrecision([fast if m else "fp32" for m in may], errors)
 
 
-def kept(sample: Squares, watched: Iterable[Squares | None]) -> LayerPrecision:
+def kept(sample: Squares, watched: Iterable[Squares | None], fast: str) -> LayerPrecision:
     """The choice after what was seen of the run.
 
     A layer that leaves the bound stays in fp32, with the error by which it left.
@@ -89,7 +90,7 @@ def kept(sample: Squares, watched: Iterable[Squares | None]) -> LayerPrecision:
         watched: what was seen of each shard, in the shards' order, up to the first that is None:
             so the choice is the same in whichever order the shards were measured.
     """
-    first = chosen(sample)
+    first = chosen(sample, fast)
     layers, errors = list(first.layers), list(first.errors)
     seen = sample
     for of_shard in watched:
@@ -97,9 +98,9 @@ def kept(sample: Squares, watched: Iterable[Squares | None]) -> LayerPrecision:
             break
         seen = seen + of_shard
         for layer, error in enumerate(relative_error(seen)):
-            if layers[layer] == "bf16":
+            if layers[layer] == fast:
                 errors[layer] = error
-                if error is None or not error <= LEFT_ABOVE * BF16_ERROR_BOUND:
+                if error is None or not error <= LEFT_ABOVE * ERROR_BOUND[fast]:
                     layers[layer] = "fp32"
     return LayerPrecision(layers, errors)
 
@@ -112,7 +113,7 @@ def sampled_heads(heads: Sequence[Head]) -> list[Head]:
 def watched_heads(
     heads: Sequence[Head], layers: Sequence[str], shard: int, n_sequences: int
 ) -> list[Head]:
-    """The heads of each layer in bf16 that are watched in a shard, in one of its sequences.
+    """The heads of each layer not in fp32 that are watched in a shard, in one of its sequences.
 
     They take turns, so that each is watched in the course of a run.
 
@@ -124,6 +125,6 @@ def watched_heads(
     for layer, of_layer in by_layer(heads).items():
         n = len(of_layer)
         wanted = min(n, max(1, round(WATCHED_SHARE * n * n_sequences)))
-        if layers[layer] == "bf16":
+        if layers[layer] != "fp32":
             found += [of_layer[(shard * wanted + i) % n] for i in range(wanted)]
     return sorted(found)
