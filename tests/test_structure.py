@@ -25,6 +25,7 @@ MEASURED = MEASUREMENT | {
     "selfrepair_assets/measurement/text",
 }
 STEPS = {"selfrepair_assets/steps", "selfrepair_assets/steps/sharded"}
+WORKERS = "selfrepair_assets/steps/workers"
 WORDS = {"app/questions", "app/wording", "selfrepair_assets/measurement"}
 DRAWN = {"app/charts", "app/figures"}
 ROOMS: dict[str, set[str]] = {
@@ -44,7 +45,8 @@ ROOMS: dict[str, set[str]] = {
     "selfrepair_assets": set(),
     "selfrepair_assets/steps/sharded": MEASURED | {"warehouse", "warehouse/facts"},
     "selfrepair_assets/steps": MEASURED | STORE | {"selfrepair_assets/steps/sharded"},
-    "selfrepair_assets/assets": MEASURED | STORE | STEPS,
+    WORKERS: MEASURED | STORE | STEPS,
+    "selfrepair_assets/assets": MEASURED | STORE | STEPS | {WORKERS},
     "selfrepair/exchange": MEASURED | STORE | STEPS,
     "app/console": set(),
     "app/questions": STORE | {"selfrepair_assets/measurement"},
@@ -58,7 +60,7 @@ ROOMS: dict[str, set[str]] = {
     "dagster_project/cli": MEASURED
     | STORE
     | STEPS
-    | {"selfrepair_assets/assets", "app/figures", "app/wording", "dagster_project"}
+    | {WORKERS, "selfrepair_assets/assets", "app/figures", "app/wording", "dagster_project"}
     | {"selfrepair/exchange", "selfrepair/extras.py"},
     "selfrepair/library": MEASURED
     | STORE
@@ -74,7 +76,8 @@ A file that stands here by its own name is a room of its own.
 LIBRARIES = {
     "dagster": r"dagster_project.*|selfrepair_assets/assets",
     "click": r"dagster_project/cli",
-    "torch": r"selfrepair_assets/(measurement|measurement/(model|engine)(/.*)?|steps)",
+    "torch": r"selfrepair_assets/(measurement|measurement/(model|engine)(/.*)?|steps(/workers)?)",
+    "ray": r"selfrepair_assets/steps/workers",
     "transformers": r"selfrepair_assets/measurement/model(/families)?",
     "transformer_lens": r"selfrepair_assets/measurement/model",
     "duckdb": r"warehouse.*|app(/questions|/console)?|selfrepair_assets/assets|dagster_project/cli"

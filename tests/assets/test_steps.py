@@ -9,18 +9,13 @@ import pytest
 from selfrepair.warehouse.paths import Warehouse
 from selfrepair_assets.measurement.engine.measure import Progress
 from selfrepair_assets.measurement.run_spec import RunSpec
-from selfrepair_assets.steps.clean_run import CLEAN_RUN
-from selfrepair_assets.steps.head_ablations import HEAD_ABLATIONS, keep_top_rows
-from selfrepair_assets.steps.neuron_changes import neuron_changes
-from selfrepair_assets.steps.precision import layer_precision
 from selfrepair_assets.steps.run_spec import prepare, start
-from selfrepair_assets.steps.self_reinforcement import SELF_REINFORCEMENT
 from selfrepair_assets.steps.sharded.run_folder import RunFolder
 from selfrepair_assets.steps.sharded.shards import Shard
-from selfrepair_assets.steps.sharded.step import Executor, Step, in_this_process
-from selfrepair_assets.steps.sharded.stored_shards import collect
+from selfrepair_assets.steps.sharded.step import Step, in_this_process
 from tests.helpers.models.families import save
 from tests.helpers.runs.asset_runs import LENGTH, write_text
+from tests.helpers.runs.step_runs import measured_by
 
 
 def elsewhere(
@@ -31,29 +26,6 @@ def elsewhere(
         there, folder_there = pickle.loads(pickle.dumps((step, folder)))
         assert there.measure(folder_there, shard, progress)
         yield shard
-
-
-def measured_by(execute: Executor, folder: RunFolder) -> dict[str, int]:
-    """Measures all that is missing, step after step; the work that each told of, by title."""
-    told: dict[str, int] = {}
-
-    def measure(step: Step) -> None:
-        missing, parts = step.missing(folder), list[int]()
-        done = list(execute(step, folder, missing, parts.append))
-        assert sorted(done, key=str) == missing == folder.shards_of(step.tables[0])
-        assert sum(parts) == step.work(folder, missing)
-        assert step.missing(folder) == []
-        assert not step.measure(folder, missing[0], parts.append), "it was measured again"
-        for table in step.tables:
-            collect(folder, table, layer_precision(folder))
-        told[step.title] = sum(parts)
-
-    measure(CLEAN_RUN)
-    keep_top_rows(folder)
-    measure(HEAD_ABLATIONS)
-    measure(neuron_changes(folder))
-    measure(SELF_REINFORCEMENT)
-    return told
 
 
 @pytest.fixture(scope="module")

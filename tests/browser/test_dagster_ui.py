@@ -79,32 +79,18 @@ def ask(address: str, query: str, **variables: Any) -> Any:
 def test_a_model_is_added_and_measured_through_the_web_server(
     address: str, root: Path, gpt2_folder: Path, visit: Visit
 ) -> None:
-    model = str(gpt2_folder / "gpt2")
-    job = {**REPOSITORY, "pipelineName": "measure_model"}
+    model, job = str(gpt2_folder / "gpt2"), {**REPOSITORY, "pipelineName": "measure_model"}
     offered = ask(address, DEFAULTS, job=job)["rootDefaultYaml"]
     for option in ("corpus", "tokens", "layers", "heads", "batch_size", "neuron_heads", "restart"):
         assert f"{option}:" in offered
 
-    added = ask(address, ADD, where=REPOSITORY, model=model)
-    assert added["__typename"] == "AddDynamicPartitionSuccess", added
     choices = {
         "corpus": str(gpt2_folder / "text.txt"),
         "tokens": SEQUENCES * LENGTH,
         "sequence_length": LENGTH,
         "top_fraction": 0.1,
     }
-    launched = ask(
-        address,
-        LAUNCH,
-        run={
-            "selector": job,
-            "runConfigData": {"ops": {"run_spec": {"config": choices}}},
-            "mode": "default",
-            "executionMetadata": {"tags": [{"key": "dagster/partition", "value": model}]},
-        },
-    )
-    assert launched["__typename"] == "LaunchRunSuccess", launched
-    run_id = launched["run"]["runId"]
+    run_id = launched(address, model, choices)
     assert ended(address, run_id) == "SUCCESS"
 
     with open_serving(Warehouse(root)) as connection:
@@ -123,6 +109,24 @@ def test_a_model_is_added_and_measured_through_the_web_server(
     visit.page.goto(f"{address}/assets/self_repair?view=lineage")
     visit.page.get_by_text("head_ablations").first.wait_for()
     assert visit.errors == []
+
+
+def launched(address: str, model: str, choices: dict[str, Any]) -> str:
+    """Adds a model as a partition and launches `measure_model` for it; the Dagster run's id."""
+    added = ask(address, ADD, where=REPOSITORY, model=model)
+    assert added["__typename"] == "AddDynamicPartitionSuccess", added
+    answer = ask(
+        address,
+        LAUNCH,
+        run={
+            "selector": {**REPOSITORY, "pipelineName": "measure_model"},
+            "runConfigData": {"ops": {"run_spec": {"config": choices}}},
+            "mode": "default",
+            "executionMetadata": {"tags": [{"key": "dagster/partition", "value": model}]},
+        },
+    )
+    assert answer["__typename"] == "LaunchRunSuccess", answer
+    return str(answer["run"]["runId"])
 
 
 def ended(address: str, run_id: str, within: int = 300) -> str:

@@ -1,0 +1,1 @@
+"""Who measures the shards of a run: this process, or workers of a Ray cluster that it asks for."""
