@@ -14,6 +14,7 @@ MOST_LINES, MOST_FILES = 320, 12  # of a file; of a room, its `__init__.py` and 
 
 MODEL = "selfrepair_assets/measurement/model"
 FOLDED = f"{MODEL}/folded_model.py"  # the frame of switches that families are read into
+FORECAST = "selfrepair_assets/measurement/forecast"
 MEASUREMENT = {
     *("selfrepair_assets/measurement", "selfrepair_assets/measurement/engine", MODEL),
     *(FOLDED, f"{MODEL}/precision.py"),
@@ -23,6 +24,7 @@ MEASURED = MEASUREMENT | {
     "selfrepair/errors.py",
     "selfrepair_assets",
     "selfrepair_assets/measurement/text",
+    FORECAST,
 }
 STEPS = {"selfrepair_assets/steps", "selfrepair_assets/steps/sharded"}
 WORKERS = "selfrepair_assets/steps/workers"
@@ -39,6 +41,7 @@ ROOMS: dict[str, set[str]] = {
     MODEL: {"selfrepair_assets/measurement", FOLDED, f"{MODEL}/families", f"{MODEL}/precision.py"},
     "selfrepair_assets/measurement/text": {"selfrepair_assets/measurement"},
     "selfrepair_assets/measurement/engine": {*MEASUREMENT, "selfrepair/errors.py"},
+    FORECAST: MEASUREMENT | {"selfrepair_assets/measurement/text"},
     "warehouse": {"selfrepair/errors.py"},
     "warehouse/facts": {"warehouse"},
     "warehouse/published": {"warehouse", "warehouse/facts"},
@@ -76,7 +79,9 @@ A file that stands here by its own name is a room of its own.
 LIBRARIES = {
     "dagster": r"dagster_project.*|selfrepair_assets/assets",
     "click": r"dagster_project/cli",
-    "torch": r"selfrepair_assets/(measurement|measurement/(model|engine)(/.*)?|steps(/workers)?)",
+    "torch": (
+        r"selfrepair_assets/(measurement|measurement/(model|engine|forecast)(/.*)?|steps(/workers)?)"
+    ),
     "ray": r"selfrepair_assets/steps/workers",
     "transformers": r"selfrepair_assets/measurement/model(/families)?",
     "transformer_lens": r"selfrepair_assets/measurement/model",

@@ -11,18 +11,20 @@ from selfrepair.dagster_project.instance import history_problem, move_history_aw
 from selfrepair.warehouse.errors import WarehouseError
 from selfrepair.warehouse.paths import Warehouse
 from selfrepair.warehouse.published.repair import Trouble, n_files, set_aside_before, troubles
-from selfrepair_assets.measurement.model.doctor import diagnose
+from selfrepair_assets.measurement.forecast.doctor import diagnose
+from selfrepair_assets.measurement.run_spec import RunSpec
 from selfrepair_assets.progress import Work
 
 MARKS = {"ok": ("✓", "green"), "warn": ("!", "yellow"), "fail": ("✗", "red")}
 
 
-def print_findings(warehouse: Warehouse, model: str | None, *, repair: bool) -> int:
+def print_findings(warehouse: Warehouse, spec: RunSpec | None, *, repair: bool) -> int:
     """One line a finding, and what to do beneath it; returns the exit code.
 
+    spec: of the run that is thought of, if there is one.
     repair: also does what can be done without measuring, and says what it did.
     """
-    findings = diagnose(warehouse.root, model)
+    findings = diagnose(warehouse.root, spec)
     for finding in findings:
         _line(finding.status, f"{finding.name}: {finding.what}")
         if finding.what_to_do and finding.status != "ok":

@@ -35,7 +35,7 @@ def cli() -> None:
 
 
 @cli.command()
-@run_options
+@run_options()
 @click.option(
     "--restart",
     is_flag=True,
@@ -134,22 +134,29 @@ def delete(root: str, run_id: str, yes: bool) -> None:
 
 
 @cli.command()
-@click.argument("model", required=False)
+@run_options(required=False)
 @click.option(
     "--repair",
     is_flag=True,
     help="Set damaged files aside, build the published file anew, remove leftovers.",
 )
 @WAREHOUSE
-def doctor(root: str, model: str | None, repair: bool) -> int:
-    """Is everything here that a run (of MODEL) needs, and is the warehouse as it was written?
+def doctor(root: str, repair: bool, **choices: Any) -> int:
+    """Is everything here that a run needs, and is the warehouse as it was written?
 
-    Reads every file of the warehouse against its checksum. Exit code 1 where something is not
-    right, or must be measured again.
+    Of a MODEL, its configuration alone tells which way it is measured, or why not, and how long,
+    how much memory and how much disk a run with these options takes; the machine is timed for a few
+    seconds, and no weights are needed. Reads every file of the warehouse against its checksum. Exit
+    code 1 where something is not right, or must be measured again.
     """
     from selfrepair.dagster_project.cli.doctor import print_findings
 
-    return print_findings(Warehouse(root), model, repair=repair)
+    spec = None
+    if choices["model"] is not None:
+        spec = RunSpec(**choices)
+    elif RunSpec(**choices | {"model": "any"}) != RunSpec("any"):
+        raise click.UsageError("Name the MODEL of the run that these options are for.")
+    return print_findings(Warehouse(root), spec, repair=repair)
 
 
 for command in (programs.demo, programs.app, programs.sql, programs.dagster):

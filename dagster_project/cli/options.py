@@ -35,16 +35,26 @@ class _Typed(click.ParamType):
             raise click.BadParameter(wanted, param_hint=found.flag) from None
 
 
-def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Gives a command one argument or option for each of `OPTIONS`, under its name."""
-    for found in reversed(OPTIONS.values()):
-        command = _declared(found)(command)
-    return command
+Command = Callable[..., Any]
 
 
-def _declared(found: Option) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def run_options(*, required: bool = True) -> Callable[[Command], Command]:
+    """Gives a command one argument or option for each of `OPTIONS`, under its name.
+
+    required: whether the argument, the model, must be given.
+    """
+
+    def give(command: Command) -> Command:
+        for found in reversed(OPTIONS.values()):
+            command = _declared(found, required)(command)
+        return command
+
+    return give
+
+
+def _declared(found: Option, required: bool) -> Callable[[Command], Command]:
     if found.is_argument:
-        return click.argument(found.name)
+        return click.argument(found.name, required=required)
     names = found.flag
     if found.value_type is bool:
         names += found.flag.replace("--", "/--no-", 1)

@@ -53,6 +53,7 @@ def run_model(
 def _look_at(warehouse: Warehouse, folder: RunFolder, spec: RunSpec, restart: bool) -> None:
     """Refuse what can be refused before anything is written; say what will be measured."""
     from selfrepair.dagster_project.instance import refuse_unreadable_history
+    from selfrepair_assets.measurement.forecast.forecast import foretell_loaded, in_words
 
     if warehouse.is_made:
         warehouse.prepare()  # whether it can be written to; one that is not there is made later
@@ -74,6 +75,14 @@ def _look_at(warehouse: Warehouse, folder: RunFolder, spec: RunSpec, restart: bo
         f"{spec.sequence_length} tokens x {', '.join(spec.ablations)}",
         err=True,
     )
+    forecast = foretell_loaded(spec, loaded)
+    if forecast.times_fast is not None:
+        click.echo(
+            f"{loaded.hooked_because} is not known to the fast engine: one hooked pass for each "
+            f"head, which takes about {forecast.times_fast:.0f} times as long",
+            err=True,
+        )
+    click.echo(f"the whole run takes {in_words(forecast)}", err=True)
 
 
 def _materialize(warehouse: Warehouse, spec: RunSpec, restart: bool, workers: Workers) -> None:

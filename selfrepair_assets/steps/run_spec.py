@@ -13,9 +13,10 @@ from importlib.metadata import version
 
 import numpy as np
 
-from selfrepair_assets.measurement.disk import bytes_needed
 from selfrepair_assets.measurement.engine.measure import Measurer
 from selfrepair_assets.measurement.errors import InputError
+from selfrepair_assets.measurement.forecast.disk import Shape, bytes_at_most
+from selfrepair_assets.measurement.forecast.forecast import size
 from selfrepair_assets.measurement.model.models import (
     LoadedModel,
     choose_device,
@@ -133,17 +134,17 @@ def start(folder: RunFolder, prepared: PreparedRun, *, restart: bool = False) ->
 def refuse_full_disk(folder: RunFolder, prepared: PreparedRun) -> None:
     """Raises InputError where what is still to be measured would not find room; writes nothing."""
     spec, loaded = prepared.spec, prepared.loaded
-    heads = spec.chosen_heads(loaded.n_layers, loaded.n_heads)
     sequences = spec.n_sequences
     if folder.exists:
         done = [s for s in folder.shards if shard_is_done(folder, "head_ablations", s)]
         sequences -= sum(shard.stop - shard.start for shard in done)
-    needed = bytes_needed(spec, len(heads), sequences)
+    sizes = (loaded.n_layers, loaded.n_heads, loaded.d_mlp, loaded.parallel_attention)
+    needed = bytes_at_most(spec, Shape(*sizes), sequences)
     root = folder.warehouse.root
     free = shutil.disk_usage(next(p for p in (root, *root.parents) if p.is_dir())).free
     if needed > free:
         raise InputError(
-            f"This run needs about {_size(needed)} in {root}, where {_size(free)} are free. "
+            f"This run needs about {size(needed)} in {root}, where {size(free)} are free. "
             "Free some space, choose another --warehouse, or measure fewer --tokens, --layers or "
             "--ablations."
         )
@@ -156,10 +157,6 @@ def fingerprint_of(prepared: PreparedRun) -> str:
     for numbers in (prepared.text.tokens, prepared.text.documents):
         digest.update(np.ascontiguousarray(numbers).tobytes())
     return digest.hexdigest()
-
-
-def _size(n: float) -> str:
-    return f"{n / 1e9:.1f} GB" if n >= 1e9 else f"{n / 1e6:.0f} MB"
 
 
 def _device_name(loaded: LoadedModel) -> str:

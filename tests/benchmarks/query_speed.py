@@ -31,7 +31,7 @@ from selfrepair.warehouse.paths import Warehouse
 from selfrepair.warehouse.published.publish import publish
 from selfrepair.warehouse.published.read import open_serving
 from selfrepair_assets.measurement.engine.kept_details import curve_counts
-from selfrepair_assets.steps.sharded.shards import ROWS_PER_SHARD
+from selfrepair_assets.measurement.run_spec import ROWS_PER_SHARD
 from tests.helpers.runs.small_run import FINGERPRINT, planned, run_row, tables
 
 LENGTH = 128

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -141,9 +142,31 @@ def test_doctor(gpt2_folder: Path, tmp_path: Path, selfrepair: Callable[..., Sai
     assert code == 0, out + err
     assert "A run has what it needs" in out
     assert not (tmp_path / "none").exists()
+    for line in (
+        "way: the fast engine: GPT2LMHeadModel, 3 layers",
+        "time: about",
+        "disk of the run",
+    ):
+        assert line in out
     code, out, _ = selfrepair("doctor", tmp_path / "no-model", "--warehouse", tmp_path / "none")
     assert code == 1
     assert "problem(s)" in out
+
+
+def test_doctor_takes_the_options_of_a_run(
+    gpt2_folder: Path, tmp_path: Path, selfrepair: Callable[..., Said]
+) -> None:
+    def disk_of(*options: str) -> float:
+        where = ("--warehouse", tmp_path / "none")
+        _, out, _ = selfrepair("doctor", gpt2_folder / "gpt2", *where, *options)
+        [(value, unit)] = re.findall(r"disk of the run: ([\d.,]+) ([GM])B at most", out)
+        return float(value.replace(",", "")) * (1000 if unit == "G" else 1)
+
+    ten = disk_of("--tokens", "10000000", "--sequence-length", "32")
+    assert 2.5 < disk_of("--tokens", "30000000", "--sequence-length", "32") / ten < 3.1
+    refused(selfrepair("doctor", gpt2_folder / "gpt2", "--tokens", "1"))
+    line = refused(selfrepair("doctor", "--tokens", "4096"))
+    assert "Name the MODEL" in line
 
 
 def test_settings_are_kept_as_asked(gpt2_warehouse: Path, gpt2_folder: Path) -> None:
@@ -165,6 +188,7 @@ def test_the_command_has_every_option_with_its_help_and_default() -> None:
     command = cli.commands["run"]
     by_name = {found.name: found for found in command.params}
     assert set(by_name) == {*OPTIONS, "restart", "root"}
+    assert {found.name for found in cli.commands["doctor"].params} == {*OPTIONS, "repair", "root"}
     for name, option in OPTIONS.items():
         shown = by_name[name]
         if isinstance(shown, click.Option):

@@ -19,6 +19,13 @@ from selfrepair_assets.measurement.engine.kept_details import KeptDetails, answe
 from selfrepair_assets.measurement.engine.results import AblatedHeads, CleanFacts, ReinforcedHeads
 from selfrepair_assets.measurement.heads import Head, by_layer
 from selfrepair_assets.measurement.model.hooked_model import Activations, HookedModel
+from selfrepair_assets.measurement.model.models import LoadedModel
+
+
+def bytes_of_pass(m: LoadedModel, positions: int) -> int:
+    """What a pass over one sequence takes at most."""
+    per_layer = 3 * m.d_model + m.d_mlp + m.n_heads * positions
+    return 4 * positions * (m.n_layers * per_layer + 3 * m.d_vocab)
 
 
 class HookedEngine(HookedModel):
@@ -129,9 +136,7 @@ class HookedEngine(HookedModel):
         return self.bytes_per_row(positions)
 
     def bytes_per_row(self, positions: int) -> int:
-        m = self.loaded
-        per_layer = 3 * m.d_model + m.d_mlp + m.n_heads * positions
-        return 4 * positions * (m.n_layers * per_layer + 3 * m.d_vocab)
+        return bytes_of_pass(self.loaded, positions)
 
     def _ablate(
         self,

@@ -121,6 +121,12 @@ class Measurer:
             fits = min(fits, max(self.loaded.n_heads, CPU_TOKENS_AT_ONCE // positions))
         return min(max(1, fits), self.loaded.at_most.rows)
 
+    def working_bytes(self, positions: int) -> int:
+        """What is taken at most while heads are ablated over sequences of some length."""
+        engine, batch = self._engine, self.batch_size(positions)
+        rows = min(self.rows_at_once(positions), batch * self.loaded.n_heads)
+        return batch * engine.bytes_per_sequence(positions) + rows * engine.bytes_per_row(positions)
+
     def clean(self, tokens: np.ndarray, progress: Progress | None = None) -> CleanFacts:
         """The clean facts of `tokens` [sequence pos], on the CPU; see `CleanFacts` for shapes."""
         parts = []

@@ -26,8 +26,8 @@ TOLERANCE = 1e-3
 """Largest difference of a logit that is rounding, as a share of the largest logit."""
 
 
-def architecture_of(model: str, folder: Path) -> str:
-    """The architecture's name, if it is one that can be measured; reads the configuration only."""
+def architecture_of(model: str, config: Any) -> str:
+    """The architecture's name, if a configuration's model is one that can be measured."""
     from transformer_lens.factories.architecture_adapter_factory import SUPPORTED_ARCHITECTURES
     from transformer_lens.model_bridge.sources._hf_format import (
         determine_architecture_from_hf_config,
@@ -37,7 +37,6 @@ def architecture_of(model: str, folder: Path) -> str:
     )
     from transformers import AutoModelForCausalLM
 
-    config = _configuration(model, folder)
     try:
         architecture = determine_architecture_from_hf_config(config)
     except ValueError:
@@ -61,16 +60,18 @@ def architecture_of(model: str, folder: Path) -> str:
 
 def layers_and_heads(model: str, folder: Path) -> tuple[int, int]:
     """The sizes that a model's configuration says; raises InputError as `architecture_of`."""
-    architecture_of(model, folder)
-    return sizes_of(model, _configuration(model, folder))
+    config = configuration(model, folder)
+    architecture_of(model, config)
+    return sizes_of(model, config)
 
 
-def _configuration(model: str, folder: Path) -> Any:
+def configuration(model: str, folder: Path, **place: Any) -> Any:
+    """A folder's configuration; `place`: in which file, if that is not config.json."""
     from transformers import AutoConfig
 
     try:
         with quiet():
-            return AutoConfig.from_pretrained(folder, trust_remote_code=False)
+            return AutoConfig.from_pretrained(folder, trust_remote_code=False, **place)
     except Exception as error:
         raise InputError(
             f"transformers cannot read the configuration of '{model}': {_first_line(error)} "
@@ -157,15 +158,18 @@ def load_weights(model: str, folder: Path, **kwargs: Any) -> Any:
 
 def load_source(model: str, folder: Path, device: torch.device) -> Any:
     """The transformers model, on the device, without gradients; raises as `load_weights`."""
-    config = _configuration(model, folder)
-    # Falcon's eager attention counts ALiBi twice in this version of transformers.
-    attention = "sdpa" if getattr(config, "alibi", False) else "eager"
+    attention = attention_of(configuration(model, folder))
     try:
         with quiet():
             loaded = load_weights(model, folder, attn_implementation=attention).to(device)
     except torch.OutOfMemoryError as error:
         raise _too_large(model, device) from error
     return loaded.requires_grad_(False)
+
+
+def attention_of(config: Any) -> str:
+    """Which of transformers' attentions is right: Falcon's eager one counts ALiBi twice."""
+    return "sdpa" if getattr(config, "alibi", False) else "eager"
 
 
 class _CheckedLoader:

@@ -19,7 +19,7 @@ sequential block's MLP reads `resid_pre + attn_out`, a parallel block's reads `r
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -49,6 +49,10 @@ class FoldedBlock:
     k_norm: Tensor | None  # (n_key_value_heads, d_head)
     attention_post_norm: Tensor | None  # (d_model): gamma of the norm on what attention writes
     mlp_post_norm: Tensor | None
+
+    @property
+    def maps(self) -> tuple[LinearMap, ...]:
+        return self.qkv, self.out, self.mlp_in, self.mlp_out
 
 
 @dataclass(frozen=True)
@@ -102,6 +106,11 @@ class FoldedModel:
         """`(..., (head d_head))` to `(..., head, d_head)`."""
         split: Tensor = z.unflatten(-1, (self.n_heads, self.d_head))
         return split
+
+    def tensors(self) -> Iterator[Tensor]:
+        """All large ones, to count what they take."""
+        yield from (self.W_E, self.W_U, *(() if self.W_pos is None else (self.W_pos,)))
+        yield from (linear.weight for block in self.blocks for linear in block.maps)
 
     @property
     def has_post_norm(self) -> bool:

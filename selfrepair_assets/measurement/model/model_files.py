@@ -1,32 +1,18 @@
-"""Where a model's files are, and whether they are all there.
+"""What is in a model's folder: its configuration, its weights and a tokenizer, whole or not.
 
-A model is named in one of three ways: the bundled model's name, a folder as `save_pretrained`
-writes it, or a name on the Hugging Face hub. Each comes down to a folder on this machine, which
-is looked through before anything heavy is loaded: the checks here read a few kilobytes.
+A folder is looked through before anything heavy is loaded: the checks here read a few kilobytes.
 """
 
 from __future__ import annotations
 
 import json
-import logging
 import math
 import operator
-import re
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from selfrepair_assets.measurement import hub
 from selfrepair_assets.measurement.errors import InputError
-from selfrepair_assets.measurement.model import bundled
 
-Notify = Callable[[str], None]
-logger = logging.getLogger(__name__)
-
-_SAFETENSORS = re.compile(r"model(-\d+-of-\d+)?\.safetensors")
-_PICKLED = re.compile(r"pytorch_model(-\d+-of-\d+)?\.bin")
-_SMALL_FILES = re.compile(r"[^/]+\.(json|txt|model|jinja|tiktoken)")
 _TOKENIZER_FILES = (
     ("tokenizer.json",),
     ("tokenizer.model",),
@@ -34,42 +20,6 @@ _TOKENIZER_FILES = (
     ("vocab.json", "merges.txt"),
     ("vocab.txt",),
 )
-
-
-@dataclass(frozen=True)
-class ModelFolder:
-    """A complete model on this machine: its folder, and the hub's commit if it came from there."""
-
-    path: Path
-    commit: str | None = None
-
-
-def find_model(
-    model: str, revision: str | None = None, notify: Notify = logger.info
-) -> ModelFolder:
-    """The folder that holds the model, downloaded or converted if need be, and complete.
-
-    Args:
-        model: the bundled model's name, a folder, or a hub name.
-        revision: the hub's branch, tag or commit.
-        notify: is told, in one line, of what takes long.
-
-    Raises:
-        InputError: no such model, no network, a gated model, or files that are missing or broken.
-    """
-    if model in bundled.NAMES:
-        _refuse_revision(model, revision)
-        if Path(model).is_dir():
-            notify(f"{model} is the bundled model: write ./{model} for the folder here")
-        converted = bundled.bundled_model(notify)
-        check_model_folder(converted)
-        return ModelFolder(converted)
-    path = local_folder(model)
-    if path is None:
-        return _download(model, revision, notify)
-    _refuse_revision(model, revision)
-    check_model_folder(path)
-    return ModelFolder(path)
 
 
 def local_folder(model: str) -> Path | None:
@@ -100,13 +50,7 @@ def check_model_folder(path: Path) -> None:
     Raises:
         InputError: what is missing or broken, and how to get it.
     """
-    config = path / "config.json"
-    if not config.is_file():
-        raise InputError(
-            f"The folder '{path}' has no config.json: it is not a model as save_pretrained "
-            "writes it. Give the folder that has it."
-        )
-    _read_json(config)
+    check_configuration(path)
     weights = weight_files(path)
     for file in weights:
         if file.suffix == ".safetensors":
@@ -116,6 +60,17 @@ def check_model_folder(path: Path) -> None:
             f"The folder '{path}' has no tokenizer (tokenizer.json or the like). "
             "Save it there too: tokenizer.save_pretrained(folder)."
         )
+
+
+def check_configuration(path: Path) -> None:
+    """Look for a configuration; raises InputError where there is none that can be read."""
+    config = path / "config.json"
+    if not config.is_file():
+        raise InputError(
+            f"The folder '{path}' has no config.json: it is not a model as save_pretrained "
+            "writes it. Give the folder that has it."
+        )
+    _read_json(config)
 
 
 def n_parameters(path: Path) -> int | None:
@@ -205,67 +160,6 @@ def _names_in_index(index: Path) -> list[str]:
             "Copy or download it again."
         )
     return sorted(set(names))
-
-
-def look_up(model: str, revision: str | None = None) -> Any:
-    """What the hub says about a model: its commit (`sha`) and its files (`siblings`).
-
-    Raises:
-        InputError: no such model or revision, a gated model; HubUnreachableError: no answer.
-    """
-    from huggingface_hub import HfApi
-
-    try:
-        return HfApi(endpoint=hub.ENDPOINT).model_info(
-            model, revision=revision, timeout=hub.TIMEOUT, files_metadata=True
-        )
-    except Exception as error:
-        raise hub.explain(error, "model", model, revision) from error
-
-
-def _download(model: str, revision: str | None, notify: Notify) -> ModelFolder:
-    """The hub's model in huggingface_hub's cache; from the cache alone where the hub is away."""
-    from huggingface_hub import hf_hub_download, snapshot_download
-
-    try:
-        info = look_up(model, revision)
-    except hub.HubUnreachableError as unreachable:
-        try:
-            config = hf_hub_download(model, "config.json", revision=revision, local_files_only=True)
-        except Exception:
-            raise unreachable from None
-        path = Path(config).parent
-        notify(f"The hub cannot be reached: {model} is taken from this machine's cache")
-        check_model_folder(path)
-        return ModelFolder(path, commit=path.name)
-    sizes = {file.rfilename: file.size or 0 for file in info.siblings or []}
-    weights = [n for n in sizes if _SAFETENSORS.fullmatch(n)]
-    weights = weights or [n for n in sizes if _PICKLED.fullmatch(n)]
-    if not weights:
-        raise InputError(
-            f"The hub's '{model}' has neither model.safetensors nor pytorch_model.bin. "
-            "Choose the repository with the original weights."
-        )
-    wanted = [*weights, *(name for name in sizes if _SMALL_FILES.fullmatch(name))]
-    gigabytes = sum(sizes[name] for name in wanted) / 1e9
-    notify(f"Fetching {model} ({gigabytes:.1f} GB) unless it is on this machine already")
-    try:
-        path = Path(
-            snapshot_download(
-                model, revision=revision, allow_patterns=wanted, endpoint=hub.ENDPOINT
-            )
-        )
-    except Exception as error:
-        raise hub.explain(error, "model", model, revision) from error
-    check_model_folder(path)
-    return ModelFolder(path, commit=path.name)
-
-
-def _refuse_revision(model: str, revision: str | None) -> None:
-    if revision is not None:
-        raise InputError(
-            f"'{model}' is on this machine and has no revisions. Leave --revision away."
-        )
 
 
 def _read_json(path: Path) -> dict[str, Any]:

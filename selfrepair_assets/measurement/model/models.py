@@ -1,6 +1,6 @@
 """A model's name in, a model that can be measured out.
 
-1. The name becomes a folder with complete files (`model_files`).
+1. The name becomes a folder with complete files (`find_model`).
 2. The configuration alone tells whether it predicts the next token and whether TransformerBridge
    knows its architecture.
 3. The weights are loaded in fp32, and each must be there, finite and the folder's own (`weights`):
@@ -17,7 +17,7 @@ import gc
 import logging
 import sys
 import threading
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -28,6 +28,7 @@ from selfrepair_assets.measurement.errors import InputError
 from selfrepair_assets.measurement.model.checked_boot import (
     architecture_of,
     boot,
+    configuration,
     layers_and_heads,
     load_source,
     load_tokenizer,
@@ -35,9 +36,9 @@ from selfrepair_assets.measurement.model.checked_boot import (
     wrap,
 )
 from selfrepair_assets.measurement.model.families.known import KNOWN, fold
+from selfrepair_assets.measurement.model.find_model import ModelFolder, Notify, find_model
 from selfrepair_assets.measurement.model.folded_model import FoldedModel, UnknownArchitectureError
 from selfrepair_assets.measurement.model.logits import ConstantScales, final_cap, uncapped
-from selfrepair_assets.measurement.model.model_files import ModelFolder, Notify, find_model
 from selfrepair_assets.measurement.model.precision import has_tf32
 from selfrepair_assets.measurement.model.weights import weights_sha256
 
@@ -69,6 +70,7 @@ class LoadedModel:
         center_unembed: the vocabulary's mean is subtracted from the unembedding.
         folded: the weights as the perturbation engine reads them; None where it does not.
         weights_sha256: of the weights as they are stored (`weights.weights_sha256`).
+        hooked_because: what of it the perturbation engine does not read; empty where it reads all.
         at_most: is learned while it is measured.
     """
 
@@ -89,7 +91,8 @@ class LoadedModel:
     device: torch.device
     center_unembed: bool
     folded: FoldedModel | None
-    weights_sha256: str
+    weights_sha256: str = ""
+    hooked_because: str = ""
     at_most: AtMost = field(default_factory=AtMost, compare=False)
 
     @cached_property
@@ -238,7 +241,7 @@ def _load(
     center_unembed: bool,
     notify: Notify,
 ) -> LoadedModel:
-    architecture = architecture_of(model, folder.path)
+    architecture = architecture_of(model, configuration(model, folder.path))
     tokenizer = load_tokenizer(model, folder.path)
     about: dict[str, Any] = {
         "tokenizer": tokenizer,
@@ -249,29 +252,45 @@ def _load(
         "device": device,
         "center_unembed": center_unembed,
     }
+    loaded, because = None, architecture
     if architecture in KNOWN:
         source = load_source(model, folder.path, device)
         try:
-            folded = fold(source, center_unembed)
+            loaded = read_by_family(source, **about)
         except UnknownArchitectureError as variant:
-            notify(f"{variant}: not known to the fast engine")
-            del source
-        else:
-            return LoadedModel(
-                source=source,
-                normalization="LN" if folded.layer_norm else "RMS",
-                parallel_attention=folded.parallel_attention,
-                n_layers=folded.n_layers,
-                n_heads=folded.n_heads,
-                d_model=folded.d_model,
-                d_mlp=folded.d_mlp,
-                d_vocab=len(folded.W_U),
-                n_ctx=_n_ctx(source.config),
-                folded=folded,
-                weights_sha256=weights_sha256(folder.path),
-                **about,
-            )
-    bridge = boot(model, architecture, folder.path, tokenizer, device)
+            because = str(variant)
+            notify(f"{because}: not known to the fast engine")
+        del source
+    if loaded is None:
+        bridge = boot(model, architecture, folder.path, tokenizer, device)
+        loaded = around_bridge(bridge, hooked_because=because, **about)
+    return replace(loaded, weights_sha256=weights_sha256(folder.path))
+
+
+def read_by_family(source: Any, **about: Any) -> LoadedModel:
+    """A transformers model for the perturbation engine.
+
+    Raises:
+        UnknownArchitectureError: an architecture, or a variant of one, that is not read.
+    """
+    folded = fold(source, about["center_unembed"])
+    return LoadedModel(
+        source=source,
+        normalization="LN" if folded.layer_norm else "RMS",
+        parallel_attention=folded.parallel_attention,
+        n_layers=folded.n_layers,
+        n_heads=folded.n_heads,
+        d_model=folded.d_model,
+        d_mlp=folded.d_mlp,
+        d_vocab=len(folded.W_U),
+        n_ctx=_n_ctx(source.config),
+        folded=folded,
+        **about,
+    )
+
+
+def around_bridge(bridge: Any, **about: Any) -> LoadedModel:
+    """A TransformerBridge for the hooked engine."""
     cfg = bridge.cfg
     return LoadedModel(
         source=bridge,
@@ -284,7 +303,6 @@ def _load(
         d_vocab=bridge.W_U.shape[-1],
         n_ctx=cfg.n_ctx,
         folded=None,
-        weights_sha256=weights_sha256(folder.path),
         **about,
     )
 

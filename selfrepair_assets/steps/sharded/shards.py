@@ -7,11 +7,6 @@ from dataclasses import dataclass
 from selfrepair.warehouse.facts.tables import fact_tables
 from selfrepair_assets.measurement.run_spec import RunSpec
 
-ROWS_PER_SHARD = 250_000
-"""Rows of `head_ablations` that a shard aims at: some 5 MB, and minutes of work to lose."""
-LEAST_SHARDS = 8
-"""A small run is cut at least so often, so that an interruption loses an eighth of it at most."""
-
 
 @dataclass(frozen=True)
 class Shard:
@@ -34,8 +29,5 @@ def planned_tables(spec: RunSpec, n_heads: int) -> dict[str, list[tuple[int, int
 
 def _plan(spec: RunSpec, n_heads: int) -> list[tuple[int, int]]:
     """Cut the run's sequences in shards."""
-    n, size = spec.n_sequences, spec.shard_sequences
-    if size is None:
-        rows = (spec.sequence_length - 1) * n_heads * len(spec.ablations)
-        size = min(max(1, ROWS_PER_SHARD // rows), -(-n // LEAST_SHARDS))
+    n, size = spec.n_sequences, spec.sequences_in_shard(n_heads)
     return [(start, min(start + size, n)) for start in range(0, n, size)]

@@ -36,6 +36,7 @@ NOT_WRAPPED = {
 }
 """What only the perturbation engine measures, and why the hooked one does not."""
 FP32_BOUND = 1e-4  # of the head's largest logit change
+BF16_BOUND = 2e-2  # norm of the error by norm of the logit change
 
 Columns = dict[tuple[str, Head], dict[str, Tensor]]
 

@@ -16,8 +16,13 @@ from transformers import AutoModelForCausalLM
 from selfrepair_assets.measurement.errors import InputError
 from selfrepair_assets.measurement.model import models
 from selfrepair_assets.measurement.model.bundled import NAME as BUNDLED
-from selfrepair_assets.measurement.model.checked_boot import architecture_of, boot, load_tokenizer
-from selfrepair_assets.measurement.model.model_files import find_model
+from selfrepair_assets.measurement.model.checked_boot import (
+    architecture_of,
+    boot,
+    configuration,
+    load_tokenizer,
+)
+from selfrepair_assets.measurement.model.find_model import find_model
 from selfrepair_assets.measurement.model.weights import refuse_foreign_weights, weights_sha256
 from tests.helpers.models import families
 
@@ -136,7 +141,7 @@ def test_another_model_in_the_bridge_is_refused(
     )
     foreign = boot(
         str(other),
-        architecture_of(str(other), other),
+        architecture_of(str(other), configuration(str(other), other)),
         other,
         load_tokenizer(str(other), other),
         torch.device("cpu"),

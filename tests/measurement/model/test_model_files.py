@@ -13,7 +13,7 @@ import pytest
 from selfrepair_assets.measurement import hub
 from selfrepair_assets.measurement.errors import InputError
 from selfrepair_assets.measurement.model import models
-from selfrepair_assets.measurement.model.model_files import find_model
+from selfrepair_assets.measurement.model.find_model import find_model
 from tests.helpers.models import fake_hub, families
 
 

@@ -84,7 +84,7 @@ def glm4(model: Any) -> tuple[Parts, Switches]:
 
 
 def _gemma_switches(model: Any, **others: Any) -> Switches:
-    scale = float(model.model.embed_tokens.embed_scale)  # as it is multiplied, in fp32
+    scale = float(model.model.embed_tokens.scalar_embed_scale)
     return switches(model, norm_offset=1.0, embedding_scale=scale, **others)
 
 

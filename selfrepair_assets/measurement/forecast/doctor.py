@@ -1,7 +1,8 @@
 """Is everything here that a run needs? Each check is a function that returns findings.
 
-Nothing is changed, downloaded or converted, and no model is loaded: a look takes a few seconds.
-A `fail` keeps a run from working, a `warn` may.
+Nothing is changed or converted, no weights are fetched or loaded: a look takes a few seconds. Of a
+model named, its configuration tells which way it is measured and what a run of it takes. A `fail`
+keeps a run from working, a `warn` may.
 """
 
 from __future__ import annotations
@@ -18,9 +19,9 @@ from typing import Literal
 from packaging.requirements import Requirement
 
 from selfrepair_assets.measurement import hub
-from selfrepair_assets.measurement.disk import BYTES_PER_ROW
 from selfrepair_assets.measurement.errors import InputError
 from selfrepair_assets.measurement.model import bundled
+from selfrepair_assets.measurement.run_spec import RunSpec
 
 GIB = 1024**3
 LEAST_MEMORY = 4 * GIB  # the bundled model's run peaks below it
@@ -39,28 +40,24 @@ class Finding:
 
 def diagnose(
     warehouse: Path,
-    model: str | None = None,
-    revision: str | None = None,
-    device: str = "auto",
+    spec: RunSpec | None = None,
     requirements: Sequence[str] | None = None,
 ) -> list[Finding]:
     """All findings, in the order in which a run would stumble over them.
 
     Args:
         warehouse: the warehouse's folder, which need not exist.
-        model: the model to look for; None looks at the bundled one and at the hub.
-        revision: the model's revision on the hub.
-        device: as given to a run.
+        spec: of the run that is thought of; None looks at the bundled model and at the hub.
         requirements: what must be installed, as in pyproject.toml; None asks the installation.
     """
     return [
         *check_versions(requirements),
-        check_device(device),
+        check_device("auto" if spec is None else spec.device),
         check_memory(),
         check_disk(warehouse),
         check_cache(),
         check_bundled_model(),
-        check_model(model, revision) if model is not None else check_hub(),
+        *([check_hub()] if spec is None else check_run(spec, warehouse)),
     ]
 
 
@@ -156,8 +153,7 @@ def check_disk(warehouse: Path, least: float = LEAST_DISK) -> Finding:
             "warehouse",
             "warn",
             what,
-            f"Have {least / GIB:.0f} GiB free: a row of head_ablations takes "
-            f"{BYTES_PER_ROW} bytes.",
+            f"Have {least / GIB:.0f} GiB free, more for a larger run: name its MODEL.",
         )
     return Finding("warehouse", "ok", what)
 
@@ -189,25 +185,85 @@ def check_bundled_model() -> Finding:
     return Finding(name, "ok", "is there; its first run converts it (about 20 s)")
 
 
-def check_model(model: str, revision: str | None = None) -> Finding:
-    """The model a run would take: its files here complete, or known to the hub."""
-    from selfrepair_assets.measurement.model import model_files
+def check_run(spec: RunSpec, warehouse: Path) -> list[Finding]:
+    """A run's model: whether its files are there, which way it is measured, what it takes."""
+    from selfrepair_assets.measurement.forecast.forecast import duration, foretell, memory_of, size
+    from selfrepair_assets.measurement.model.configured import ConfiguredModel
+
+    try:
+        found = ConfiguredModel.find(spec.model, spec.revision, spec.device, spec.center_unembed)
+    except InputError as error:
+        return [_failed(f"model {spec.model}", error)]
+    files = check_files(spec.model, spec.revision)
+    try:
+        forecast, model = foretell(spec, found)
+    except InputError as error:
+        return [files, _failed("way", error)]
+    sizes = (
+        f"{found.architecture}, {model.n_layers} layers of {model.n_heads} heads, "
+        f"{found.n_parameters:,} parameters"
+    )
+    if forecast.times_fast is None:
+        way = Finding("way", "ok", f"the fast engine: {sizes}")
+    else:
+        way = Finding(
+            "way",
+            "warn",
+            f"hooked passes, one for each head: {sizes}",
+            f"The fast engine does not read {model.hooked_because}: the run takes about "
+            f"{forecast.times_fast:.0f} times as long as one that it measures.",
+        )
+    takes = [
+        Finding("time", "ok", f"about {duration(forecast.seconds)}")
+        if forecast.seconds is not None
+        else Finding("time", "warn", "is not known of a model that does not fit in memory here")
+    ]
+    free = shutil.disk_usage(_existing(warehouse)).free
+    for name, needed, there in (
+        ("memory", forecast.memory, memory_of(found.device)[0]),
+        ("disk", forecast.disk, free),
+    ):
+        what = f"{size(needed)} at most, of {size(there)} that are free"
+        if needed <= there:
+            takes.append(Finding(f"{name} of the run", "ok", what))
+        else:
+            takes.append(Finding(f"{name} of the run", "warn", what, LESS[name]))
+    return [files, way, *takes]
+
+
+LESS = {
+    "memory": "Free some, or use a machine or --device that has more.",
+    "disk": "Free some, or measure fewer --tokens, --layers or --ablations.",
+}
+
+
+def check_files(model: str, revision: str | None = None) -> Finding:
+    """A model's files: complete on this machine, or on the hub."""
+    from selfrepair_assets.measurement.model import find_model, model_files
 
     name = f"model {model}"
     try:
         if model in bundled.NAMES:
-            bundled.gguf_file()
             return Finding(name, "ok", "is the bundled model")
         path = model_files.local_folder(model)
         if path is not None:
             model_files.check_model_folder(path)
-            size = model_files.n_parameters(path)
-            return Finding(name, "ok", "is complete" + (f", {size:,} parameters" if size else ""))
-        commit = model_files.look_up(model, revision).sha
-        return Finding(name, "ok", f"is on the hub, commit {commit}")
+            return Finding(name, "ok", "is complete")
+        try:
+            info = find_model.look_up(model, revision)
+        except hub.HubUnreachableError:
+            model_files.check_model_folder(find_model.find_configuration(model, revision))
+            return Finding(name, "ok", "is in this machine's cache; the hub cannot be reached")
+        gigabytes = sum(find_model.wanted_files(model, info).values()) / 1e9
+        return Finding(name, "ok", f"is on the hub, commit {info.sha}, {gigabytes:.1f} GB")
     except InputError as error:
-        what, _, what_to_do = str(error).partition(". ")
-        return Finding(name, "fail", what, what_to_do)
+        return _failed(name, error)
+
+
+def _failed(name: str, error: InputError) -> Finding:
+    """The first sentence says what is wrong, the others what to do."""
+    what, _, what_to_do = str(error).partition(". ")
+    return Finding(name, "fail", what, what_to_do)
 
 
 def check_hub() -> Finding:

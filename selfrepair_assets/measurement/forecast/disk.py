@@ -1,0 +1,74 @@
+"""How much disk a run needs: the rows of each table, and what a row takes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from selfrepair_assets.measurement.engine.kept_details import TOP_NEURONS, curve_counts
+from selfrepair_assets.measurement.heads import Head
+from selfrepair_assets.measurement.run_spec import RunSpec
+
+FOLLOWED_HEADS = 4
+"""Heads that are followed to every neuron where none are chosen."""
+BYTES_AT_LEAST = 50_000_000
+"""Of any run: the stored results, Dagster's history, the text."""
+BYTES_PER_NUMBER = 8.0
+"""Of a number of a table: in its shard, and in the published file."""
+
+
+@dataclass(frozen=True)
+class Shape:
+    """The sizes of a model that a run's tables depend on; d_mlp is 0 where there are no neurons."""
+
+    n_layers: int
+    n_heads: int
+    d_mlp: int
+    parallel_attention: bool
+
+
+def table_numbers(spec: RunSpec, shape: Shape, n_sequences: int) -> dict[str, float]:
+    """By table, the numbers (rows times columns, an entry of a list counting as a column)."""
+    heads = spec.chosen_heads(shape.n_layers, shape.n_heads)
+    positions = n_sequences * (spec.sequence_length - 1)
+    of_model = positions * shape.n_layers
+    ablated, top = len(spec.ablations), spec.top_fraction * positions
+    neurons = 2 * len(spec.ablations) * min(FOLLOWED_HEADS, len(heads))
+    if spec.neuron_heads is not None:
+        chosen = spec.chosen_neuron_heads(shape.n_layers, shape.n_heads) or []
+        neurons = 2 * len(spec.ablations) * len(chosen)
+    fed = spec.reinforced_heads(shape.n_layers, shape.n_heads)
+    fed_positions = min(n_sequences, spec.n_reinforcement_sequences)
+    fed_positions *= spec.n_reinforcement_positions
+    with_neurons = [h for h in heads if shape.d_mlp and _mlps_after(h, shape)]
+    return {
+        "tokens": 10 * positions,
+        "direct_effects": 1 * of_model * shape.n_heads,
+        "mlp_effects": 1 * of_model,
+        "head_ablations": 9 * positions * len(heads) * ablated,
+        "component_changes": ablated * top * sum(_downstream(head, shape) for head in heads),
+        "neuron_repairs": ablated * top * len(with_neurons)
+        * (3 * TOP_NEURONS + len(curve_counts(shape.d_mlp))),
+        "neuron_changes": neurons * top * 2 * shape.d_mlp,
+        "self_reinforcement": 3 * len(fed) * len(spec.reinforcement_scales) * fed_positions,
+    }  # fmt: skip
+
+
+def _mlps_after(head: Head, shape: Shape) -> int:
+    """MLP layers that read what the head writes."""
+    return shape.n_layers - head.layer - shape.parallel_attention
+
+
+def _downstream(head: Head, shape: Shape) -> int:
+    """Components whose change is kept."""
+    return (shape.n_layers - 1 - head.layer) * shape.n_heads + _mlps_after(head, shape)
+
+
+def bytes_of_run(spec: RunSpec, shape: Shape, n_sequences: int) -> int:
+    """What so many sequences take once they are published: in their shards, and in the file."""
+    numbers = table_numbers(spec, shape, n_sequences)
+    return round(BYTES_AT_LEAST + BYTES_PER_NUMBER * sum(numbers.values()))
+
+
+def bytes_at_most(spec: RunSpec, shape: Shape, n_sequences: int) -> int:
+    """The same while the file's next generation is built beside it."""
+    return round(1.5 * bytes_of_run(spec, shape, n_sequences))
