@@ -4,7 +4,7 @@ EXAMPLES = {
     "the most self-repaired heads": """select
     run_id,
     ablation,
-    format('L{}H{}', layer, head) as name,
+    name,
     self_repair,
     self_repair_se,
     direct_effect
@@ -36,9 +36,8 @@ group by target_text
 order by n desc
 limit 30""",
     "who repairs the most repaired heads": """select
-    format('L{}H{}', layer, head) as ablated,
-    if(component = 'mlp', format('MLP {}', component_layer),
-        format('L{}H{}', component_layer, component_head)) as repairer,
+    name as ablated,
+    component_name as repairer,
     direct_effect_change,
     direct_effect_change_se
 from component_repairs
@@ -56,7 +55,7 @@ where (run_id, ablation, layer, head, sequence, position) = (
 )
 order by direct_effect_change desc""",
     "neurons that repair often": """select
-    format('L{}H{}', layer, head) as ablated,
+    head_name(layer, head) as ablated,
     neuron,
     share_among_ten,
     direct_effect,

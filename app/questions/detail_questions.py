@@ -38,13 +38,10 @@ def who_repairs_whom(subject: Subject, left_out: int = 0) -> Answer:
             select
                 layer,
                 head,
-                format('L{{}}H{{}}', layer, head) as ablated,
+                head_name(layer, head) as ablated,
                 self_repair,
                 share_removed,
-                case
-                    when component = 'mlp' then format('MLP {{}}', component_layer)
-                    else format('L{{}}H{{}}', component_layer, component_head)
-                end as repairer,
+                component_name(component_layer, component_head) as repairer,
                 component_layer,
                 component_head,
                 direct_effect_change,
@@ -117,7 +114,7 @@ def of_head(subject: Subject, view: str) -> Answer:
     """The rows of a view about one head under one ablation; a sample where there are many."""
     return subject.ask(
         f"""
-        select * exclude (run_id, ablation, layer, head)
+        select * exclude (run_id, ablation, layer, head, name)
         from {view}
         where run_id = $run
             and ablation = $ablation
@@ -132,9 +129,7 @@ def reinforcing_heads(subject: Subject) -> Answer:
     """Section 5.3: which heads are self-reinforcing, self-repressing or neither."""
     return subject.ask(
         """
-        select
-            format('L{}H{}', layer, head) as name,
-            * exclude (run_id)
+        select * exclude (run_id)
         from self_reinforcing_heads
         where run_id = $run
         order by relative_slope
@@ -146,7 +141,7 @@ def reinforcement(subject: Subject) -> Answer:
     """Fig. 9 and 19: a sample of positions, the same ones at each scale."""
     return subject.ask(
         f"""
-        select * exclude (run_id, layer, head)
+        select * exclude (run_id, layer, head, name)
         from self_reinforcement_by_token
         where run_id = $run
             and layer = $layer
@@ -164,7 +159,7 @@ def reinforcement_by_scale(subject: Subject) -> Answer:
     """Appendix E: the means at each scale."""
     return subject.ask(
         """
-        select * exclude (run_id, layer, head)
+        select * exclude (run_id, layer, head, name)
         from self_reinforcement_by_scale
         where run_id = $run
             and layer = $layer

@@ -180,7 +180,7 @@ def reinforcement(subject: Subject) -> Answer:
         """
         select
             kind,
-            format('L{}H{}', layer, head) as name,
+            name,
             relative_slope,
             relative_slope_se
         from self_reinforcing_heads
@@ -245,7 +245,7 @@ def neuron(subject: Subject) -> Answer:
         )
 
         select
-            format('L{}H{}', layer, head) as name,
+            name,
             n_layers - 1 as mlp_layer,
             neuron,
             token_text,

@@ -34,7 +34,7 @@ def noise(subject: Subject, row_set: str) -> Answer:
     """Correlation, slope, spread, and the shares overcorrected and broken, per ablation."""
     return subject.ask(
         f"""
-        select * exclude (run_id, layer, head, row_set)
+        select * exclude (run_id, layer, head, name, row_set)
         from self_repair_noise
         {WHERE_HEAD}
             and row_set = $row_set
@@ -149,7 +149,7 @@ def with_and_without(subject: Subject) -> Answer:
     """The head's means over all positions, without BOS, and without the attention sinks."""
     return subject.ask(
         f"""
-        select * exclude (run_id, ablation, layer, head)
+        select * exclude (run_id, ablation, layer, head, name)
         from head_means_by_positions
         {WHERE_HEAD}
             and ablation = $ablation

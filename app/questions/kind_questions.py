@@ -56,7 +56,7 @@ def headline(subject: Subject) -> Answer:
                 avg(layernorm_fraction_clipped) as mean_layernorm_fraction_clipped,
                 avg(share_overcorrected) as mean_share_overcorrected,
                 avg(share_broken) as mean_share_broken,
-                arg_max(format('L{}H{}', layer, head), self_repair) as most_repaired,
+                arg_max(name, self_repair) as most_repaired,
                 arg_max(share_removed, self_repair) as most_repaired_share_removed,
                 max(self_repair) as most_self_repair
             from head_summary

@@ -35,7 +35,7 @@ def top_neurons(subject: Subject) -> Answer:
     """Fig. 7: the most repairing neuron of each kept token; a sample of the tokens."""
     return subject.ask(
         f"""
-        select * exclude (run_id, ablation, layer, head)
+        select * exclude (run_id, ablation, layer, head, name)
         from top_repairing_neuron
         where run_id = $run
             and ablation = $ablation

@@ -145,9 +145,7 @@ def heads(subject: Subject) -> Answer:
                 head
         )
 
-        select
-            format('L{}H{}', layer, head) as name,
-            *
+        select *
         from head_summary
         left join kinds using (run_id, ablation, layer, head)
         where run_id = $run
@@ -217,7 +215,7 @@ def effects(subject: Subject) -> Answer:
         )
 
         select
-            format('L{}H{}', layer, head) as name,
+            head_name(layer, head) as name,
             layer,
             head,
             direct_effect,

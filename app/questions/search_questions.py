@@ -138,7 +138,7 @@ def heads_at(subject: Subject, sequence: int, position: int, *, order: str, kind
         )
 
         select
-            format('L{{}}H{{}}', layer, head) as name,
+            name,
             layer,
             head,
             direct_effect,

@@ -9,7 +9,7 @@ def trust(subject: Subject, row_set: str) -> Answer:
     return subject.ask(
         """
         select
-            format('L{}H{}', layer, head) as name,
+            head_name(layer, head) as name,
             * exclude (run_id, ablation, row_set)
         from ablation_trust
         where run_id = $run
@@ -40,7 +40,7 @@ def trust_by_ablation(subject: Subject, row_set: str) -> Answer:
     return subject.ask(
         """
         select
-            format('L{}H{}', layer, head) as name,
+            name,
             rank_by_direct_effect,
             rank_by_ablation_resample,
             rank_by_ablation_mean,

@@ -134,7 +134,7 @@ def _print_what_is_repaired(connection: duckdb.DuckDBPyConnection, run_id: str) 
 def _print_heads(connection: duckdb.DuckDBPyConnection, run_id: str) -> None:
     rows = connection.execute(
         """
-        select ablation, 'L' || layer || 'H' || head, direct_effect, direct_effect_removed,
+        select ablation, name, direct_effect, direct_effect_removed,
             logit_change, self_repair, self_repair_se, share_hidden,
             share_removed < 0.5 and n_rows > 0 as is_little
         from head_summary

@@ -22,9 +22,6 @@ if TYPE_CHECKING:
     import plotly.graph_objects as go
 
 ROWS = ("top_by_direct_effect", "top_by_mlp_repair", "all")
-NAME = "'L' || layer || 'H' || head as name"
-COMPONENT = """if(component = 'mlp', 'MLP ' || component_layer,
-    'L' || component_layer || 'H' || component_head) as name"""
 OF_HEAD = """where run_id = $run
     and ablation = $ablation
     and layer = $layer
@@ -52,8 +49,8 @@ class OpenWarehouse(Reader):
     def heads(self, run: str, *, ablation: str | None = None) -> pd.DataFrame:
         """One row per ablated head: view `head_summary`, with its kind where errors allow one."""
         return self.sql(
-            f"""
-select {NAME}, kind, head_summary.*
+            """
+select name, kind, head_summary.* exclude (name)
 from head_summary
 left join (
     select run_id, ablation, layer, head, kind
@@ -101,7 +98,7 @@ order by layer, head""",
             raise InputError(unknown("column to order by", order, known))
         return self.sql(
             f"""
-select {NAME}, token_text, target_text, logit, {view}.*
+select name, token_text, target_text, logit, {view}.* exclude (name)
 from {view}
 join tokens using (run_id, sequence, position)
 {OF_HEAD}
@@ -129,12 +126,12 @@ limit $n""",
         """
         if sequence is None or position is None:
             return self.sql(
-                f"select {COMPONENT}, * from component_repairs\n{OF_HEAD}\n"
-                "order by direct_effect_change desc",
+                "select component_name, * exclude (component_name) from component_repairs\n"
+                f"{OF_HEAD}\norder by direct_effect_change desc",
                 **self._of_head(run, head, ablation),
             )
         return self.sql(
-            f"select component_name as name, * exclude (component_name) from token_repairers\n"
+            "select component_name, * exclude (component_name) from token_repairers\n"
             f"{OF_HEAD}\n    and sequence = $sequence\n    and position = $position\n"
             "order by direct_effect_change desc",
             **self._of_head(run, head, ablation),

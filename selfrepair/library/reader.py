@@ -107,7 +107,7 @@ class Reader:
         except InputError:
             named = None
         known = self._values(
-            "select 'L' || layer || 'H' || head from head_summary"
+            "select name from head_summary"
             " where run_id = ? and ablation = ? order by layer, head",
             [run, chosen],
         )
@@ -135,5 +135,5 @@ class Reader:
             read = set()
         anywhere = {column: said for (_, column), said in reversed(self._comments.items())}
         here = {column: said for (table, column), said in self._comments.items() if table in read}
-        known = {"name": "The head (L26H6) or MLP layer.", **anywhere, **here}
+        known = {**anywhere, **here}
         return {column: known[column] for column in columns if column in known}

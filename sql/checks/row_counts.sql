@@ -9,7 +9,7 @@ heads_measured as (
         head::smallint as head
     from runs, range(n_layers) as layers(layer), range(n_heads) as heads_of_layer(head)
     where heads is null
-        or list_contains(heads, format('L{}H{}', layer, head))
+        or list_contains(heads, head_name(layer, head))
 ),
 
 text as (

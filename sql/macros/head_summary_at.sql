@@ -49,6 +49,7 @@ select
     ablation,
     layer,
     head,
+    head_name(layer, head) as name,
     fraction::double as top_fraction,
     coalesce(n_rows, 0) as n_rows,
     coalesce(n_clusters, 0) as n_clusters,

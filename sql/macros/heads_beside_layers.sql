@@ -30,6 +30,7 @@ select
     ablation,
     layer,
     head,
+    head_name(layer, head) as name,
     layer / n_layers as depth,
     heads.* exclude (run_id, ablation, layer, head, n_rows),
     layers.* exclude (run_id, ablation, layer),

@@ -38,6 +38,7 @@ select
     ablation,
     layer,
     head,
+    head_name(layer, head) as name,
     neuron_rank,
     threshold::double as threshold,
     tally_mean(share) as share,

@@ -43,7 +43,11 @@ tested as (
 )
 
 select
-    tested.* exclude (n_rows, adjusted_p),
+    run_id,
+    layer,
+    head,
+    head_name(layer, head) as name,
+    tested.* exclude (run_id, layer, head, n_rows, adjusted_p),
     adjusted_p,
     case
         when adjusted_p is null then null

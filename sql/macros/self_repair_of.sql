@@ -19,7 +19,12 @@ repairs as (
 )
 
 select
-    * exclude (self_repair, self_repair_from_layernorm),
+    run_id,
+    ablation,
+    layer,
+    head,
+    head_name(layer, head) as name,
+    * exclude (run_id, ablation, layer, head, self_repair, self_repair_from_layernorm),
     (direct_effect::double - direct_effect_ablated)::float as direct_effect_removed,
     self_repair::float as self_repair,
     self_repair_from_layernorm::float as self_repair_from_layernorm,

@@ -13,7 +13,7 @@ ablated as not materialized (
     from direct_effects
     join runs using (run_id)
     where heads is null
-        or list_contains(heads, format('L{}H{}', layer, head))
+        or list_contains(heads, head_name(layer, head))
 )
 
 select

@@ -9,6 +9,7 @@ select
     row_set,
     layer,
     head,
+    head_name(layer, head) as name,
     any_value(direct_effect) as direct_effect,
     any_value(direct_effect_se) as direct_effect_se,
     any_value(rank_by_direct_effect) as rank_by_direct_effect,

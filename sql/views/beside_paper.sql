@@ -9,11 +9,11 @@ with
 authors as (
     unpivot (
         select
-            lower(split_part(model, '/', -1)) as name,
+            lower(split_part(model, '/', -1)) as model_name,
             * exclude (model)
         from paper_head_summary
     )
-    on columns(* exclude (name, top_fraction, layer, head))
+    on columns(* exclude (model_name, top_fraction, layer, head))
     into
         name quantity
         value paper_value
@@ -22,7 +22,7 @@ authors as (
 models as (
     select
         run_id,
-        lower(split_part(model, '/', -1)) as name,
+        lower(split_part(model, '/', -1)) as model_name,
         top_fraction
     from runs
 ),
@@ -54,6 +54,7 @@ select
     run_id,
     layer,
     head,
+    head_name(layer, head) as name,
     quantity,
     paper_value,
     value,
@@ -63,5 +64,5 @@ select
     n_rows
 from heads
 join models using (run_id)
-join authors using (name, quantity, layer, head)
+join authors using (model_name, quantity, layer, head)
 where abs(authors.top_fraction - models.top_fraction) < 1e-9

@@ -4,6 +4,7 @@ select
     ablation,
     layer,
     head,
+    head_name(layer, head) as name,
     cluster,
     n_rows as n_all
 from cluster_totals

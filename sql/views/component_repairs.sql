@@ -5,6 +5,25 @@
 -- of head_summary. component_repair_means has them without the first positions too. The error is
 -- by cluster; direct_effect_change_trimmed is without a hundredth of the rows at either
 -- side, one at least: where it differs by much, a few tokens make the mean.
-select * exclude (positions_left_out)
+select
+    run_id,
+    ablation,
+    layer,
+    head,
+    head_name(layer, head) as name,
+    component,
+    component_layer,
+    component_head,
+    component_name(component_layer, component_head) as component_name,
+    * exclude (
+        run_id,
+        ablation,
+        layer,
+        head,
+        component,
+        component_layer,
+        component_head,
+        positions_left_out
+    )
 from component_repair_means
 where positions_left_out = 0

@@ -8,6 +8,7 @@ select
     ablation,
     layer,
     head,
+    head_name(layer, head) as name,
     row_set,
     case positions_left_out
         when 0 then 'all'

@@ -16,6 +16,7 @@ select
     ablation,
     layer,
     head,
+    head_name(layer, head) as name,
     top_fraction,
     coalesce(over_top.n_rows, 0) as n_rows,
     coalesce(over_top.n_clusters, 0) as n_clusters,

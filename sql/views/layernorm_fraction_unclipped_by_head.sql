@@ -9,6 +9,7 @@ select
     ablation,
     layer,
     head,
+    head_name(layer, head) as name,
     depth,
     self_repair_from_layernorm_all / nullif(direct_effect_all, 0) as layernorm_fraction_of_means,
     heads.layernorm_fraction_unclipped_all as layernorm_fraction_unclipped,

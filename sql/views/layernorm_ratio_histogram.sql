@@ -34,6 +34,7 @@ select
     ablation,
     layer,
     head,
+    head_name(layer, head) as name,
     bin / 200 as bin_start,
     (bin + 1) / 200 as bin_end,
     n_rows,

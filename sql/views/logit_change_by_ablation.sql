@@ -6,6 +6,7 @@ select
     run_id,
     layer,
     head,
+    name,
     sequence,
     position,
     any_value(direct_effect) as direct_effect,

@@ -6,6 +6,7 @@ select
     ablation,
     layer,
     head,
+    head_name(layer, head) as name,
     direct_effect_all as direct_effect,
     direct_effect_all_se as direct_effect_se,
     logit_change_all as logit_change,

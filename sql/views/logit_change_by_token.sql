@@ -7,6 +7,7 @@ select
     ablation,
     layer,
     head,
+    name,
     sequence,
     position,
     direct_effect,

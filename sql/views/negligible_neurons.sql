@@ -21,6 +21,7 @@ select
     ablation,
     layer,
     head,
+    head_name(layer, head) as name,
     threshold::double as threshold,
     share_negligible,
     share_negligible_se,

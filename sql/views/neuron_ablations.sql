@@ -8,6 +8,7 @@ select
     ablation,
     layer,
     head,
+    head_name(layer, head) as name,
     sequence,
     position,
     unnest(range(len(direct_effects)))::integer as neuron,

@@ -49,6 +49,7 @@ select
     ablation,
     layer,
     head,
+    head_name(layer, head) as name,
     net_change,
     net_change_se,
     positive_change,

@@ -42,6 +42,7 @@ select
     ablation,
     layer,
     head,
+    head_name(layer, head) as name,
     n_neurons,
     n_neurons / d_mlp as share_of_neurons,
     cumulative_share,

@@ -23,6 +23,7 @@ select
     ablation,
     layer,
     head,
+    head_name(layer, head) as name,
     neuron_rank,
     threshold::double as threshold,
     share,

@@ -7,6 +7,7 @@ select
     ablation,
     layer,
     head,
+    head_name(layer, head) as name,
     bin / 200 as bin_start,
     case
         when bin < 800 then (bin + 1) / 200

@@ -19,6 +19,7 @@ select
     run_id,
     layer,
     head,
+    head_name(layer, head) as name,
     scale,
     sequence,
     position,

@@ -37,6 +37,7 @@ select
     ablation,
     layer,
     head,
+    head_name(layer, head) as name,
     row_set,
     n_rows,
     n_clusters,

@@ -66,15 +66,12 @@ select
     ablation,
     layer,
     head,
+    head_name(layer, head) as name,
     sequence,
     position,
     component,
     component_layer::smallint as component_layer,
     component_head::smallint as component_head,
-    if(
-        component = 'mlp',
-        format('MLP {}', component_layer),
-        format('L{}H{}', component_layer, component_head)
-    ) as component_name,
+    component_name(component_layer, component_head) as component_name,
     direct_effect_change
 from components

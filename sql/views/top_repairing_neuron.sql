@@ -7,6 +7,7 @@ select
     ablation,
     layer,
     head,
+    head_name(layer, head) as name,
     sequence,
     position,
     neurons[1] as neuron,

@@ -20,6 +20,7 @@ select
     ablation,
     layer,
     head,
+    head_name(layer, head) as name,
     bin / 20 as bin_start,
     (bin + 1) / 20 as bin_end,
     n_rows,

@@ -89,7 +89,7 @@ def test_the_repairers_of_a_token_are_named_by_layer_then_head(
         s=place[0],
         p=place[1],
     ).iloc[0]
-    changes = dict(zip(frame["name"], frame["direct_effect_change"], strict=True))
+    changes = dict(zip(frame["component_name"], frame["direct_effect_change"], strict=True))
     heads = dict(zip(["L2H0", "L2H1", "L3H0", "L3H1"], kept["head_changes"], strict=True))
     mlps = dict(zip(["MLP 1", "MLP 2", "MLP 3"], kept["mlp_changes"], strict=True))
     assert changes == heads | mlps

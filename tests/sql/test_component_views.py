@@ -15,14 +15,15 @@ def test_component_repairs_names_each_change_and_clusters_its_error() -> None:
     )
     connection = warehouse_of(rows_of(), runs=RUNS, others={"component_changes": details})
     found = connection.execute(
-        "select component, component_layer, component_head, n_rows, n_clusters,"
-        " direct_effect_change, direct_effect_change_se from component_repairs order by all"
+        "select name, component_name, component, component_layer, component_head, n_rows,"
+        " n_clusters, direct_effect_change, direct_effect_change_se"
+        " from component_repairs order by all"
     ).fetchall()
     assert found == [
-        ("head", 1, 0, 4, 2, 4.0, 2.0),
-        ("head", 1, 1, 4, 2, 0.5, 0.0),
-        ("mlp", 0, None, 4, 2, -1.0, 0.0),
-        ("mlp", 1, None, 4, 2, 3.0, 0.0),
+        ("L0H0", "L1H0", "head", 1, 0, 4, 2, 4.0, 2.0),
+        ("L0H0", "L1H1", "head", 1, 1, 4, 2, 0.5, 0.0),
+        ("L0H0", "MLP 0", "mlp", 0, None, 4, 2, -1.0, 0.0),
+        ("L0H0", "MLP 1", "mlp", 1, None, 4, 2, 3.0, 0.0),
     ]
 
 

@@ -45,6 +45,23 @@ def test_every_figure_names_a_view_that_has_rows(published: duckdb.DuckDBPyConne
         assert row["rows"]
 
 
+def test_every_view_with_a_head_has_its_name_beside_it(
+    published: duckdb.DuckDBPyConnection,
+) -> None:
+    views = published.execute(
+        "select view_name from duckdb_views() where not internal order by all"
+    ).fetchall()
+    named = []
+    for (view,) in views:
+        columns = [row[0] for row in published.execute(f"describe {view}").fetchall()]
+        if {"layer", "head"} <= set(columns):
+            assert columns[columns.index("head") + 1] == "name", view
+            wrong = f"from {view} where name is distinct from 'L' || layer || 'H' || head"
+            assert published.execute(wrong).fetchall() == [], view
+            named.append(view)
+    assert {"head_summary", "self_repair", "top_by_direct_effect", "beside_paper"} <= set(named)
+
+
 def test_components_sum_to_the_published_repair(published: duckdb.DuckDBPyConnection) -> None:
     heads = published.execute(
         """

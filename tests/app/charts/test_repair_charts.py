@@ -78,8 +78,7 @@ def test_the_heads_are_the_most_self_repaired(toy: Path) -> None:
     subject = Subject(generation, "toy", "zero")
     found = detail_questions.who_repairs_whom(subject).frame
     heads = subject.ask(
-        "select format('L{}H{}', layer, head) as name from head_summary"
-        " where ablation = $ablation order by self_repair desc"
+        "select name from head_summary where ablation = $ablation order by self_repair desc"
     ).frame
     assert list(dict.fromkeys(found["ablated"])) == list(heads["name"])  # fewer than 30
     fewer = detail_questions.who_repairs_whom(subject, left_out=4).frame
