@@ -20,14 +20,18 @@ if TYPE_CHECKING:
 
 __all__ = ["OpenWarehouse", "measure", "open"]
 
-_FROM = {"OpenWarehouse": "opened", "open": "opened", "measure": "measuring"}
+_FROM = {
+    "OpenWarehouse": "library.opened",
+    "open": "library.opened",
+    "measure": "library.measuring",
+}
 
 
 def __getattr__(name: str) -> Any:
     """Imports what is asked for only then: `import selfrepair` alone loads no torch, no DuckDB."""
     if name not in _FROM:
         raise AttributeError(f"module 'selfrepair' has no attribute {name!r}")
-    return getattr(import_module(f"selfrepair.library.{_FROM[name]}"), name)
+    return getattr(import_module(f"selfrepair.{_FROM[name]}"), name)
 
 
 def __dir__() -> list[str]:

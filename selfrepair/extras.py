@@ -9,6 +9,7 @@ from selfrepair_assets.measurement.errors import InputError
 EXTRAS = {
     "app": ("streamlit", "plotly"),
     "dagster": ("dagster_webserver",),
+    "paper": ("streamlit", "plotly", "matplotlib"),
 }
 """Each extra of the package, and the modules that it is installed for."""
 

@@ -56,20 +56,30 @@ ROOMS: dict[str, set[str]] = {
     "app/wording": {"app/questions", "selfrepair_assets/measurement"},
     "app/charts": {"app/wording", "selfrepair_assets/measurement"},
     "app/figures": WORDS | {"app/charts", "warehouse"},
-    "app/page_parts": WORDS | {"app/charts", "app/figures", "warehouse"},
+    "selfrepair/paper": WORDS | {"app/charts", "app/figures"},
+    "app/page_parts": WORDS
+    | {"app/charts", "app/figures", "warehouse", "selfrepair/paper", "selfrepair/extras.py"},
     "app/app_pages": WORDS | STORE | DRAWN | {"app/console", "app/page_parts"},
     "app": {"app/page_parts", "app/questions", "warehouse"},
+    "selfrepair/names.py": set(),
+    "selfrepair/library": MEASURED
+    | STORE
+    | {"app/figures", "app/questions", "selfrepair/paper"}
+    | {"selfrepair/extras.py", "selfrepair/names.py"},
     "dagster_project": STORE | {"selfrepair_assets/assets"},
     "dagster_project/cli": MEASURED
     | STORE
     | STEPS
     | {WORKERS, "selfrepair_assets/assets", "app/figures", "app/wording", "dagster_project"}
-    | {"selfrepair/exchange", "selfrepair/extras.py"},
-    "selfrepair/library": MEASURED
+    | {"selfrepair/exchange", "selfrepair/extras.py", "selfrepair/library"},
+    "selfrepair/library/measuring.py": MEASURED
     | STORE
     | STEPS
-    | {"app/figures", "app/questions", "dagster_project/cli", "selfrepair/extras.py"},
-    "selfrepair": {"selfrepair/library", "dagster_project/cli"},
+    | {"dagster_project/cli", "selfrepair/library"},
+    "selfrepair": {
+        *("selfrepair/library", "selfrepair/library/measuring.py", "selfrepair/paper"),
+        "dagster_project/cli",
+    },
 }
 """Each room with those that it may import: rooms before it alone, so that no arrow goes up.
 
@@ -87,7 +97,8 @@ LIBRARIES = {
     "transformer_lens": r"selfrepair_assets/measurement/model",
     "duckdb": r"warehouse.*|app(/questions|/console)?|selfrepair_assets/assets|dagster_project/cli"
     r"|selfrepair/(library|exchange)",
-    "plotly": r"app/(charts|figures|page_parts|app_pages)|selfrepair/library",
+    "matplotlib": r"selfrepair/paper",
+    "plotly": r"app/(charts|figures|page_parts|app_pages)|selfrepair/(library|paper)",
     "streamlit": r"app|app/(questions|page_parts|app_pages)",
 }
 """The rooms that may import a library."""

@@ -1,10 +1,13 @@
 """Compare: two heads, runs, ablations or sets of rows on the same axes, and their difference."""
 
+from typing import Any
+
 import pandas as pd
 import streamlit as st
 
-from selfrepair.app.charts import compare_charts, token_charts
+from selfrepair.app.charts import compare_charts
 from selfrepair.app.page_parts import show, state, surroundings
+from selfrepair.app.page_parts.show_figure import show_figure
 from selfrepair.app.questions import compare_questions
 from selfrepair.app.questions.compare_questions import Side
 from selfrepair.app.questions.queries import Generation
@@ -72,44 +75,22 @@ def page() -> None:
             icon=":material/compare_arrows:",
         )
         return
-    paired = bool(answer.frame["is_paired"].iloc[0])
-    how = (
-        "Both are of the same text, so that the difference is paired: its error is over the "
-        f"{int(answer.frame['n_clusters_paired'].max())} clusters' differences."
-        if paired
-        else "The texts are not the same token by token: the errors are taken as independent."
-    )
-    show.chart(
-        f"{names[0]} and {names[1]}",
-        compare_charts.means(compare_charts.present(answer.frame), *names),
-        answer,
-        key="compared_means",
-        caption=f"Means with their standard errors by cluster; the difference is other − one. "
-        f"{how}",
-        definitions=show.defined(generation, compare_charts.QUANTITIES, "head_summary"),
-    )
-    spread = compare_questions.spreads(one, other)
-    show.chart(
-        "Self-repair, token by token",
-        token_charts.histogram(
-            spread.frame,
-            x="self-repair (logits)",
-            line_at=0,
-            y="share of tokens",
-            colors=dict(zip(names, compare_charts.SIDES, strict=True)),
-        ),
-        spread,
-        key="compared_spreads",
-        caption="The same bins for both. What lies beyond the outer 0.1 % is counted in the "
-        "outermost bins.",
-    )
+    options: dict[str, Any] = {
+        "other_run": other.subject.run,
+        "other_ablation": other.subject.ablation,
+        "other_head": other.subject.head_name,
+        "rows": one.rows,
+        "other_rows": other.rows,
+    }
+    for name in ("compared", "compared, token by token"):
+        show_figure(name, one.subject, **options)
     show.table(
         "Every quantity",
         answer,
         generation,
         key="compared",
         frame=as_text(compare_charts.present(answer.frame), *names),
-        caption=f"± is the standard error. {how}",
+        caption=f"± is the standard error. {compare_charts.how_paired(answer.frame)}",
     )
     if one.subject.run != other.subject.run:
         state.link(

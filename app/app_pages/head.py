@@ -34,32 +34,9 @@ def scatter(subject: Subject) -> None:
 
 def parts(subject: Subject) -> None:
     """Self-repair broken into its parts."""
-    answer = head_questions.summary(subject)
-    errors = kinds.clusters(subject).errors
-
-    def removed(suffix: str) -> str:
-        """How much of the head each ablation removed, and where that is little."""
-        return ", ".join(
-            f"{row.ablation} {words.share(share)}"
-            + (f" ({kinds.LITTLE})" if kinds.is_little(share) else "")
-            for row in answer.frame.itertuples()
-            for share in [getattr(row, f"share_removed{suffix}")]
-        )
-
-    for place, suffix, rows in zip(
-        st.columns(2), ("", "_all"), ("top rows", "all tokens"), strict=True
-    ):
+    for place, rows in zip(st.columns(2), ROW_SETS, strict=True):
         with place:
-            show.chart(
-                f"Who repairs: {rows}",
-                run_charts.parts(answer.frame, suffix=suffix),
-                answer,
-                key=f"parts{suffix}",
-                caption=f"Means with their standard errors; {errors}. Removed: {removed(suffix)}.",
-                definitions=show.defined(
-                    subject.generation, run_charts.there(run_charts.PARTS, answer.frame, suffix)
-                ),
-            )
+            show_figure("parts", subject, rows=rows, key=f"parts_{ROW_SETS[rows]}")
 
 
 def spread(subject: Subject) -> None:

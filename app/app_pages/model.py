@@ -6,7 +6,7 @@ from selfrepair.app.charts import repair_charts, run_charts
 from selfrepair.app.page_parts import authors, show, state, surroundings
 from selfrepair.app.page_parts.show_figure import show_figure
 from selfrepair.app.questions import detail_questions, queries, run_questions
-from selfrepair.app.questions.run_questions import ABOUT_REPAIR, KEPT_HEADS, QUANTITIES, RATIOS
+from selfrepair.app.questions.run_questions import KEPT_HEADS, QUANTITIES
 from selfrepair.app.questions.subject import Subject
 from selfrepair.app.wording import kinds, words
 from selfrepair.app.wording.headline import all_kinds, headline
@@ -76,39 +76,18 @@ def heat_map(subject: Subject, choice: str) -> None:
             "over all tokens", "all", help="Off: over each head's top rows by direct effect."
         )
     suffix = "_all" if over_all else ""
-    column = f"{quantity}{suffix}"
-    rows = kinds.kept(answer.frame, choice, suffix)
-    if rows.empty:
+    if kinds.kept(answer.frame, choice, suffix).empty:
         nothing_kept()
         return
-    said = queries.meaning(subject.generation, quantity, "head_summary")
-    caption = "Mean over " + (
-        "all tokens" if over_all else f"the top {words.share(rows['top_fraction'].iloc[0])}"
-    )
-    little = int(rows[f"share_removed{suffix}"].map(kinds.is_little).sum())
-    if quantity in ABOUT_REPAIR and little:
-        caption += (
-            f". ○: {kinds.LITTLE} of the head's direct effect ({little} of {len(rows)} heads), so "
-            "that its self-repair says little"
-        )
-    if quantity in RATIOS:
-        caption += ". Colours end at ±1; ▲ ▼: beyond that"
-    clicked = show.chart(
-        f"{words.name(quantity).capitalize()} of every head",
-        run_charts.heat_map(
-            rows,
-            column,
-            has_sign=QUANTITIES[quantity],
-            dark=show.is_dark(),
-            unit=words.unit(said),
-            ends=1.0 if quantity in RATIOS else None,
-            removed=f"share_removed{suffix}" if quantity in ABOUT_REPAIR else None,
-        ),
-        answer,
-        key=f"heads_{column}",
-        caption=f"{caption}. Click a cell to open the head.",
-        definitions=show.defined(subject.generation, [quantity], "head_summary"),
-        clickable=True,
+    clicked = show_figure(
+        "map",
+        subject,
+        quantity=quantity,
+        rows="all tokens" if over_all else "top by direct effect",
+        kept=choice,
+        columns=[quantity],
+        key=f"heads_{quantity}{suffix}",
+        click="Click a cell to open the head.",
         border=False,
     )
     if clicked:

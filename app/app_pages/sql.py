@@ -1,14 +1,13 @@
 """SQL: a statement on a locked connection, its rows and the data dictionary beside it."""
 
 import pandas as pd
-import plotly.graph_objects as go
 import streamlit as st
 
-from selfrepair.app.charts import run_charts
+from selfrepair.app.charts.detail_charts import MARKS, MOST_COLORS, any_columns
 from selfrepair.app.console import sql_console
 from selfrepair.app.console.sql_console import Result, Statement
 from selfrepair.app.console.sql_examples import EXAMPLES
-from selfrepair.app.page_parts import saved_statements, show, state, surroundings
+from selfrepair.app.page_parts import paper_menu, saved_statements, show, state, surroundings
 from selfrepair.app.questions import queries
 
 
@@ -102,7 +101,7 @@ def waiting() -> None:
         statement.cancel()
 
 
-def show_result(result: Result) -> None:
+def show_result(result: Result, generation: queries.Generation, sql: str) -> None:
     """Rows as a table and as a chart, or the line that says why there are none."""
     if result.error is not None or result.table is None:
         st.error(
@@ -118,10 +117,10 @@ def show_result(result: Result) -> None:
         st.dataframe(rows, hide_index=True, height=420, placeholder="null")
         show.downloads(rows, "result")
     with as_chart:
-        chart(rows)
+        chart(rows, generation, sql)
 
 
-def chart(rows: pd.DataFrame) -> None:
+def chart(rows: pd.DataFrame, generation: queries.Generation, sql: str) -> None:
     """Any two columns against each other."""
     numbers = [
         c
@@ -135,26 +134,13 @@ def chart(rows: pd.DataFrame) -> None:
     x = a.selectbox("x", list(rows.columns), key="chart_x")
     y = b.selectbox("y", numbers, index=len(numbers) - 1, key="chart_y")
     group = c.selectbox("Colour", [None, *rows.columns], key="chart_colour")
-    kind = d.segmented_control(
-        "Marks", ["points", "bars", "line"], default="points", required=True, key="chart_marks"
-    )
+    marks = d.segmented_control("Marks", MARKS, default="points", required=True, key="chart_marks")
     drawn = rows.head(queries.MOST_MARKS)
-    groups = [None] if group is None else list(drawn[group].dropna().unique())[:12]
-    figure = go.Figure()
-    for i, member in enumerate(groups):
-        own = drawn if member is None else drawn[drawn[group] == member]
-        color = run_charts.COLORS[i % len(run_charts.COLORS)]
-        name = str(y if member is None else member)
-        if kind == "bars":
-            figure.add_bar(x=own[x], y=own[y], name=name, marker_color=color)
-        else:
-            mode = "lines" if kind == "line" else "markers"
-            figure.add_scatter(
-                x=own[x], y=own[y], name=name, mode=mode, line_color=color, marker_color=color
-            )
-    st.plotly_chart(run_charts.plain(figure, 420, x=str(x), y=str(y)), key="chart:result")
-    if len(rows) > len(drawn) or (group is not None and rows[group].nunique() > len(groups)):
-        st.caption(f"Drawn: the first {len(drawn):,} rows and at most 12 colours.")
+    columns = {"x": x, "y": y, "group": group, "marks": marks}
+    paper_menu.menu(paper_menu.of_rows(generation, sql, drawn, columns), "result", st.container())
+    st.plotly_chart(any_columns(drawn, **columns), key="chart:result")
+    if len(rows) > len(drawn) or (group is not None and rows[group].nunique() > MOST_COLORS):
+        st.caption(f"Drawn: the first {len(drawn):,} rows and at most {MOST_COLORS} colours.")
 
 
 def dictionary(generation: queries.Generation) -> None:
@@ -193,7 +179,7 @@ def page() -> None:
         if statement is not None and statement.result is None:
             waiting()
         elif statement is not None and st.session_state["started_sql"] == state.value("sql"):
-            show_result(statement.result)
+            show_result(statement.result, generation, st.session_state["started_sql"])
         dictionary(generation)
 
 

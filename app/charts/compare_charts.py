@@ -24,6 +24,16 @@ def present(frame: pd.DataFrame) -> pd.DataFrame:
     return frame[~is_part | frame[["one_mean", "other_mean"]].fillna(0).ne(0).any(axis=1)]
 
 
+def how_paired(frame: pd.DataFrame) -> str:
+    """What the error of the difference rests on."""
+    if not frame["is_paired"].iloc[0]:
+        return "The texts are not the same token by token: the errors are taken as independent."
+    return (
+        "Both are of the same text, so that the difference is paired: its error is over the "
+        f"{int(frame['n_clusters_paired'].max())} clusters' differences."
+    )
+
+
 def means(frame: pd.DataFrame, one: str, other: str) -> go.Figure:
     """Both means of each quantity with their standard errors, and their difference with its own."""
     rows = frame.set_index("quantity")

@@ -1,11 +1,21 @@
-"""What several charts draw alike, bars and the line of no change, and heads beside the authors'."""
+"""Charts of rows that are of no figure, and the line of no change that several figures have."""
 
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from selfrepair.app.charts.run_charts import DEPTH_SCALE, NEGATIVE, POSITIVE, QUIET, plain
+from selfrepair.app.charts.run_charts import (
+    COLORS,
+    DEPTH_SCALE,
+    NEGATIVE,
+    POSITIVE,
+    QUIET,
+    plain,
+)
 from selfrepair.app.wording import words
+
+MOST_COLORS = 12  # of `any_columns`
+MARKS = ("points", "bars", "line")
 
 
 def bars(frame: pd.DataFrame, *, label: str, value: str, x: str) -> go.Figure:
@@ -65,3 +75,23 @@ def no_change(figure: go.Figure, frame: pd.DataFrame, x: str, y: str, name: str)
         line={"color": QUIET, "dash": "dash", "width": 1.5},
         hoverinfo="skip",
     )
+
+
+def any_columns(
+    rows: pd.DataFrame, x: str, y: str, group: str | None = None, marks: str = "points"
+) -> go.Figure:
+    """One column against another. group: a column by which marks are coloured. marks: of MARKS."""
+    groups = [None] if group is None else list(rows[group].dropna().unique())[:MOST_COLORS]
+    figure = go.Figure()
+    for i, member in enumerate(groups):
+        own = rows if member is None else rows[rows[group] == member]
+        color = COLORS[i % len(COLORS)]
+        name = str(y if member is None else member)
+        if marks == "bars":
+            figure.add_bar(x=own[x], y=own[y], name=name, marker_color=color)
+        else:
+            mode = "lines" if marks == "line" else "markers"
+            figure.add_scatter(
+                x=own[x], y=own[y], name=name, mode=mode, line_color=color, marker_color=color
+            )
+    return plain(figure, x=x, y=y)

@@ -1,7 +1,8 @@
 """What a figure is to those that show it: a drawing, and what was drawn."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 import plotly.graph_objects as go
 
@@ -29,7 +30,9 @@ class Figure:
     draw: of a subject and, by name, the figure's own options. columns: those that it draws, and
     relation: where their meaning is looked up. of_head: whether it is about one head; heads: which
     heads it can be drawn of (rows with layer and head), where these are not all ablated ones.
-    follows_theme: whether it has an option `dark`.
+    follows_theme: whether it has an option `dark`. choices: the other options, which say what is
+    drawn, each a text or a number. in_column: what is chosen where one column of a paper has no
+    room for the usual.
     """
 
     draw: Callable[..., Drawn]
@@ -38,3 +41,5 @@ class Figure:
     of_head: bool = False
     heads: Callable[[Subject], Answer] | None = None
     follows_theme: bool = False
+    choices: tuple[str, ...] = ()
+    in_column: Mapping[str, Any] = field(default_factory=dict)

@@ -120,9 +120,9 @@ FIGURES = {
     "5": Figure(partial(token_scatter, every_ablation=True), _SCATTER, of_head=True),
     **dict.fromkeys(("4", "17", "18"), _RATIO),
     "16": Figure(residual_norm, ("ln_scale", "ln_scale_ablated"), of_head=True),
-    "section 2.3": Figure(per_token, ("self_repair",), of_head=True),
+    "section 2.3": Figure(per_token, ("self_repair",), of_head=True, choices=("rows",)),
     "section 2.3, per prompt": Figure(
-        per_sequence, ("self_repair",), "self_repair_by_sequence", of_head=True
+        per_sequence, ("self_repair",), "self_repair_by_sequence", of_head=True, choices=("rows",)
     ),
     "9": _reinforcement(every_scale=False),
     "19": _reinforcement(every_scale=True),

@@ -94,5 +94,6 @@ FIGURES = {
         "neuron_frequency",
         of_head=True,
         heads=neuron_questions.neuron_heads,
+        choices=("ranking",),
     ),
 }

@@ -4,11 +4,11 @@ The pages, the Paper page and the report draw from here. A figure's title, view,
 stand in `sql/views/figures.sql`; its drawing stands in one of this room's `*_figures.py`.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pandas as pd
 
-from selfrepair.app.figures import head_figures, neuron_figures, run_figures
+from selfrepair.app.figures import head_figures, neuron_figures, page_figures, run_figures
 from selfrepair.app.figures.figure import Drawn, Figure
 from selfrepair.app.questions import run_questions
 from selfrepair.app.questions.queries import Generation
@@ -20,6 +20,10 @@ FIGURES: dict[str, Figure] = {
     **head_figures.FIGURES,
     **neuron_figures.FIGURES,
 }
+"""Those that `figures` has a row of: the paper's, and those beside them."""
+
+CHARTS: dict[str, Figure] = {**FIGURES, **page_figures.FIGURES}
+"""Every chart of the app, but what a visitor makes of rows on the SQL page."""
 
 
 @dataclass(frozen=True)
@@ -64,14 +68,37 @@ def entries(generation: Generation) -> dict[str, Entry]:
 
 
 def draw(name: str, subject: Subject, **options: object) -> Drawn:
-    """The figure of a subject. Raises KeyError for what no chart draws, duckdb.Error."""
-    return FIGURES[name].draw(subject, **options)
+    """The chart of a subject. Raises KeyError for what no chart draws, duckdb.Error."""
+    return CHARTS[name].draw(subject, **options)
+
+
+def title(name: str, subject: Subject, drawn: Drawn) -> str:
+    """What stands above a chart: what its options made of it, or the figure's own heading."""
+    return drawn.title or entries(subject.generation)[name].heading
 
 
 def heads_of(name: str, subject: Subject) -> list[str]:
     """The heads that a figure can be drawn of, where these are not all ablated ones; else none."""
-    figure = FIGURES.get(name)
+    figure = CHARTS.get(name)
     if figure is None or figure.heads is None:
         return []
     kept = figure.heads(subject).frame
     return [words.head(row.layer, row.head) for row in kept.itertuples()]
+
+
+def with_head(name: str, subject: Subject) -> Subject:
+    """With the paper's own head where the run measured it, else with the most self-repaired one.
+
+    Of the heads that the figure can be drawn of; the subject as it is where there are none.
+    """
+    heads = run_questions.heads(subject).frame
+    only = heads_of(name, subject)
+    if only:
+        heads = heads[heads["name"].isin(only)]
+    entry = entries(subject.generation).get(name)
+    own = heads[heads["name"] == (entry.head_of(subject.run) if entry else "")]
+    best = own if len(own) else heads.sort_values("self_repair", ascending=False)
+    if best.empty:
+        return subject
+    layer, head = (int(best[column].iloc[0]) for column in ("layer", "head"))
+    return replace(subject, layer=layer, head=head)

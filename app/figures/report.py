@@ -16,7 +16,6 @@ import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 
 from selfrepair.app.figures import registry
-from selfrepair.app.figures.registry import Entry
 from selfrepair.app.figures.report_output import refuse_output, write_output
 from selfrepair.app.questions import queries, run_questions
 from selfrepair.app.questions.queries import lacking, relations
@@ -81,7 +80,7 @@ def _figures(subject: Subject) -> Iterator[dict[str, Any]]:
         if lacking(subject.generation, entry.view):
             continue
         if name in registry.FIGURES:
-            drawn = registry.draw(name, _with_head(entry, subject))
+            drawn = registry.draw(name, registry.with_head(name, subject))
             answer, caption = drawn.answer, drawn.caption
             shown: dict[str, Any] = {"chart": _chart_html(drawn.chart)}
         else:
@@ -97,20 +96,6 @@ def _figures(subject: Subject) -> Iterator[dict[str, Any]]:
                 "documentation": relations(subject.generation)[entry.view],
                 "sql": answer.sql,
             }
-
-
-def _with_head(entry: Entry, subject: Subject) -> Subject:
-    """With the paper's own head where the run measured it, else with the most self-repaired one."""
-    heads = run_questions.heads(subject).frame
-    only = registry.heads_of(entry.figure, subject)
-    if only:
-        heads = heads[heads["name"].isin(only)]
-    there = heads[heads["name"] == entry.head_of(subject.run)]
-    best = there if len(there) else heads.sort_values("self_repair", ascending=False)
-    if best.empty:
-        return subject
-    layer, head = (int(best[column].iloc[0]) for column in ("layer", "head"))
-    return Subject(subject.generation, subject.run, subject.ablation, layer, head)
 
 
 def _chart_html(chart: go.Figure) -> str:

@@ -108,16 +108,20 @@ def who_repairs_whom(
     *,
     dark: bool = False,
     left_out: int = 0,
+    most_heads: int = detail_questions.MOST_HEADS,
+    most_components: int = detail_questions.MOST_COMPONENTS,
     link: repair_charts.Link | None = None,
 ) -> Drawn:
     """Beyond the paper. left_out: how many first positions of every sequence do not count."""
-    answer = detail_questions.who_repairs_whom(subject, left_out)
+    answer = detail_questions.who_repairs_whom(
+        subject, left_out, most_heads=most_heads, most_components=most_components
+    )
     return Drawn(
         repair_charts.who_repairs_whom(answer.frame, dark=dark, link=link),
         answer,
         "Mean change in the component's direct effect on the ablated head's top rows: the "
-        f"{detail_questions.MOST_HEADS} most self-repaired heads, and the "
-        f"{detail_questions.MOST_COMPONENTS} components whose part beyond noise is largest. "
+        f"{most_heads} most self-repaired heads, and the {most_components} components whose part "
+        "beyond noise is largest. "
         f"{repair_charts.CAPTION}",
     )
 
@@ -158,7 +162,7 @@ def what_is_repaired_by_run(subject: Subject) -> Drawn:
 
 def _over_depth(view: str, quantity: str, says: str) -> Figure:
     draw = partial(by_depth, view=view, quantity=quantity, says=says)
-    return Figure(draw, (quantity, f"layer_{quantity}", "depth"), view)
+    return Figure(draw, (quantity, f"layer_{quantity}", "depth"), view, choices=("runs",))
 
 
 BY_DEPTH = {
@@ -193,7 +197,11 @@ FIGURES = {
     "post-norm": POST_NORM,
     **dict.fromkeys(
         ("2", "20", "21", "22"),
-        Figure(effects, ("direct_effect", "direct_effect_removed", "logit_change")),
+        Figure(
+            effects,
+            ("direct_effect", "direct_effect_removed", "logit_change"),
+            choices=("across", "kept"),
+        ),
     ),
     "section 5.1": Figure(
         ranks,
@@ -202,6 +210,7 @@ FIGURES = {
             *("share_removed", "share_hidden"),
         ),
         "ablation_trust",
+        choices=("rows",),
     ),
     "section 5.3": Figure(
         self_reinforcing_heads, ("relative_slope", "kind"), "self_reinforcing_heads"
@@ -211,6 +220,8 @@ FIGURES = {
         ("direct_effect_change", "direct_effect_change_trimmed"),
         "component_repair_means",
         follows_theme=True,
+        choices=("left_out", "most_heads", "most_components"),
+        in_column={"most_heads": 20, "most_components": 24},
     ),
     "what is repaired": Figure(
         what_is_repaired, ("direct_effect_removed", "share_removed", "kind"), "head_kinds"

@@ -3,8 +3,8 @@
 import pandas as pd
 import streamlit as st
 
-from selfrepair.app.charts import detail_charts
 from selfrepair.app.page_parts import show, state
+from selfrepair.app.page_parts.show_figure import show_figure
 from selfrepair.app.questions import trust_questions
 from selfrepair.app.questions.subject import Subject
 from selfrepair.app.wording import words
@@ -36,17 +36,7 @@ def beside(subject: Subject) -> None:
         quantity = state.pick_one(
             "Compare", "compared", list(agreement.frame["quantity"]), shown=words.name
         )
-        answer = trust_questions.beside_paper(subject, quantity)
-        show.chart(
-            f"{words.name(quantity).capitalize()}, this run against the authors'",
-            detail_charts.against(answer.frame, "value", "paper_value", f" {words.name(quantity)}"),
-            answer,
-            key="beside_paper",
-            caption="A dot is a head: means over its top rows under resample ablation. The text "
-            "that was measured may differ.",
-            definitions=show.defined(subject.generation, ["paper_value", "value"], "beside_paper"),
-            border=False,
-        )
+        show_figure("authors", subject, quantity=quantity, border=False)
     with right:
         show.table(
             "Agreement over all heads",

@@ -5,10 +5,9 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from selfrepair.app.charts import token_charts
-from selfrepair.app.charts.run_charts import PARTS, there
 from selfrepair.app.page_parts import show, state, token_view
 from selfrepair.app.page_parts.repairers import repairers
+from selfrepair.app.page_parts.show_figure import show_figure
 from selfrepair.app.page_parts.token_view import Scale
 from selfrepair.app.questions import token_questions
 from selfrepair.app.questions.head_questions import ROWS_OF
@@ -201,17 +200,7 @@ def opened(
         st.html(token_view.colored(text, scale, mark=position, lines=True))
         show.behind(answer, "sequence")
     all_ablations = token_questions.instance(subject, sequence, position)
-    own = all_ablations.frame[all_ablations.frame["ablation"] == subject.ablation]
-    show.chart(
-        f"What happened to the logit of “{target}” under {subject.ablation} ablation",
-        token_charts.one_token(own),
-        all_ablations,
-        key="one_token",
-        caption=f"The head's direct effect of {words.signed(here['direct_effect'])} logits goes "
-        "(or changes), later heads, MLPs and the final norm answer, and the logit ends "
-        f"{words.signed(here['logit_change'])} from where it was.",
-        definitions=show.defined(subject.generation, ["self_repair", *there(PARTS, own)]),
-    )
+    show_figure("one token", subject, sequence=sequence, position=position)
     show.table(
         "This token under every ablation" if len(all_ablations.frame) > 1 else "This token",
         all_ablations,

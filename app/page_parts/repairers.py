@@ -3,8 +3,8 @@
 import pandas as pd
 import streamlit as st
 
-from selfrepair.app.charts import detail_charts
-from selfrepair.app.page_parts import show, state
+from selfrepair.app.page_parts import state
+from selfrepair.app.page_parts.show_figure import show_figure
 from selfrepair.app.questions import detail_questions, neuron_questions, queries
 from selfrepair.app.questions.subject import Subject
 from selfrepair.app.wording import words
@@ -22,21 +22,7 @@ def repairers(subject: Subject, sequence: int, position: int) -> None:
         return
     left, right = st.columns(2)
     with left:
-        show.chart(
-            "Which components repaired this token",
-            detail_charts.bars(
-                components.frame,
-                label="component",
-                value="direct_effect_change",
-                x="change in direct effect (logits)",
-            ),
-            components,
-            key="repairers",
-            caption="The later heads and MLP layers whose direct effect changed most.",
-            definitions=show.defined(
-                subject.generation, ["direct_effect_change"], "component_repairs"
-            ),
-        )
+        show_figure("one token, components", subject, sequence=sequence, position=position)
         with st.container(horizontal=True):
             for name in components.frame["component"]:
                 to_component(subject, str(name), f"{sequence}:{position}")
@@ -44,20 +30,7 @@ def repairers(subject: Subject, sequence: int, position: int) -> None:
         if neurons.frame.empty:
             st.caption("The last MLP layer is not downstream of this head.")
             return
-        changed = neurons.frame.assign(
-            change=neurons.frame["direct_effect_ablated"] - neurons.frame["direct_effect"],
-            name="neuron " + neurons.frame["neuron"].astype(str),
-        )
-        show.chart(
-            "Which neurons of the last MLP layer repaired it",
-            detail_charts.bars(
-                changed, label="name", value="change", x="change in direct effect (logits)"
-            ),
-            neurons,
-            key="repairing_neurons",
-            caption="The most repairing ones.",
-            definitions=show.defined(subject.generation, ["neurons"], "neuron_repairs"),
-        )
+        show_figure("one token, neurons", subject, sequence=sequence, position=position)
         to_neurons(subject, neurons.frame)
 
 

@@ -8,7 +8,7 @@ import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
-from selfrepair.app.page_parts import state
+from selfrepair.app.page_parts import paper_menu, state
 from selfrepair.app.questions.queries import Answer, Generation, meaning
 from selfrepair.app.wording import words
 from selfrepair.app.wording.headline import Tile
@@ -56,14 +56,22 @@ def chart(
     figure: str = "",
     clickable: bool = False,
     border: bool = True,
+    paper: paper_menu.ForPaper | None = None,
 ) -> list[Any] | None:
     """A chart with its SQL and data; the customdata of the mark that was clicked, if any.
 
     figure: the one of the paper that it is, with a link to what the paper says of it. border: False
-    where the caller has one around the chart and what it is chosen with.
+    where the caller has one around the chart and what it is chosen with. paper: makes of it what a
+    paper needs, by width.
     """
     with st.container(border=border):
-        heading(title, definitions)
+        if paper is None:
+            heading(title, definitions)
+        else:
+            left, right = st.columns([5, 1], vertical_alignment="center")
+            with left:
+                heading(title, definitions)
+            paper_menu.menu(paper, key, right)
         picture = PICTURE | {"toImageButtonOptions": {"format": "png", "scale": 2, "filename": key}}
         if clickable:
             event: Any = st.plotly_chart(

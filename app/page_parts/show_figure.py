@@ -1,9 +1,10 @@
 """A figure of the registry on a page: its title and caption are the same wherever it stands."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from selfrepair.app.figures import registry
-from selfrepair.app.page_parts import show
+from selfrepair.app.page_parts import paper_menu, show
 from selfrepair.app.questions.subject import Subject
 from selfrepair.app.wording import words
 
@@ -14,6 +15,7 @@ def show_figure(
     *,
     click: str = "",
     key: str = "",
+    columns: Sequence[str] = (),
     border: bool = True,
     link_to_paper: bool = True,
     **options: Any,
@@ -23,24 +25,26 @@ def show_figure(
     Where it has no rows of the subject, a line says so.
 
     click: what a click on a mark does, in words; "" where it does nothing. key: of the chart and
-    its files, where the figure's name is not enough. options: the figure's own.
+    its files, where the figure's name is not enough. columns: those that it draws, where a choice
+    decides. options: the figure's own.
     """
-    figure = registry.FIGURES[name]
-    if figure.follows_theme:
-        options["dark"] = show.is_dark()
-    entry = registry.entries(subject.generation)[name]
-    drawn = registry.draw(name, subject, **options)
+    figure = registry.CHARTS[name]
+    themed = {"dark": show.is_dark()} if figure.follows_theme else {}
+    drawn = registry.draw(name, subject, **options, **themed)
+    title = registry.title(name, subject, drawn)
     if drawn.answer.frame.empty:
-        show.not_there(f"{entry.heading}, for this choice", [entry.view], "Choose another.")
+        view = registry.entries(subject.generation)[name].view
+        show.not_there(f"{title}, for this choice", [view], "Choose another.")
         return None
     return show.chart(
-        drawn.title or entry.heading,
+        title,
         drawn.chart,
         drawn.answer,
         key=key or f"figure_{words.name(name).replace(', ', '_').replace(' ', '_')}",
         caption=f"{drawn.caption} {click}".strip(),
-        definitions=show.defined(subject.generation, figure.columns, figure.relation),
-        figure=name if link_to_paper else "",
+        definitions=show.defined(subject.generation, columns or figure.columns, figure.relation),
+        figure=name if link_to_paper and name in registry.FIGURES else "",
         clickable=bool(click),
         border=border,
+        paper=paper_menu.of_figure(name, subject, options),
     )

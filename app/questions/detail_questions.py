@@ -8,10 +8,17 @@ LEFT_OUT = {"none": 0, "the first": 1, "the first 4": 4}  # of a sequence's posi
 N_ERRORS = 2  # a change is beyond noise where it is more standard errors than this away from 0
 
 
-def who_repairs_whom(subject: Subject, left_out: int = 0) -> Answer:
+def who_repairs_whom(
+    subject: Subject,
+    left_out: int = 0,
+    *,
+    most_heads: int = MOST_HEADS,
+    most_components: int = MOST_COMPONENTS,
+) -> Answer:
     """The most self-repaired heads, and the components whose part in it is largest beyond noise.
 
-    left_out: how many first positions of every sequence do not count.
+    left_out: how many first positions of every sequence do not count. most_heads, most_components:
+    how many of each.
     """
     return subject.ask(
         f"""
@@ -31,7 +38,7 @@ def who_repairs_whom(subject: Subject, left_out: int = 0) -> Answer:
                 self_repair desc nulls last,
                 layer,
                 head
-            limit {MOST_HEADS}
+            limit {int(most_heads)}
         ),
 
         pairs as (
@@ -67,7 +74,7 @@ def who_repairs_whom(subject: Subject, left_out: int = 0) -> Answer:
             order by
                 sum(abs(direct_effect_change)) filter (where beyond_noise) desc nulls last,
                 repairer
-            limit {MOST_COMPONENTS}
+            limit {int(most_components)}
         )
 
         select *

@@ -134,6 +134,7 @@ def instance(subject: Subject, sequence: int, position: int) -> Answer:
     return subject.ask(
         f"""
         select
+            target_text,
             ablation,
             direct_effect,
             direct_effect_ablated,

@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from selfrepair import extras
-from selfrepair.dagster_project.cli import exchange, programs
+from selfrepair.dagster_project.cli import exchange, paper, programs
 from selfrepair.dagster_project.cli.options import run_options
 from selfrepair.dagster_project.cli.place import WAREHOUSE
 from selfrepair.errors import OneLineError
@@ -161,7 +161,7 @@ def doctor(root: str, repair: bool, **choices: Any) -> int:
 
 for command in (programs.demo, programs.app, programs.sql, programs.dagster):
     cli.add_command(command)
-for command in (exchange.export_run, exchange.import_run):
+for command in (exchange.export_run, exchange.import_run, paper.figure):
     cli.add_command(command)
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import plotly.graph_objects as go
 
-from selfrepair.library.names import unknown
+from selfrepair.names import unknown
 from selfrepair.warehouse.paths import Warehouse
 from selfrepair_assets.measurement.errors import InputError
 
@@ -18,12 +20,48 @@ from selfrepair.app.questions.queries import newest_generation  # noqa: E402
 from selfrepair.app.questions.subject import Subject  # noqa: E402
 
 
-def draw(warehouse: Warehouse, figure: str, **subject: Any) -> go.Figure:
+def draw(
+    warehouse: Warehouse, figure: str, subject: Mapping[str, Any], options: Mapping[str, Any]
+) -> go.Figure:
     """The figure over the newest generation. Raises InputError where there is none of that name."""
-    if figure not in registry.FIGURES:
-        raise InputError(unknown("figure", figure, registry.FIGURES))
-    generation = newest_generation(str(warehouse.root))
-    assert generation is not None, "it is open"
-    chart = registry.draw(figure, Subject(generation, **subject)).chart
+    chart = registry.draw(figure, _asked(warehouse, figure, subject, options), **options).chart
     chart.update_layout(template="plotly_white")
     return chart
+
+
+def save(
+    warehouse: Warehouse,
+    figure: str,
+    subject: Mapping[str, Any],
+    width: str,
+    output: Path | str,
+    options: Mapping[str, Any],
+) -> list[Path]:
+    """Writes the figure for a paper. Raises InputError where there is no figure of that name."""
+    from selfrepair.paper.figure import for_paper  # it needs Matplotlib
+    from selfrepair.paper.looks import WIDTHS
+
+    if width not in WIDTHS:
+        raise InputError(unknown("width", width, WIDTHS))
+    asked = _asked(warehouse, figure, subject, options)
+    return for_paper(figure, asked, width, options).save(output)
+
+
+def _asked(
+    warehouse: Warehouse, figure: str, subject: Mapping[str, Any], options: Mapping[str, Any]
+) -> Subject:
+    """What the figure is to be drawn of, with a head where none is named."""
+    if figure not in registry.CHARTS:
+        raise InputError(unknown("figure", figure, registry.CHARTS))
+    choices = registry.CHARTS[figure].choices
+    for name in options:
+        if name not in choices:
+            raise InputError(
+                unknown(f"choice of figure {figure}", name, choices)
+                if choices
+                else f"figure {figure} has no choice {name!r}, nor any other"
+            )
+    generation = newest_generation(str(warehouse.root))
+    assert generation is not None, "it is open"
+    named = Subject(generation, **subject)
+    return named if "head" in subject else registry.with_head(figure, named)

@@ -8,13 +8,13 @@ of the warehouse that answered. A head is written "L26H6".
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from selfrepair import extras
-from selfrepair.library.names import unknown
 from selfrepair.library.reader import Reader
+from selfrepair.names import unknown
 from selfrepair.warehouse.paths import Warehouse
 from selfrepair_assets.measurement.errors import InputError
 
@@ -179,18 +179,48 @@ from neuron_repairs
         )
 
     def figure(
-        self, figure: str, run: str, head: str | None = None, *, ablation: str | None = None
+        self,
+        figure: str,
+        run: str,
+        head: str | None = None,
+        *,
+        ablation: str | None = None,
+        **choices: Any,
     ) -> go.Figure:
-        """A figure as the app draws it; `warehouse.sql("from figures")` lists them.
+        """A chart as the app draws it; `warehouse.sql("from figures")` lists the paper's.
 
-        head: where the figure is of one head; default the one with most self-repair.
+        head: where the chart is of one head; default the one with most self-repair.
+        choices: what can be chosen of it, such as rows="all tokens".
         """
         extras.require("app", "a figure")
         from selfrepair.library.drawing import draw
 
-        if self.follow:
-            self.refresh()
-        if head is None:
-            heads = self.heads(run, ablation=ablation).sort_values("self_repair", ascending=False)
-            head = str(heads["name"].iloc[0])
-        return draw(self._warehouse, str(figure), **self._of_head(run, head, ablation))
+        return draw(self._warehouse, str(figure), self._subject(run, head, ablation), choices)
+
+    def save_figure(
+        self,
+        figure: str,
+        run: str,
+        head: str | None = None,
+        *,
+        ablation: str | None = None,
+        width: str = "column",
+        output: str | Path = ".",
+        **choices: Any,
+    ) -> list[Path]:
+        """Writes the same chart for a paper: SVG, PDF, its caption, and the Python that draws it.
+
+        width: "column" (3.25 inches) or "double" (6.75). output: the folder; the files' names say
+        run, head, ablation and figure.
+        """
+        extras.require("paper", "a figure for a paper")
+        from selfrepair.library.drawing import save
+
+        subject = self._subject(run, head, ablation)
+        return save(self._warehouse, str(figure), subject, width, output, choices)
+
+    def _subject(self, run: str, head: str | None, ablation: str | None) -> dict[str, Any]:
+        """Run, ablation and, where one is named, head."""
+        if head is not None:
+            return self._of_head(run, head, ablation)
+        return {"run": self._run(run), "ablation": self._ablation(run, ablation)}

@@ -9,7 +9,7 @@ from typing import Any, Self
 import duckdb
 import pandas as pd
 
-from selfrepair.library.names import unknown
+from selfrepair.names import unknown
 from selfrepair.warehouse.connection import draw_no_bar
 from selfrepair.warehouse.errors import WarehouseError
 from selfrepair.warehouse.paths import Warehouse
@@ -107,8 +107,7 @@ class Reader:
         except InputError:
             named = None
         known = self._values(
-            "select name from head_summary"
-            " where run_id = ? and ablation = ? order by layer, head",
+            "select name from head_summary where run_id = ? and ablation = ? order by layer, head",
             [run, chosen],
         )
         if named is None or str(named) not in known:

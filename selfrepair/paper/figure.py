@@ -1,0 +1,164 @@
+"""A figure for a paper: its name as a file, its caption, the Python that draws it, SVG and PDF."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import plotly.graph_objects as go
+
+from selfrepair.app.charts.detail_charts import any_columns
+from selfrepair.app.figures import registry
+from selfrepair.app.questions import run_questions
+from selfrepair.app.questions.queries import Generation
+from selfrepair.app.questions.subject import Subject
+from selfrepair.app.wording import kinds, words
+from selfrepair.paper.page import printed
+
+LONGEST = 120  # characters of a file's name
+
+
+@dataclass(frozen=True)
+class PaperFigure:
+    """One chart of one subject at the width of one column or of two.
+
+    name: that of its files, without an ending. caption: what it shows, of how much, measured how.
+    python: draws it from the warehouse once more.
+    """
+
+    name: str
+    caption: str
+    python: str
+    chart: go.Figure
+    width: str
+
+    def files(self) -> dict[str, bytes]:
+        """The figure as `svg` and `pdf`, and its caption and Python as `txt` and `py`."""
+        return {
+            **printed(self.chart, self.width, self.caption),
+            "txt": f"{self.caption}\n".encode(),
+            "py": self.python.encode(),
+        }
+
+    def save(self, folder: Path | str) -> list[Path]:
+        """Writes the files into a folder, which is made; files of these names are replaced."""
+        made = self.files()  # before anything is written
+        there = Path(folder).expanduser()
+        there.mkdir(parents=True, exist_ok=True)
+        paths = []
+        for kind, content in made.items():
+            paths.append(there / f"{self.name}.{kind}")
+            paths[-1].write_bytes(content)
+        return paths
+
+
+def for_paper(name: str, subject: Subject, width: str, options: Mapping[str, Any]) -> PaperFigure:
+    """The chart of that name; options: those of its choices that are not the usual ones.
+
+    Where one column has no room for what the screen shows, less is drawn and the caption says so.
+    Raises KeyError for what no chart draws, duckdb.Error.
+    """
+    figure = registry.CHARTS[name]
+    chosen = {key: value for key, value in options.items() if key in figure.choices}
+    if width == "column":
+        chosen = {**figure.in_column, **chosen}
+    drawn = registry.draw(name, subject, **chosen)
+    title = registry.title(name, subject, drawn).partition(": ")
+    runs = list(chosen.get("runs", ())) or [subject.run]
+    if chosen.get("other_run", subject.run) != subject.run:
+        runs.append(chosen["other_run"])
+    said = [
+        f"{title[2] if title[2] and not drawn.title else ''.join(title)}.",
+        drawn.caption,
+        *(_measured(subject, run, of_head=figure.of_head) for run in runs),
+        _drawn_from(subject.generation),
+    ]
+    head = subject.head_name if figure.of_head else ""
+    by_name = _file_name("+".join(runs), head, subject.ablation, words.figure(name).lower(), width)
+    return PaperFigure(
+        by_name, " ".join(said), _python(name, subject, head, width, chosen), drawn.chart, width
+    )
+
+
+def of_rows(
+    generation: Generation, sql: str, rows: pd.DataFrame, columns: Mapping[str, Any], width: str
+) -> PaperFigure:
+    """The rows of any statement, drawn by `any_columns` with these columns."""
+    return PaperFigure(
+        _file_name("sql", str(columns["y"]), "by", str(columns["x"]), width),
+        f"{columns['y']} against {columns['x']}, {len(rows):,} rows of: {' '.join(sql.split())}. "
+        + _drawn_from(generation),
+        _OF_ROWS.format(
+            root=generation.root,
+            generation=generation.number,
+            sql=sql,
+            columns="".join(f", {key}={value!r}" for key, value in columns.items()),
+            width=width,
+        ),
+        any_columns(rows, **columns),
+        width,
+    )
+
+
+_OF_ROWS = """\
+from pathlib import Path
+
+import selfrepair
+from selfrepair.app.charts.detail_charts import any_columns
+from selfrepair.paper.page import printed
+
+warehouse = selfrepair.open({root!r})  # this was generation {generation}
+rows = warehouse.sql({sql!r})
+chart = any_columns(rows{columns})
+for ending, content in printed(chart, {width!r}).items():
+    Path(f"chart.{{ending}}").write_bytes(content)
+"""
+
+
+def _drawn_from(generation: Generation) -> str:
+    return (
+        f"Generation {generation.number} of the warehouse, drawn with selfrepair "
+        f"{version('selfrepair')}."
+    )
+
+
+def _measured(subject: Subject, run: str, *, of_head: bool) -> str:
+    """On what the numbers of a run rest: model, revision, head, ablation, n, fraction, corpus."""
+    row = run_questions.measured(subject, run).frame.iloc[0]
+    revision = f"revision {row['revision']}, " if isinstance(row["revision"], str) else ""
+    weights = row["weights_sha256"]
+    weights = f"weights SHA-256 {weights[:12]}" if isinstance(weights, str) else "unknown weights"
+    head = f"{subject.head_name}, " if of_head and run == subject.run else ""
+    among = f"{int(row['n_heads']):,} heads, each over its " if not head else ""
+    return (
+        f"{row['model']} ({revision}{weights}): {head}{subject.ablation} ablation; {among}n = "
+        f"{int(row['n_rows_all']):,} tokens, of which the top {words.share(row['top_fraction'])} "
+        f"are {int(row['n_rows']):,}; corpus {row['corpus']}, "
+        f"{kinds.clusters(Subject(subject.generation, run)).text}."
+    )
+
+
+def _file_name(*parts: str) -> str:
+    """What files are called: letters, digits and few other characters, the parts by `_`."""
+    plain = (re.sub(r"[^A-Za-z0-9.@+-]+", "-", part).strip("-.") for part in parts if part)
+    shown = [part if len(part) <= LONGEST else part[-LONGEST:].strip("-.") for part in plain]
+    return "_".join(shown)
+
+
+def _python(name: str, subject: Subject, head: str, width: str, options: Mapping[str, Any]) -> str:
+    """A script that opens the warehouse, draws the figure, and writes its files."""
+    arguments = [repr(name), repr(subject.run)]
+    arguments += [repr(head)] if head else []
+    named = {"ablation": subject.ablation, **options}
+    arguments += [f"{key}={value!r}" for key, value in named.items()]
+    asked = "".join(f"    {argument},\n" for argument in arguments)
+    return (
+        "import selfrepair\n\n"
+        f"warehouse = selfrepair.open({subject.generation.root!r})"
+        f"  # this was generation {subject.generation.number}\n"
+        f"chart = warehouse.figure(\n{asked})\n"
+        f"warehouse.save_figure(\n{asked}    width={width!r},\n)\n"
+    )

@@ -1,0 +1,113 @@
+"""A figure's name, caption and Python, by whichever way it is asked for."""
+
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import plotly.graph_objects as go
+import pytest
+
+import selfrepair
+from selfrepair.app.questions import queries
+from selfrepair.app.questions.subject import Subject
+from selfrepair.library.opened import OpenWarehouse
+from selfrepair.paper.figure import for_paper, of_rows
+from selfrepair_assets.measurement.errors import InputError
+from tests.paper.conftest import RUN
+
+
+@pytest.fixture(scope="module")
+def warehouse(root: Path) -> OpenWarehouse:
+    return selfrepair.open(root)
+
+
+def test_name_and_caption_say_what_it_is(subject: Subject) -> None:
+    figure = for_paper("8", replace(subject, ablation="mean", layer=1), "column", {})
+    assert figure.name == "org-toy@step1000_L1H0_mean_figure-8_column"
+    for said in (
+        "How often",
+        "L1H0",
+        "mean ablation",
+        "org/toy (revision step1000, weights SHA-256 0123456789ab)",
+        "n = 48 tokens, of which the top 25 % are 12;",
+        "corpus ",
+        "6 sequences",
+        "Generation 1 of the warehouse",
+    ):
+        assert said in figure.caption, (said, figure.caption)
+    every = for_paper("1", subject, "double", {})
+    assert every.name == "org-toy@step1000_resample_figure-1_double"
+    assert "8 heads, each over its n = 48 tokens" in every.caption
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("8", {}),
+        ("map", {"quantity": "logit_change", "rows": "all tokens", "dark": True}),
+        ("who repairs whom", {"left_out": 1, "link": str}),
+        (
+            "compared",
+            {"other_run": RUN, "other_ablation": "zero", "other_head": "L2H1"},
+        ),
+    ],
+)
+def test_the_python_draws_the_same_chart_and_writes_its_files(
+    name: str, options: dict[str, Any], subject: Subject, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    figure = for_paper(name, subject, "column", options)
+    names: dict[str, Any] = {}
+    exec(figure.python, names)
+    figure.chart.update_layout(template="plotly_white")
+    assert names["chart"].to_json() == figure.chart.to_json()
+    written = {path.suffix: path for path in tmp_path.iterdir()}
+    assert set(written) == {".svg", ".pdf", ".txt", ".py"}
+    assert {path.stem for path in written.values()} == {figure.name}
+    assert written[".txt"].read_text() == f"{figure.caption}\n"
+    assert written[".py"].read_text() == figure.python
+
+
+def test_rows_of_a_statement_have_their_python_too(
+    subject: Subject, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    sql = "select name, self_repair, 'a''b' as \"group\"\nfrom head_summary"
+    rows = queries.ask(subject.generation, sql).frame
+    columns = {"x": "name", "y": "self_repair", "group": "group", "marks": "bars"}
+    figure = of_rows(subject.generation, sql, rows, columns, "column")
+    names: dict[str, Any] = {}
+    exec(figure.python, names)
+    assert names["chart"].to_json() == figure.chart.to_json()
+    assert {path.name for path in tmp_path.iterdir()} == {"chart.svg", "chart.pdf"}
+
+
+def test_the_library_saves_a_figure(warehouse: OpenWarehouse, tmp_path: Path) -> None:
+    new, across = tmp_path / "new", "direct_effect_removed"
+    paths = warehouse.save_figure("2", RUN, output=new, across=across)
+    assert [path.name for path in paths] == [
+        f"org-toy@step1000_resample_figure-2_column.{kind}" for kind in ("svg", "pdf", "txt", "py")
+    ]
+    assert all(path.stat().st_size for path in paths)
+    assert "across='direct_effect_removed'" in paths[-1].read_text()
+    assert isinstance(warehouse.figure("map", RUN), go.Figure)
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ({"figure": "8", "width": "page"}, "there is no width 'page'; nearest: column, double"),
+        ({"figure": "8", "rows": "all"}, "figure 8 has no choice 'rows', nor any other"),
+        ({"figure": "map", "quantty": "x"}, "there is no choice of figure map 'quantty'"),
+        ({"figure": "mop"}, "there is no figure 'mop'; nearest: map"),
+        ({"figure": "8", "head": "L9H9"}, "there is no head of org/toy@step1000 'L9H9'"),
+    ],
+)
+def test_what_is_not_there_is_said_in_one_line(
+    asked: dict[str, Any], said: str, warehouse: OpenWarehouse, tmp_path: Path
+) -> None:
+    with pytest.raises(InputError, match=re.escape(said)):
+        warehouse.save_figure(**asked, run=RUN, output=tmp_path)
+    assert list(tmp_path.iterdir()) == []
