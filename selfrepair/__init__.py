@@ -17,13 +17,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from selfrepair.library.measuring import measure
     from selfrepair.library.opened import OpenWarehouse, open
+    from selfrepair.paper.tables import latex
 
-__all__ = ["OpenWarehouse", "measure", "open"]
+__all__ = ["OpenWarehouse", "latex", "measure", "open"]
 
 _FROM = {
     "OpenWarehouse": "library.opened",
     "open": "library.opened",
     "measure": "library.measuring",
+    "latex": "paper.tables",
 }
 
 

@@ -1,7 +1,8 @@
 """How every chart and table is shown: its heading, its definitions, its SQL, its data."""
 
 import io
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -12,6 +13,7 @@ from selfrepair.app.page_parts import paper_menu, state
 from selfrepair.app.questions.queries import Answer, Generation, meaning
 from selfrepair.app.wording import words
 from selfrepair.app.wording.headline import Tile
+from selfrepair.paper.tables import latex as latex_of
 
 PICTURE = {
     "displaylogo": False,
@@ -138,7 +140,7 @@ def table(
         )
         if caption:
             st.caption(caption)
-        behind(answer, key)
+        behind(answer, key, latex=partial(_latex, answer, generation, frame))
     rows = event["selection"]["rows"] if selectable else []
     return int(rows[0]) if rows else None
 
@@ -183,15 +185,15 @@ def _is_share(frame: pd.DataFrame, column: str) -> bool:
     return column.startswith("share") and pd.api.types.is_float_dtype(frame[column])
 
 
-def behind(answer: Answer, key: str) -> None:
-    """What is behind a chart or table: its SQL and its data as files."""
+def behind(answer: Answer, key: str, latex: Callable[[], bytes] | None = None) -> None:
+    """What is behind a chart or table: its SQL and its data as files; latex: makes the table's."""
     with st.expander("Show the SQL · download the data"):
         st.code(answer.sql, language="sql")
-        downloads(answer.frame, key)
+        downloads(answer.frame, key, latex)
 
 
-def downloads(frame: pd.DataFrame, key: str) -> None:
-    """Two buttons; the file is made when one is clicked."""
+def downloads(frame: pd.DataFrame, key: str, latex: Callable[[], bytes] | None = None) -> None:
+    """A button per kind of file; the file is made when one is clicked."""
     with st.container(horizontal=True):
         st.download_button(
             "CSV",
@@ -211,6 +213,23 @@ def downloads(frame: pd.DataFrame, key: str) -> None:
             icon=":material/download:",
             on_click="ignore",
         )
+        if latex is not None:
+            st.download_button(
+                "LaTeX",
+                latex,
+                f"{key}.tex",
+                "application/x-tex",
+                key=f"latex:{key}",
+                icon=":material/download:",
+                on_click="ignore",
+            )
+
+
+def _latex(answer: Answer, generation: Generation, frame: pd.DataFrame | None) -> bytes:
+    """The table as it is shown, but for links, and where its rows are from."""
+    shown = (answer.frame if frame is None else frame).drop(columns="open_head", errors="ignore")
+    shown.attrs = {"sql": answer.sql, "generation": generation.number}
+    return latex_of(shown).encode()
 
 
 def _parquet(frame: pd.DataFrame) -> bytes:

@@ -161,7 +161,7 @@ def doctor(root: str, repair: bool, **choices: Any) -> int:
 
 for command in (programs.demo, programs.app, programs.sql, programs.dagster):
     cli.add_command(command)
-for command in (exchange.export_run, exchange.import_run, paper.figure):
+for command in (exchange.export_run, exchange.import_run, paper.figure, paper.cite):
     cli.add_command(command)
 
 

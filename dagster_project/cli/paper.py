@@ -1,4 +1,4 @@
-"""`selfrepair figure`: what a paper needs of a run, by the library's own methods."""
+"""`selfrepair figure` and `cite`: what a paper needs of a run, by the library's own methods."""
 
 from __future__ import annotations
 
@@ -48,6 +48,17 @@ def figure(root: str, run_id: str, choices: tuple[str, ...], **asked: Any) -> No
         )
     for path in paths:
         click.echo(path)
+
+
+@click.command("cite")
+@click.argument("run_id", metavar="MODEL")
+@WAREHOUSE
+def cite(root: str, run_id: str) -> None:
+    """Print how MODEL's run was measured, for a paper: methods text, settings, versions, BibTeX."""
+    from selfrepair.library.opened import open as opened
+
+    with opened(root) as warehouse:
+        click.echo(warehouse.cite(run_id))
 
 
 def _chosen(text: str) -> tuple[str, Any]:

@@ -219,6 +219,14 @@ from neuron_repairs
         subject = self._subject(run, head, ablation)
         return save(self._warehouse, str(figure), subject, width, output, choices)
 
+    def cite(self, run: str) -> str:
+        """Methods text with every setting of a run, versions, and the BibTeX to cite."""
+        from selfrepair.paper.methods import methods
+
+        rows = self.sql("from runs where run_id = $run", run=self._run(run))
+        clusters = self.sql("from run_clusters where run_id = $run", run=run)
+        return methods(rows.iloc[0].to_dict(), clusters.iloc[0].to_dict())
+
     def _subject(self, run: str, head: str | None, ablation: str | None) -> dict[str, Any]:
         """Run, ablation and, where one is named, head."""
         if head is not None:

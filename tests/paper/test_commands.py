@@ -1,4 +1,4 @@
-"""`selfrepair figure`, and the menu beside a chart of the app."""
+"""`selfrepair figure` and `cite`, and the menu beside a chart of the app."""
 
 from pathlib import Path
 
@@ -31,6 +31,12 @@ def test_a_choice_without_a_value_is_refused(root: Path) -> None:
     assert "'rows' is not NAME=VALUE" in result.output
 
 
+def test_cite_prints_the_bibtex(root: Path) -> None:
+    result = CliRunner().invoke(cli, ["cite", RUN, "--warehouse", str(root)])
+    assert result.exit_code == 0, result.output
+    assert "@inproceedings{rushing2024explorations," in result.output
+
+
 def test_the_menu_has_the_caption_and_the_python(
     root: Path, subject: Subject, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -44,6 +50,7 @@ def test_the_menu_has_the_caption_and_the_python(
     assert "quantity='logit_change'" in shown
     labels = [button.proto.label for button in page.get("download_button")]
     assert labels.count("PDF") == labels.count("SVG") == 2
+    assert "LaTeX" in labels
 
 
 def test_a_menu_that_nobody_opens_asks_nothing(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,28 @@
+"""`cite`: what was measured and how, whatever the run, and whom to cite."""
+
+from pathlib import Path
+
+import selfrepair
+from tests.paper.conftest import RUN
+
+
+def test_methods_text_has_every_setting_and_the_bibtex(root: Path) -> None:
+    said = selfrepair.open(root).cite(RUN)
+    for text in (
+        "all 8 attention heads of org/toy (ToyForCausalLM, 4 layers of 2 heads, revision step1000",
+        "6 sequences of 9 tokens",
+        "48 predictions in all",
+        "resample ablation replaces it by the same head's z at the same positions of another",
+        "zero ablation replaces it by zeros",
+        "top 25 % tokens",
+        "Standard errors are by sequence (6)",
+        "  until: 5%",
+        "  x: left to the run",
+        "  seed: ",
+        "Versions: ",
+        "@inproceedings{rushing2024explorations,",
+        "pages     = {42836--42855},",
+        "@software{selfrepair,",
+    ):
+        assert text in said, (text, said)
+    assert said.count("{") == said.count("}")
