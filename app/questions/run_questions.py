@@ -239,25 +239,6 @@ def effects(subject: Subject) -> Answer:
     )
 
 
-def measured(subject: Subject, run: str) -> Answer:
-    """One row: which model a run is of, on which text, and how many rows each of its heads has."""
-    return subject.ask(
-        """
-        select
-            any_value(columns(['model', 'revision', 'weights_sha256', 'corpus'])),
-            any_value(runs.top_fraction) as top_fraction,
-            count(*) as n_heads,
-            max(n_rows) as n_rows,
-            max(n_rows_all) as n_rows_all
-        from runs
-        join head_summary using (run_id)
-        where run_id = $of_run
-            and ablation = $ablation
-        """,
-        of_run=run,
-    )
-
-
 def figures(generation: Generation) -> Answer:
     """Every figure of the paper: what it shows, the view that answers it, what the paper says."""
     return ask(

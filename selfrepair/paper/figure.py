@@ -12,7 +12,7 @@ import plotly.graph_objects as go
 
 from selfrepair.app.charts.detail_charts import any_columns
 from selfrepair.app.figures import registry
-from selfrepair.app.questions import run_questions
+from selfrepair.app.questions import kind_questions
 from selfrepair.app.questions.queries import Generation
 from selfrepair.app.questions.subject import Subject
 from selfrepair.app.wording import kinds, words
@@ -77,10 +77,9 @@ def for_paper(name: str, subject: Subject, width: str, options: Mapping[str, Any
         _drawn_from(subject.generation),
     ]
     head = subject.head_name if figure.of_head else ""
-    by_name = _file_name("+".join(runs), head, subject.ablation, words.figure(name).lower(), width)
-    return PaperFigure(
-        by_name, " ".join(said), _python(name, subject, head, width, chosen), drawn.chart, width
-    )
+    shown = "+".join(map(_short, runs)), head, subject.ablation, words.figure(name).lower(), width
+    python = _python(name, subject, head, width, chosen)
+    return PaperFigure(_file_name(*shown), " ".join(said), python, drawn.chart, width)
 
 
 def of_rows(
@@ -127,18 +126,25 @@ def _drawn_from(generation: Generation) -> str:
 
 def _measured(subject: Subject, run: str, *, of_head: bool) -> str:
     """On what the numbers of a run rest: model, revision, head, ablation, n, fraction, corpus."""
-    row = run_questions.measured(subject, run).frame.iloc[0]
+    row = kind_questions.measured(subject, run).frame.iloc[0]
     revision = f"revision {row['revision']}, " if isinstance(row["revision"], str) else ""
     weights = row["weights_sha256"]
     weights = f"weights SHA-256 {weights[:12]}" if isinstance(weights, str) else "unknown weights"
     head = f"{subject.head_name}, " if of_head and run == subject.run else ""
+    model = _short(row["model"])
     among = f"{int(row['n_heads']):,} heads, each over its " if not head else ""
     return (
-        f"{row['model']} ({revision}{weights}): {head}{subject.ablation} ablation; {among}n = "
+        f"{model} ({revision}{weights}): {head}{subject.ablation} ablation; {among}n = "
         f"{int(row['n_rows_all']):,} tokens, of which the top {words.share(row['top_fraction'])} "
-        f"are {int(row['n_rows']):,}; corpus {row['corpus']}, "
+        f"are {int(row['n_rows']):,}; corpus {_short(row['corpus'])}, "
         f"{kinds.clusters(Subject(subject.generation, run)).text}."
     )
+
+
+def _short(model: str) -> str:
+    """A folder of this machine by its own name alone; a hub's id as it is."""
+    path = Path(model)
+    return path.name if path.is_absolute() else model
 
 
 def _file_name(*parts: str) -> str:

@@ -20,9 +20,10 @@ class Panel:
     """One pair of axes while it is drawn.
 
     x_names, y_names: what stands at 0, 1, 2 … of an axis of names; None of one of numbers.
-    places: of each named trace, its number in the legend. grid: rows and columns of panels. bars:
-    which bars share a place. beyond: the share of the axis that numbers at their ends need.
-    colored: what has a scale of colours.
+    places: of each named trace, its number in the legend. grid: rows and columns of panels.
+    shared: all numbers of the chart that its one scale of colours stands for. bars: which bars
+    share a place. beyond: the share of the axis that numbers at their ends need. colored: what has
+    a scale of colours.
     """
 
     axes: Axes
@@ -31,6 +32,7 @@ class Panel:
     y_names: list[str] | None
     places: dict[int, int]
     grid: tuple[int, int]
+    shared: np.ndarray
     bars: list[int] = field(default_factory=list)
     beyond: float = 0.0
     colored: list[tuple[ScalarMappable, Any]] = field(default_factory=list)
@@ -66,11 +68,17 @@ def _scatter(panel: Panel, number: int, trace: Any) -> None:
         panel.axes.fill(x, y, color=shade, linewidth=0, label=_label(trace))
     if trace.fill == "tozeroy":
         panel.axes.fill_between(x, y, step=step, color=shade, linewidth=0)
+    is_numbered = not isinstance(trace.marker.color, str | None)
+    if is_numbered and "lines" in modes and len(x):  # the line has its marks' colour
+        numbers = np.asarray(trace.marker.color, dtype=float)
+        own: Any = _colored(panel, trace.marker, numbers).to_rgba(numbers[0])
+    else:
+        own = color(trace.line.color) if trace.line.color else None
     if "lines" in modes and trace.fill != "toself":
         panel.axes.plot(
             x,
             y,
-            color=color(trace.line.color),
+            color=own,
             linewidth=max(0.6, (trace.line.width or 2) * POINTS),
             linestyle=_dash(panel, number, trace),
             drawstyle="steps-post" if step else "default",
@@ -86,7 +94,7 @@ def _scatter(panel: Panel, number: int, trace: Any) -> None:
             y,
             np.asarray(trace.error_y.array, dtype=float),
             fmt="none",
-            ecolor=color(trace.error_y.color),
+            ecolor=own if is_numbered else color(trace.error_y.color),
             elinewidth=0.5,
             capsize=0.8,
             zorder=1.5,
@@ -227,7 +235,7 @@ def _edges(centers: np.ndarray) -> np.ndarray:
 
 def _colored(panel: Panel, marker: Any, values: np.ndarray) -> ScalarMappable:
     """Numbers as colours, by the marks' own scale or by the one that the chart's panels share."""
-    own = panel.layout.coloraxis if marker.coloraxis else marker
+    own, values = (panel.layout.coloraxis, panel.shared) if marker.coloraxis else (marker, values)
     low, high = own.cmin, own.cmax
     if low is None:
         known = values[np.isfinite(values)]

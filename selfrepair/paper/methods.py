@@ -23,6 +23,7 @@ PAPER = """\
 }"""
 SOFTWARE = """\
 @software{{selfrepair,
+  author  = {{{{The selfrepair contributors}}}},
   title   = {{selfrepair: a data warehouse of self-repair in language models}},
   version = {{{version}}},
   year    = {{{year}}},
@@ -65,6 +66,8 @@ def _text(run: Mapping[str, Any], clusters: Mapping[str, Any]) -> str:
         if name in ABLATIONS
     )
     norm = "RMSNorm" if run["normalization"] == "RMS" else "LayerNorm"
+    has_post_norm = _known(run["post_norm"]) and run["post_norm"]
+    post_norm = "what the norm behind the head's own layer gives back, " if has_post_norm else ""
     centred = "centred over the vocabulary" if run["center_unembed"] else "not centred"
     return (
         f"We measured the self-repair of {ablated} attention heads of {run['model']} "
@@ -78,7 +81,8 @@ def _text(run: Mapping[str, Any], clusters: Mapping[str, Any]) -> str:
         "unembedding direction of the target token, divided by the clean run's final "
         f"{norm} scale; logits are {centred}. Self-repair is the change of the target's logit less "
         "the change of the head's own direct effect; it is split into the changes in direct effect "
-        f"of later heads and MLP layers, and the rest, which the final {norm} does. Means are over "
+        f"of later heads and MLP layers, {post_norm}and the rest, which the final {norm} does. "
+        "Means are over "
         f"each head's top {100 * run['top_fraction']:g} % tokens by direct effect. Standard errors "
         f"are by {clusters['clustered_by']} ({clusters['n_clusters']:,}), and count that the top "
         f"tokens are selected. Weights and sums were in {run['precision']}, on {run['device']}."

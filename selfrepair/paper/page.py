@@ -8,7 +8,6 @@ figure alone: its traces (`marks.py`), axes, lines, notes and legend; the looks 
 import html
 import io
 import re
-import textwrap
 import threading
 from collections.abc import Iterator
 from typing import Any, Literal
@@ -22,6 +21,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import MaxNLocator, MultipleLocator, PercentFormatter
 
 from selfrepair.paper import marks
+from selfrepair.paper.fitting import fit_names, fit_titles
 from selfrepair.paper.looks import (
     DASHES,
     HEIGHTS,
@@ -29,7 +29,6 @@ from selfrepair.paper.looks import (
     LOWEST,
     POINTS,
     SCREEN,
-    SMALLEST,
     STYLE,
     WIDTHS,
     color,
@@ -90,8 +89,8 @@ def _drawn(chart: go.Figure, width: str) -> Figure:
         if bar.dtick is not None:
             drawn.locator = MultipleLocator(bar.dtick)
     _legend(figure, chart, all_axes)
-    _fit_names(figure, panels, layout)
-    _fit_titles(figure, panels)
+    fit_names(figure, panels, layout)
+    fit_titles(figure, panels)
     return figure
 
 
@@ -116,7 +115,7 @@ def _panels(figure: Figure, chart: go.Figure) -> dict[tuple[str, str], Panel]:
         width_ratios=[end - start for start, end in across],
         height_ratios=[end - start for start, end in up],
     )
-    places = _places(chart)
+    places, shared = _places(chart), _shared_numbers(chart)
     panels: dict[tuple[str, str], Panel] = {}
     for x, y in pairs:
         shares = {
@@ -134,6 +133,7 @@ def _panels(figure: Figure, chart: go.Figure) -> dict[tuple[str, str], Panel]:
             _names(layout, chart, y),
             places,
             (len(up), len(across)),
+            shared,
             [n for n, trace in own_traces if trace.type in ("bar", "waterfall")],
         )
     return panels
@@ -173,6 +173,16 @@ def _places(chart: go.Figure) -> dict[int, int]:
         for number, trace in enumerate(chart.data)
         if trace.type == "scatter" and trace.hoverinfo != "skip"
     }
+
+
+def _shared_numbers(chart: go.Figure) -> np.ndarray:
+    """What marks are coloured by where several traces have one scale of colours."""
+    given = [
+        np.asarray(trace.marker.color, dtype=float)
+        for trace in chart.data
+        if trace.type == "scatter" and trace.marker.coloraxis
+    ]
+    return np.concatenate(given) if given else np.array([])
 
 
 def _lines(panel: Panel, layout: go.Layout, x: str, y: str) -> None:
@@ -256,65 +266,6 @@ def _legend(figure: Figure, chart: go.Figure, all_axes: list[Axes]) -> None:
 def _entries(all_axes: list[Axes]) -> Iterator[tuple[Any, str]]:
     for axes in all_axes:
         yield from zip(*axes.get_legend_handles_labels(), strict=True)
-
-
-def _fit_names(figure: Figure, panels: dict[tuple[str, str], Panel], layout: go.Layout) -> None:
-    """Names along an axis: on several lines, upright, or smaller, where they have no room."""
-    figure.draw_without_rendering()
-    points = 72 / figure.dpi
-    for (x, _), panel in panels.items():
-        box = panel.axes.get_window_extent()
-        if panel.x_names:
-            room = points * box.width / len(panel.x_names)
-            labels = panel.axes.get_xticklabels()
-            widths = (label.get_window_extent().width for label in labels)
-            widest = points * max(widths, default=0.0)
-            upright = layout[_long(x)].tickangle == -90
-            if widest > room and not upright:
-                wrapped = [_in_lines(label.get_text(), room) for label in labels]
-                longest = max(len(line) for lines in wrapped for line in lines)
-                size = min(NAMES, room / (LETTER * longest))
-                upright = size < SMALLEST
-                if not upright:
-                    ticks = range(len(wrapped))
-                    panel.axes.set_xticks(ticks, ["\n".join(lines) for lines in wrapped])
-                    panel.axes.tick_params(axis="x", labelsize=size)
-            if upright:
-                panel.axes.tick_params(axis="x", rotation=90)
-                _shrink(panel.axes, "x", room)
-        if panel.y_names:
-            _shrink(panel.axes, "y", points * box.height / len(panel.y_names))
-
-
-NAMES = STYLE["xtick.labelsize"]
-LETTER = 0.55  # of its size that a letter is wide, about
-
-
-def _in_lines(text: str, room: float) -> list[str]:
-    """A name in lines that fit so many points, as far as its words allow."""
-    return textwrap.wrap(text, max(1, int(room / (LETTER * NAMES))), break_long_words=False) or [""]
-
-
-def _shrink(axes: Axes, side: Literal["x", "y"], room: float) -> None:
-    """Names that stand so many points apart; where that is too few, not every one is written."""
-    axes.tick_params(axis=side, labelsize=max(SMALLEST, min(NAMES, 0.95 * room)))
-    every = int(np.ceil(SMALLEST / room))
-    for i, label in enumerate((axes.xaxis if side == "x" else axes.yaxis).get_ticklabels()):
-        label.set_visible(i % every == 0)
-
-
-def _fit_titles(figure: Figure, panels: dict[tuple[str, str], Panel]) -> None:
-    """Axis titles that are longer than their axis on as many lines as they need."""
-    figure.draw_without_rendering()
-    for panel in panels.values():
-        box = panel.axes.get_window_extent()
-        for axis, room in ((panel.axes.xaxis, box.width), (panel.axes.yaxis, box.height)):
-            own = axis.label.get_window_extent()
-            length = max(own.width, own.height)
-            if length > room:
-                text = axis.get_label_text()
-                lines = textwrap.wrap(text, max(1, int(len(text) * room / length)))
-                axis.set_label_text("\n".join(lines))
 
 
 def _text(text: str | None) -> str:

@@ -12,6 +12,7 @@ from matplotlib.container import BarContainer
 from matplotlib.figure import Figure as Page
 from matplotlib.text import Text
 
+from selfrepair.app.charts.run_charts import DEPTH_SCALE
 from selfrepair.app.figures import registry
 from selfrepair.app.questions.subject import Subject
 from selfrepair.paper import looks, page
@@ -29,8 +30,12 @@ CHOSEN: dict[str, Any] = {
     "compared": OTHER,
     "compared, token by token": OTHER,
 }
-# Figures that are drawn alike are one.
-NAMES = list({id(figure): name for name, figure in reversed(registry.CHARTS.items())}.values())
+# Figures that are drawn alike are one; tests/training has those of a series.
+NAMES = [
+    name
+    for name in {id(one): name for name, one in reversed(registry.CHARTS.items())}.values()
+    if not name.endswith("over training")
+]
 
 
 def drawn(name: str, subject: Subject, width: str) -> Page:
@@ -104,6 +109,17 @@ def test_a_scale_on_paper_is_one_of_grey(scale: mpl.colors.Colormap) -> None:
     steps = [grey(scale(x)) for x in np.linspace(0, 1, 9)]
     assert steps == sorted(steps) or steps == sorted(steps, reverse=True)
     assert min(abs(a - b) for a, b in pairwise(steps)) > 0.03
+
+
+def test_traces_that_share_a_scale_of_colours_are_coloured_alike() -> None:
+    marks = [{"color": [n], "coloraxis": "coloraxis"} for n in (0, 5, 10)]
+    chart = go.Figure([go.Scatter(x=[1], y=[1], mode="markers", marker=mark) for mark in marks])
+    chart.update_layout(coloraxis={"colorscale": DEPTH_SCALE, "colorbar": {"title": "layer"}})
+    with mpl.rc_context(looks.STYLE):
+        axes, bar = page._drawn(chart, "column").axes
+    found = [one.get_facecolor()[0] for one in axes.collections]
+    assert np.allclose(found, [looks.RISING(x) for x in (0.0, 0.5, 1.0)])
+    assert bar.get_ylim() == (0, 10)
 
 
 def test_a_name_is_never_markup_or_formula() -> None:
