@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from selfrepair.app.charts.run_charts import DEPTH_SCALE, QUIET, ZONE, largest_of, plain
+from selfrepair.app.charts.run_charts import QUIET, ZONE, largest_of, layer_colors, plain
 from selfrepair.app.wording import words
 from selfrepair.app.wording.kinds import LITTLE, is_little
 
@@ -79,17 +79,7 @@ def effects(
             marker={"size": 9, "symbol": "circle-open", "color": QUIET, "line": {"width": 1.5}},
         )
     plain(figure, height, x=x, y=y)
-    return figure.update_layout(
-        coloraxis={
-            "colorscale": DEPTH_SCALE,
-            "colorbar": {
-                "title": {"text": "layer"},
-                "thickness": 12,
-                "outlinewidth": 0,
-                "dtick": max(1, int(np.ptp(frame["layer"])) // 6) if len(frame) else 1,
-            },
-        }
-    )
+    return figure.update_layout(coloraxis=layer_colors(frame["layer"]))
 
 
 def zone(

@@ -4,6 +4,7 @@ A mark that can be clicked carries `customdata`, whose first entries say what to
 """
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -250,6 +251,19 @@ def parts(frame: pd.DataFrame, *, suffix: str = "") -> go.Figure:
 
 def _colors(n: int) -> Sequence[str]:
     return [COLORS[i % len(COLORS)] for i in range(n)]
+
+
+def layer_colors(layers: "pd.Series[int]") -> dict[str, Any]:
+    """The colour axis of marks whose colour is their layer."""
+    return {
+        "colorscale": DEPTH_SCALE,
+        "colorbar": {
+            "title": {"text": "layer"},
+            "thickness": 12,
+            "outlinewidth": 0,
+            "dtick": max(1, int(np.ptp(layers)) // 6) if len(layers) else 1,
+        },
+    }
 
 
 def ablation_color(ablation: str) -> str:

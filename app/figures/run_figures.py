@@ -9,6 +9,7 @@ from selfrepair.app.charts import (
     reinforcement_charts,
     repair_charts,
     run_charts,
+    training_charts,
     trust_charts,
 )
 from selfrepair.app.figures.figure import Drawn, Figure
@@ -52,6 +53,21 @@ def by_depth(
         caption += f" A sample of {queries.MOST_MARKS:,} heads is drawn."
     y = words.axis(quantity, queries.meaning(subject.generation, quantity))
     return Drawn(run_charts.by_depth(rows, quantity, y, y_range), answer, caption)
+
+
+def over_training(subject: Subject, *, quantity: str, says: str) -> Drawn:
+    """Beyond the paper: Fig. 1, 6 and 11 over the training of the subject's run."""
+    answer = run_questions.over_training(subject, quantity)
+    rows = answer.frame
+    y = words.axis(quantity, queries.meaning(subject.generation, quantity))
+    name = str(rows["series"].iloc[0]).rpartition("/")[2] if len(rows) else ""
+    series = f"{name}, {rows['step'].nunique()} steps. " if len(rows) else ""
+    return Drawn(
+        training_charts.over_training(rows, quantity, y),
+        answer,
+        f"{series}{says} A line is the mean of a layer's heads, a bar its standard error; steps "
+        "are evenly spaced.",
+    )
 
 
 def effects(
@@ -165,26 +181,34 @@ def _over_depth(view: str, quantity: str, says: str) -> Figure:
     return Figure(draw, (quantity, f"layer_{quantity}", "depth"), view, choices=("runs",))
 
 
-BY_DEPTH = {
-    "1": _over_depth(
-        "self_repair_by_head", "self_repair", "Self-repair of each head on its top rows."
-    ),
-    "6": _over_depth(
+def _over_training(view: str, quantity: str, says: str) -> Figure:
+    draw = partial(over_training, quantity=quantity, says=says)
+    return Figure(draw, (quantity, "step"), "layers_over_training")
+
+
+# The view, the quantity, and what it is.
+_QUANTITIES = {
+    "1": ("self_repair_by_head", "self_repair", "Self-repair of each head on its top rows."),
+    "6": (
         "layernorm_repair_by_head",
         "self_repair_from_layernorm",
         "The part of self-repair that the final norm does, on each head's top rows.",
     ),
-    "11": _over_depth(
+    "11": (
         "layernorm_fraction_by_head",
         "layernorm_fraction_clipped",
         "The final norm's part as a share of the direct effect, per token cut to 0…1.",
     ),
-    "10": _over_depth(
+    "10": (
         "layernorm_fraction_unclipped_by_head",
         "layernorm_fraction_unclipped",
         "The same share without the cut and over all rows. A warning rather than a measurement: "
         "direct effects near zero make the ratio explode, so that a few rows decide its mean.",
     ),
+}
+BY_DEPTH = {name: _over_depth(*told) for name, told in _QUANTITIES.items()}
+OVER_TRAINING = {
+    f"{name}, over training": _over_training(*_QUANTITIES[name]) for name in ("1", "6", "11")
 }
 POST_NORM = _over_depth(
     "post_norm_repair_by_head",
@@ -194,6 +218,7 @@ POST_NORM = _over_depth(
 )
 FIGURES = {
     **BY_DEPTH,
+    **OVER_TRAINING,
     "post-norm": POST_NORM,
     **dict.fromkeys(
         ("2", "20", "21", "22"),

@@ -198,6 +198,47 @@ def by_depth(
     )
 
 
+def training_series(generation: Generation) -> Answer:
+    """Every run that is a step of a training series: the series with most steps first."""
+    return ask(
+        generation,
+        """
+        select
+            series,
+            step,
+            run_id,
+            n_runs
+        from training_steps
+        order by n_runs desc, series, step
+        """,
+    )
+
+
+def over_training(subject: Subject, quantity: str) -> Answer:
+    """The layers of a run's training series, step by step; none where the run is in no series."""
+    return subject.ask(
+        f"""
+        select
+            series,
+            step,
+            run_id,
+            layer,
+            {quantity},
+            {quantity}_se,
+            n_rows,
+            n_clusters
+        from layers_over_training
+        where ablation = $ablation
+            and series = (
+                select series
+                from training_steps
+                where run_id = $run
+            )
+        order by layer, step
+        """,
+    )
+
+
 def effects(subject: Subject) -> Answer:
     """Fig. 2 and 20-22: direct effect, what was removed of it, and logit change, over all rows."""
     return subject.ask(

@@ -281,6 +281,24 @@ known as (
                 || 'residual stream.'
             ),
             (
+                '1, over training', 'Self-repair per layer, step by step of training',
+                'layers_over_training', 'top by direct effect', null, null, null,
+                'Not in the paper: its models are finished ones.'
+            ),
+            (
+                '6, over training',
+                'Self-repair from LayerNorm per layer, step by step of training',
+                'layers_over_training', 'top by direct effect', null, null, null,
+                'Not in the paper: its models are finished ones.'
+            ),
+            (
+                '11, over training',
+                'Self-repair from LayerNorm as a fraction of the direct effect, step by step of '
+                || 'training',
+                'layers_over_training', 'top by direct effect', null, null, null,
+                'Not in the paper: its models are finished ones.'
+            ),
+            (
                 'what is repaired, by run', 'How much of what is removed is repaired, and by what',
                 'run_repair', 'all, and top by direct effect', null, null, null, 'Not in the paper.'
             ),

@@ -1,0 +1,1 @@
+"""Runs of one model at several steps of its training, which the app finds by their names."""
