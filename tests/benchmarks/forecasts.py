@@ -19,6 +19,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from transformers import (
@@ -38,7 +39,12 @@ from selfrepair_assets.measurement.run_spec import RunSpec
 from tests.helpers.models.families import BOS, D_VOCAB, EOS, character_tokenizer
 from tests.helpers.runs.asset_runs import write_text
 
-TOKENS = {"vocab_size": D_VOCAB, "bos_token_id": BOS, "eos_token_id": EOS, "pad_token_id": EOS}
+TOKENS: dict[str, Any] = {
+    "vocab_size": D_VOCAB,
+    "bos_token_id": BOS,
+    "eos_token_id": EOS,
+    "pad_token_id": EOS,
+}
 BOUND = 0.25
 RUN = (
     "import json, os, resource; from selfrepair.dagster_project.cli import main; "

@@ -116,7 +116,8 @@ def rate(name: str, d_model: int, d_vocab: int, rounds: int = 3, hooked_heads: i
         rates.append((units / ours, units / rough, units / (clean + passes * len(every))))
     a, b = (np.stack([of[head] for head in chosen]) for of in (changes, right))
     error = float(np.linalg.norm(a - b) / np.linalg.norm(b))
-    return Rate(*(statistics.median(r[i] for r in rates[1:]) for i in range(3)), error)
+    medians = [statistics.median(r[i] for r in rates[1:]) for i in range(3)]
+    return Rate(medians[0], medians[1], medians[2], error)
 
 
 def main() -> None:

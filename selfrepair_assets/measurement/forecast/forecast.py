@@ -16,7 +16,7 @@ from typing import Any
 import psutil
 import torch
 
-from selfrepair_assets.measurement.engine.bf16_error import HEADS_IN_SAMPLE, WATCHED_SHARE
+from selfrepair_assets.measurement.engine.fast_error import HEADS_IN_SAMPLE, WATCHED_SHARE
 from selfrepair_assets.measurement.engine.hooked import bytes_of_pass
 from selfrepair_assets.measurement.engine.measure import Measurer
 from selfrepair_assets.measurement.forecast.disk import (
@@ -170,15 +170,15 @@ def engine_seconds(spec: RunSpec, shape: Shape, rates: Rates) -> float:
     seconds += spec.n_reinforcement_sequences * rates.feeding(
         n_layers, fed, len(spec.reinforcement_scales), spec.n_reinforcement_positions
     )
-    if spec.precision == "bf16" and isinstance(rates, FastRates):
+    if spec.precision != "fp32" and isinstance(rates, FastRates):
         seconds += _watching(spec, layers, clean, kinds * of_one / len(layers))
     return seconds
 
 
 def _watching(spec: RunSpec, layers: list[int], clean: float, row: float) -> float:
-    """Rows that are measured in bf16 and in fp32, which takes twice as long: before and meanwhile.
+    """Rows that are measured in fp32 too, which takes twice as long: before and meanwhile.
 
-    row: seconds of one head's ablations over one sequence, in bf16.
+    row: seconds of one head's ablations over one sequence, in the run's precision.
     """
     size = spec.sequences_in_shard(len(layers))
     of_layers = [layers.count(layer) for layer in set(layers)]

@@ -97,8 +97,8 @@ def moved(model: PreTrainedModel, device: torch.device) -> PreTrainedModel:
     """The model there. `Module.to` changes tensors in place, which fake ones do not take."""
     there: dict[int, Tensor] = {}  # tied weights stay tied
     for module in model.modules():
-        slots: dict[str, Any]
-        for slots in (module._parameters, module._buffers):
+        every: tuple[Any, Any] = (module._parameters, module._buffers)
+        for slots in every:
             for name, tensor in list(slots.items()):
                 if tensor is not None and tensor.dim():
                     slots[name] = there.setdefault(id(tensor), tensor.to(device))
