@@ -46,6 +46,7 @@ ROOMS: dict[str, set[str]] = {
     "warehouse/facts": {"warehouse"},
     "warehouse/published": {"warehouse", "warehouse/facts"},
     "selfrepair_assets": set(),
+    "selfrepair_assets/bench": MEASURED,
     "selfrepair_assets/steps/sharded": MEASURED | {"warehouse", "warehouse/facts"},
     "selfrepair_assets/steps": MEASURED | STORE | {"selfrepair_assets/steps/sharded"},
     WORKERS: MEASURED | STORE | STEPS,
@@ -71,7 +72,8 @@ ROOMS: dict[str, set[str]] = {
     | STORE
     | STEPS
     | {WORKERS, "selfrepair_assets/assets", "app/figures", "app/wording", "dagster_project"}
-    | {"selfrepair/exchange", "selfrepair/extras.py", "selfrepair/library"},
+    | {"selfrepair/exchange", "selfrepair/extras.py", "selfrepair/library"}
+    | {"selfrepair_assets/bench"},
     "selfrepair/library/measuring.py": MEASURED
     | STORE
     | STEPS
@@ -90,10 +92,11 @@ LIBRARIES = {
     "dagster": r"dagster_project.*|selfrepair_assets/assets",
     "click": r"dagster_project/cli",
     "torch": (
-        r"selfrepair_assets/(measurement|measurement/(model|engine|forecast)(/.*)?|steps(/workers)?)"
+        r"selfrepair_assets/"
+        r"(bench|measurement|measurement/(model|engine|forecast)(/.*)?|steps(/workers)?)"
     ),
     "ray": r"selfrepair_assets/steps/workers",
-    "transformers": r"selfrepair_assets/measurement/model(/families)?",
+    "transformers": r"selfrepair_assets/(bench|measurement/model(/families)?)",
     "transformer_lens": r"selfrepair_assets/measurement/model",
     "duckdb": r"warehouse.*|app(/questions|/console)?|selfrepair_assets/assets|dagster_project/cli"
     r"|selfrepair/(library|exchange)",

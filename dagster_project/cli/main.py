@@ -13,6 +13,7 @@ import click
 
 from selfrepair import extras
 from selfrepair.dagster_project.cli import exchange, paper, programs
+from selfrepair.dagster_project.cli.bench import bench
 from selfrepair.dagster_project.cli.options import run_options
 from selfrepair.dagster_project.cli.place import WAREHOUSE
 from selfrepair.errors import OneLineError
@@ -161,7 +162,7 @@ def doctor(root: str, repair: bool, **choices: Any) -> int:
 
 for command in (programs.demo, programs.app, programs.sql, programs.dagster):
     cli.add_command(command)
-for command in (exchange.export_run, exchange.import_run, paper.figure, paper.cite):
+for command in (exchange.export_run, exchange.import_run, paper.figure, paper.cite, bench):
     cli.add_command(command)
 
 

@@ -163,7 +163,7 @@ def load_source(model: str, folder: Path, device: torch.device) -> Any:
         with quiet():
             loaded = load_weights(model, folder, attn_implementation=attention).to(device)
     except torch.OutOfMemoryError as error:
-        raise _too_large(model, device) from error
+        raise too_large(model, device) from error
     return loaded.requires_grad_(False)
 
 
@@ -255,7 +255,7 @@ def _bridge(
     except InputError:
         raise
     except torch.OutOfMemoryError as error:
-        raise _too_large(model, device) from error
+        raise too_large(model, device) from error
     except Exception as error:
         raise InputError(
             f"TransformerLens cannot load '{model}' ({architecture}): {_first_line(error)} "
@@ -289,7 +289,8 @@ def _checked(bridge: Any, model: str, architecture: str, expected: torch.Tensor)
     return bridge
 
 
-def _too_large(model: str, device: torch.device) -> InputError:
+def too_large(model: str, device: torch.device) -> InputError:
+    """What is raised where a model's weights are more than a device's memory."""
     return InputError(
         f"'{model}' does not fit in the memory of {device}. Use --device cpu or a smaller model."
     )
