@@ -208,9 +208,10 @@ def _fast_memory(model: LoadedModel, spec: RunSpec) -> int:
     weights = 4 * n_parameters(model.source)
     maps = [m for block in model.folded.blocks for m in block.maps]
     held = _bytes_of([*model.folded.tensors(), *model.source.parameters()])
-    in_bf16 = sum(2 * m.weight.numel() for m in maps) if spec.precision == "bf16" else 0
+    bytes_of_fast = {"bf16": 2, "tf32": 4}.get(spec.precision, 0)
+    fast = bytes_of_fast * sum(m.weight.numel() for m in maps)
     work = Measurer(model, spec).working_bytes(spec.sequence_length)
-    return _most(model.device, weights, held, in_bf16 + work)
+    return _most(model.device, weights, held, fast + work)
 
 
 def _most(device: torch.device, weights: int, held: int, work: int) -> int:
