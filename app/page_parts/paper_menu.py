@@ -55,7 +55,6 @@ def menu(paper: ForPaper, key: str, place: DeltaGenerator) -> None:
         help="SVG and PDF at the width of a column, a caption, and the Python that draws it.",
         key=f"paper:{key}",
         on_change="rerun",
-        width="stretch",
     )
     if not opened.open:
         return

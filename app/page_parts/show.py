@@ -67,13 +67,11 @@ def chart(
     paper needs, by width.
     """
     with st.container(border=border):
-        if paper is None:
+        above = st.container(horizontal=True, vertical_alignment="center")
+        with above:
             heading(title, definitions)
-        else:
-            left, right = st.columns([5, 1], vertical_alignment="center")
-            with left:
-                heading(title, definitions)
-            paper_menu.menu(paper, key, right)
+        if paper is not None:
+            paper_menu.menu(paper, key, above)
         picture = PICTURE | {"toImageButtonOptions": {"format": "png", "scale": 2, "filename": key}}
         if clickable:
             event: Any = st.plotly_chart(
