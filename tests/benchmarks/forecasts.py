@@ -93,7 +93,7 @@ CASES = {
             max_position_embeddings=256,
             **TOKENS,
         ),
-        {"tokens": 4096},
+        {"tokens": 2048},
     ),
     "gemma3": Case(
         lambda: Gemma3TextConfig(
@@ -120,8 +120,8 @@ CASES = {
         ),
         {"tokens": 2048, "reinforcement_sequences": 4},
     ),
-    "bundled": Case(None, {"tokens": 1024}),
-    "bundled_upper": Case(None, {"tokens": 2048, "layers": "24:", "precision": "bf16"}),
+    "bundled": Case(None, {"tokens": 512}),
+    "bundled_upper": Case(None, {"tokens": 1024, "layers": "24:", "precision": "bf16"}),
 }
 
 

@@ -3,13 +3,14 @@
     OMP_NUM_THREADS=1 python -m tests.benchmarks.hooked_rate
     OMP_NUM_THREADS=1 python -m tests.benchmarks.hooked_rate --d-model 64 256 --d-vocab 512 qwen3
 
-Both engines measure resample ablations of the same two sequences with the same weights, in turn, in
+Both engines measure resample ablations of the same sequence with the same weights, in turn, in
 one process. The fast one is timed over all heads. Each hooked pass takes the same time, whichever
 head it is of, so that a few heads tell about all. The unit is the head-token of a second of the
 processor. The logit changes are compared: a fast wrong answer is none.
 """
 
 import argparse
+import math
 import statistics
 import time
 from dataclasses import dataclass, replace
@@ -17,7 +18,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from transformers import PretrainedConfig
+from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, PretrainedConfig
 
 from selfrepair_assets.measurement.engine.interface import AblationRequest
 from selfrepair_assets.measurement.engine.measure import Measurer
@@ -28,7 +29,7 @@ from selfrepair_assets.measurement.model.models import LoadedModel
 from selfrepair_assets.measurement.run_spec import RunSpec
 from tests.helpers.models.families import ALL
 
-LAYERS, HEADS, LENGTH, SEQUENCES = 24, 8, 128, 2
+LAYERS, HEADS, LENGTH, SEQUENCES = 24, 8, 128, 1
 D_VOCAB = {"qwen3": 151_936, "gemma3": 262_144, "olmo2": 100_352}
 """Families that are timed where none is named, and how many tokens their models know."""
 
@@ -80,23 +81,24 @@ def deep_config(name: str, d_model: int) -> PretrainedConfig:
 def deep_model(name: str, d_model: int, d_vocab: int) -> LoadedModel:
     config: Any = deep_config(name, d_model)
     config.vocab_size = d_vocab
+    config.architectures = [MODEL_FOR_CAUSAL_LM_MAPPING[type(config)].__name__]
     found = ConfiguredModel(name, architecture_of(name, config), config, torch.device("cpu"), True)
     return found.thin(LAYERS, d_vocab)
 
 
-def rate(name: str, d_model: int, d_vocab: int, rounds: int = 3, hooked_heads: int = 2) -> Rate:
+def rate(name: str, d_model: int, d_vocab: int, rounds: int = 3, with_bf16: bool = True) -> Rate:
     """Of a family that the fast engine reads and a bridge wraps."""
     loaded = deep_model(name, d_model, d_vocab)
     tokens = np.random.default_rng(0).integers(2, loaded.d_vocab, (SEQUENCES, LENGTH))
-    spec = RunSpec(name, tokens=tokens.size, sequence_length=LENGTH, batch_size=SEQUENCES)
+    spec = RunSpec(name, tokens=2 * LENGTH, sequence_length=LENGTH, batch_size=SEQUENCES)
     fast = Measurer(loaded, replace(spec, batch_size=None))
     in_bf16 = Measurer(loaded, replace(spec, batch_size=None), ["bf16"] * LAYERS)
     hooked = Measurer(replace(loaded, folded=None), spec)
     every = [Head(layer, head) for layer in range(LAYERS) for head in range(HEADS)]
-    chosen = [Head(layer, layer % HEADS) for layer in range(1, LAYERS, LAYERS // hooked_heads)]
+    chosen = [Head(layer, layer % HEADS) for layer in range(1, LAYERS, LAYERS // 2)]
 
     def timed(measurer: Measurer, heads: list[Head]) -> tuple[float, dict[Head, np.ndarray]]:
-        request = AblationRequest(tokens, heads, ["resample"], np.roll(tokens, 1, 0))
+        request = AblationRequest(tokens, heads, ["resample"], tokens[:, ::-1])
         began = time.process_time()
         found = list(measurer.ablate(request))
         seconds = time.process_time() - began
@@ -107,16 +109,18 @@ def rate(name: str, d_model: int, d_vocab: int, rounds: int = 3, hooked_heads: i
 
     units = len(every) * SEQUENCES * (LENGTH - 1)
     rates = []
-    for _ in range(rounds + 1):
+    for measurer in (fast, in_bf16, hooked):
+        timed(measurer, every[-1:])  # warms up
+    for _ in range(rounds):
         ours, changes = timed(fast, every)
-        rough, _ = timed(in_bf16, every)
+        rough, _ = timed(in_bf16, every) if with_bf16 else (math.inf, {})
         clean, _ = timed(hooked, [])
         theirs, right = timed(hooked, chosen)
         passes = (theirs - clean) / len(chosen)
         rates.append((units / ours, units / rough, units / (clean + passes * len(every))))
     a, b = (np.stack([of[head] for head in chosen]) for of in (changes, right))
     error = float(np.linalg.norm(a - b) / np.linalg.norm(b))
-    medians = [statistics.median(r[i] for r in rates[1:]) for i in range(3)]
+    medians = [statistics.median(r[i] for r in rates) for i in range(3)]
     return Rate(medians[0], medians[1], medians[2], error)
 
 
@@ -129,7 +133,7 @@ def main() -> None:
     parser.add_argument("--d-vocab", type=int, help="the family's own if not given")
     choices = parser.parse_args()
     print(
-        f"{LAYERS} layers of {HEADS} heads, {SEQUENCES} sequences of {LENGTH} tokens, "
+        f"{LAYERS} layers of {HEADS} heads, {SEQUENCES} sequence of {LENGTH} tokens, "
         f"{torch.get_num_threads()} thread(s)"
     )
     print("| family | d_model | tokens known | fast, fp32 | bf16 | hooked | times | difference |")

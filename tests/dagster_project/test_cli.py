@@ -21,7 +21,7 @@ from selfrepair.warehouse.published.read import current_generation, open_serving
 from selfrepair_assets.measurement.model.weights import weights_sha256
 from selfrepair_assets.measurement.run_spec import OPTIONS, RunSpec
 from tests.helpers.runs.asset_runs import LENGTH
-from tests.helpers.runs.cli_runs import Said, refused
+from tests.helpers.runs.cli_runs import Said, refused, small
 
 COMMANDS = ("run", "status", "publish", "delete", "doctor")
 HEAVY = {"torch", "transformers", "transformer_lens", "dagster", "datasets", "pandas", "streamlit"}
@@ -138,7 +138,8 @@ def test_status_reads_files_and_loads_no_torch(gpt2_warehouse: Path, tmp_path: P
 
 
 def test_doctor(gpt2_folder: Path, tmp_path: Path, selfrepair: Callable[..., Said]) -> None:
-    code, out, err = selfrepair("doctor", gpt2_folder / "gpt2", "--warehouse", tmp_path / "none")
+    where = ("--warehouse", tmp_path / "none")
+    code, out, err = selfrepair("doctor", gpt2_folder / "gpt2", *small(), *where)
     assert code == 0, out + err
     assert "A run has what it needs" in out
     assert not (tmp_path / "none").exists()

@@ -41,9 +41,9 @@ from selfrepair_assets.measurement.text.corpus import check_sequence_length
 
 LIBRARIES = 700_000_000
 """Bytes of Python and its libraries, with nothing loaded."""
-PUBLISHING = 1_300_000_000
-"""Bytes of a process that publishes: libraries, and DuckDB's half gigabyte."""
-SECONDS_AT_LEAST = 20.0
+PUBLISHING, PUBLISHING_A_NUMBER, PUBLISHING_AT_MOST = 830_000_000, 20, 1_350_000_000
+"""Bytes of a process that publishes: libraries, and up to half a gigabyte of DuckDB's."""
+SECONDS_AT_LEAST = 25.0
 """Of any run: imports, Dagster, the text, checks, the stored results."""
 SECONDS_PER_SHARD = 0.5
 SECONDS_PER_NUMBER = 1e-6
@@ -144,6 +144,10 @@ def _forecast(
     clock: Clock,
 ) -> Forecast:
     shape = Shape(model.n_layers, model.n_heads, model.d_mlp, model.parallel_attention)
+    if model.device.type == "cpu":
+        numbers = sum(table_numbers(spec, shape, spec.n_sequences).values())
+        publishing = PUBLISHING + PUBLISHING_A_NUMBER * round(numbers)
+        memory = max(memory, min(PUBLISHING_AT_MOST, publishing))
     seconds = times = None
     if rates is not None:
         measuring = engine_seconds(spec, shape, rates)
@@ -215,13 +219,13 @@ def _fast_memory(model: LoadedModel, spec: RunSpec) -> int:
 
 
 def _most(device: torch.device, weights: int, held: int, work: int) -> int:
-    """The most of loading, measuring and publishing.
+    """The most of loading and of measuring.
 
     weights: bytes of the model as it is stored; held: of all that is made of it.
     """
     if device.type != "cpu":
         return held + work
-    return max(LIBRARIES + held + weights, LIBRARIES + held + work, PUBLISHING)
+    return LIBRARIES + held + max(weights, work)
 
 
 def n_parameters(source: Any) -> int:

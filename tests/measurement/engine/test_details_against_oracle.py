@@ -21,10 +21,10 @@ from tests.helpers.models.engine_truth import (
     spec_of,
     truth,
 )
-from tests.helpers.models.families import FALLBACK_ONLY, random_model
+from tests.helpers.models.families import EXPERTS, FALLBACK_ONLY, random_model
 from tests.helpers.models.oracle import Oracle
 
-MEASURED = [*PERTURBATION, *FALLBACK_ONLY]
+MEASURED = [*PERTURBATION, *FALLBACK_ONLY, *EXPERTS]
 HEADS = [Head(0, 1), Head(0, 3), Head(1, 2), Head(2, 0)]
 ROWS = KeptRows(  # in another order than they are measured, several of a head, none of Head(0, 3)
     layer=np.array([1, 0, 2, 0, 1]),
@@ -34,7 +34,7 @@ ROWS = KeptRows(  # in another order than they are measured, several of a head, 
 )
 
 
-HOOKED = [*FALLBACK_ONLY, *(name for name in PERTURBATION if name not in NOT_WRAPPED)]
+HOOKED = [*FALLBACK_ONLY, *EXPERTS, *(name for name in PERTURBATION if name not in NOT_WRAPPED)]
 
 
 @pytest.mark.parametrize("name", HOOKED)
@@ -53,7 +53,9 @@ def check_component_and_neuron_changes(name: str, model: LoadedModel, batch_size
     tokens, partners = (torch.from_numpy(t).long() for t in (expected.tokens, expected.partners))
     clean = oracle.run(tokens)
     request = replace(request_of(expected, HEADS), kept=ROWS, all_neurons=True)
-    results = Measurer(model, spec_of(batch_size=batch_size)).ablate(request)
+    measurer = Measurer(model, spec_of(batch_size=batch_size))
+    assert measurer.has_neurons == (name not in EXPERTS)
+    results = measurer.ablate(request)
     seen = 0
     for found in results:
         assert found.kept is not None
@@ -79,7 +81,7 @@ def check_component_and_neuron_changes(name: str, model: LoadedModel, batch_size
                 "head_changes": changes.heads[head.layer + 1 :, :, *at].flatten(),
                 "mlp_changes": changes.mlps[first_mlp:, *at],
             }
-            if n_mlps:
+            if n_mlps and measurer.has_neurons:
                 right["direct_effects"] = oracle.neuron_effects(clean, clean, tokens)[at]
                 right["direct_effects_ablated"] = oracle.neuron_effects(ablated, clean, tokens)[at]
             bound = FP32_BOUND * expected.columns[found.ablation, head]["logit_change"].abs().max()
