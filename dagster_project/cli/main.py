@@ -18,6 +18,7 @@ from selfrepair.dagster_project.cli.options import run_options
 from selfrepair.dagster_project.cli.place import WAREHOUSE
 from selfrepair.errors import OneLineError
 from selfrepair.warehouse.errors import ADVICE
+from selfrepair.warehouse.object_store import FACTS, keep_facts_at
 from selfrepair.warehouse.paths import Warehouse
 from selfrepair_assets.measurement.run_spec import RunSpec
 
@@ -56,9 +57,21 @@ def cli() -> None:
     help="A Ray cluster's, whose machines have the workers; also $SELFREPAIR_RAY_ADDRESS.  "
     "[default: this machine]",
 )
+@click.option(
+    "--facts",
+    metavar="ADDRESS",
+    envvar=FACTS,
+    help="A store where the shards lie too, s3://bucket/prefix, for workers that share no folder; "
+    "also $SELFREPAIR_FACTS. The warehouse keeps it.  [default: the warehouse alone]",
+)
 @WAREHOUSE
 def run(
-    root: str, restart: bool, workers: int | None, ray_address: str | None, **choices: Any
+    root: str,
+    restart: bool,
+    workers: int | None,
+    ray_address: str | None,
+    facts: str | None,
+    **choices: Any,
 ) -> None:
     """Measure MODEL and publish it.
 
@@ -69,7 +82,10 @@ def run(
     from selfrepair_assets.steps.workers.deployment import Workers
 
     where = Workers(workers, ray_address or None)
-    run_model(Warehouse(root), RunSpec(**choices), restart=restart, workers=where)
+    warehouse, spec = Warehouse(root), RunSpec(**choices)
+    if facts:
+        keep_facts_at(warehouse, facts)
+    run_model(warehouse, spec, restart=restart, workers=where)
 
 
 @cli.command()

@@ -1,5 +1,6 @@
 """What the assets share: the partition of models, the warehouse, and how progress is shown."""
 
+import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -10,6 +11,7 @@ from pydantic import Field, PrivateAttr
 
 from selfrepair.errors import OneLineError
 from selfrepair.warehouse.locks import run_held
+from selfrepair.warehouse.object_store import FACTS, keep_facts_at
 from selfrepair.warehouse.paths import Warehouse
 from selfrepair_assets.progress import Work
 from selfrepair_assets.steps.sharded.run_folder import RunFolder
@@ -43,6 +45,9 @@ class WarehouseResource(dg.ConfigurableResource):
         there is no warehouse yet, the run is held from the moment when it is started.
         """
         with self._held, self._hired:
+            if FACTS in os.environ:
+                with mistakes_are_not_retried():
+                    keep_facts_at(self.warehouse, os.environ[FACTS])
             if context.run and "dagster/partition" in context.run.tags and self.warehouse.is_made:
                 self.hold(context.run)
             yield self

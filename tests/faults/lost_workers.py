@@ -1,6 +1,7 @@
 """Two workers, of which one is killed at a random moment, against one process: the same tables?
 
     python -m tests.faults.lost_workers [--kills 10] [--seed N]
+    python -m tests.faults.lost_workers --facts         the facts in an S3 store on loopback too
 
 1. `selfrepair run --workers 1` measures a random GPT-2 of 12 heads, in this process's way.
 2. `selfrepair run --workers 2` measures it, as often as there are kills, into a warehouse of its
@@ -23,16 +24,19 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 import psutil
 
+from selfrepair.warehouse.object_store import FACTS
 from selfrepair_assets.steps.workers.deployment import NUMBER
 from tests.assets.test_interruption import LIMIT, SHARDS, command, shards
 from tests.browser.test_dagster_ui import ended, launched
 from tests.browser.visit import free_port, serving
 from tests.faults.compared import difference, tables
 from tests.helpers.models.families import save
+from tests.helpers.objects.s3_server import BUCKET, s3_server
 from tests.helpers.runs.asset_runs import write_text
 
 CHOICES = {
@@ -73,12 +77,17 @@ def kill_one(
     return ""
 
 
-def run_with_a_kill(folder: Path, root: Path, last: int, rng: random.Random) -> tuple[str, str]:
+def run_with_a_kill(
+    folder: Path, root: Path, last: int, rng: random.Random, facts: str
+) -> tuple[str, str]:
     """A command with two workers; when one was killed, and what is wrong with the command."""
+    where = ["--facts", facts.replace("?", f"/{root.name}?")] if facts else []
     said = root.with_suffix(".said")
     with said.open("w") as file:
         process = subprocess.Popen(
-            [*command(folder, root), "--workers", "2"], stdout=file, stderr=subprocess.STDOUT
+            [*command(folder, root), "--workers", "2", *where],
+            stdout=file,
+            stderr=subprocess.STDOUT,
         )
     goes_on: Callable[[], bool] = lambda: process.poll() is None  # noqa: E731
     killed = kill_one(root, psutil.Process(process.pid), goes_on, last, rng)
@@ -88,9 +97,13 @@ def run_with_a_kill(folder: Path, root: Path, last: int, rng: random.Random) -> 
     return killed, wrong
 
 
-def dagster_with_a_kill(folder: Path, root: Path, last: int, rng: random.Random) -> tuple[str, str]:
+def dagster_with_a_kill(
+    folder: Path, root: Path, last: int, rng: random.Random, facts: str
+) -> tuple[str, str]:
     """The same of a run that is launched through the web server."""
     os.environ[NUMBER] = "2"
+    if facts:
+        os.environ[FACTS] = facts.replace("?", f"/{root.name}?")
     port = free_port()
     address = f"http://localhost:{port}"
     arguments = ["-m", "selfrepair", "dagster", "--port", str(port)]
@@ -106,13 +119,17 @@ def main() -> None:
     asked = argparse.ArgumentParser(description=__doc__)
     asked.add_argument("--kills", type=int, default=10, help="of the command's workers")
     asked.add_argument("--seed", type=int, default=random.randrange(10**6))
+    asked.add_argument("--facts", action="store_true", help="in an S3 store too")
     options = asked.parse_args()
     print(f"seed {options.seed}", flush=True)
     rng = random.Random(options.seed)
     os.environ["OMP_NUM_THREADS"] = "1"
     failed = 0
-    with tempfile.TemporaryDirectory() as place:
-        folder = Path(place)
+    with (
+        tempfile.TemporaryDirectory() as place,
+        s3_server() if options.facts else nullcontext("") as store,
+    ):
+        folder, facts = Path(place), f"s3://{BUCKET}/kills{store}" if store else ""
         save("gpt2", folder / "gpt2")
         write_text(folder / "text.txt")
         calm = folder / "calm"
@@ -121,7 +138,7 @@ def main() -> None:
         for n in range(options.kills + 1):
             way = run_with_a_kill if n < options.kills else dagster_with_a_kill
             root, began = folder / f"run-{n}", time.monotonic()
-            killed, wrong = way(folder, root, last, rng)
+            killed, wrong = way(folder, root, last, rng, facts)
             wrong = wrong or difference(tables(root), expected)
             wrong = wrong or ("" if killed else " | no worker was there to be killed")
             failed += bool(wrong)

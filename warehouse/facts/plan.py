@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from selfrepair.warehouse.errors import WarehouseError, one_clear_line
+from selfrepair.warehouse.object_store import store_of
 from selfrepair.warehouse.paths import Warehouse
 from selfrepair.warehouse.sealed import DamagedError, read_json, write_json
 
@@ -58,6 +59,7 @@ def write_plan(
     content = {"run_id": run_id, "fingerprint": fingerprint, "tables": ranges}
     with one_clear_line(f"start {run_id}"):
         write_json(plan_path(warehouse, run_id), content | {"about": dict(about or {})})
+    store_of(warehouse).put(plan_path(warehouse, run_id))
 
 
 def read_plan(warehouse: Warehouse, run_id: str) -> Plan | None:
@@ -66,7 +68,10 @@ def read_plan(warehouse: Warehouse, run_id: str) -> Plan | None:
     Raises DamagedError where the file is not what was written, WarehouseError for a run of an older
     version.
     """
-    return _read(plan_path(warehouse, run_id), run_id)
+    path = plan_path(warehouse, run_id)
+    if not path.exists():
+        store_of(warehouse).get(path.parent, path.stem, path.suffix)
+    return _read(path, run_id)
 
 
 def require_plan(warehouse: Warehouse, run_id: str) -> Plan:

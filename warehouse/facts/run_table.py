@@ -7,8 +7,8 @@
      "shards": [{"file": ..., "rows": ..., "bytes": ..., "sha256": ...}]}
 
 The manifest is written, atomically, when all shards are there. Readers take the files that it
-names; nobody looks through a folder that is still being written. `dropped` says that the shards
-were removed after publishing (`keep_shards=False`), so that the run can only be measured again.
+names. `dropped` says that the shards were removed after publishing (`keep_shards=False`), so that
+the run can only be measured again.
 
 A `part` of a run is its first sequences, as many shards as are measured. What it consists of is
 found in the plan and proved by the shards themselves; no manifest is written of it.
@@ -18,8 +18,8 @@ file that is found. A manifest that is lost or damaged is written again from sha
 themselves; of one that names a shard with another checksum, nothing is overwritten.
 
 Whatever writes, lists, proves or removes these files goes through `RunTable`. Others only read the
-files that it names, with DuckDB or Arrow, look how old its folder is, or set a damaged file aside:
-this is the seam at which shards could lie in an object store.
+files that it names, with DuckDB or Arrow, look how old its folder is, or set a damaged file aside.
+Where shards lie in an object store too, they are put there and got from there (object_store.py).
 """
 
 import shutil
@@ -38,11 +38,13 @@ from selfrepair.warehouse.facts.shards import (
     entry_of,
     is_shard,
     range_of,
+    refuse_gap,
     shard_fingerprint,
     shard_precision,
     shard_stem,
     write_rows,
 )
+from selfrepair.warehouse.object_store import store_of
 from selfrepair.warehouse.paths import TEMPORARY, Warehouse
 from selfrepair.warehouse.sealed import (
     DamagedError,
@@ -95,12 +97,14 @@ class RunTable:
         footer = {"spec_fingerprint": fingerprint, "table": self.table, "run_id": self.run_id}
         footer |= {"layer_precision": precision} if precision is not None else {}
         with one_clear_line(f"write a shard of {self.table} for {self.run_id}"):
-            return write_sealed(
+            path = write_sealed(
                 self.folder,
                 shard_stem(start, stop),
                 ".parquet",
                 lambda file: write_rows(file, self.table, start, stop, rows, footer),
             )
+        store_of(self.warehouse).put(path)
+        return path
 
     def intact(
         self, start: int, stop: int, fingerprint: str, precision: str | None = None
@@ -111,8 +115,16 @@ class RunTable:
 
         precision: what it must have been measured in; None takes any.
         """
+        path = self._intact_here(start, stop, fingerprint, precision)
+        if path is not None:
+            store_of(self.warehouse).keep(path)
+        elif store_of(self.warehouse).get(self.folder, shard_stem(start, stop), ".parquet"):
+            path = self._intact_here(start, stop, fingerprint, precision)
+        return path
+
+    def _intact_here(self, start: int, stop: int, spec: str, precision: str | None) -> Path | None:
         for path in sealed_files(self.folder, shard_stem(start, stop), ".parquet"):
-            of_spec = is_intact(path) and shard_fingerprint(path) == fingerprint
+            of_spec = is_intact(path) and shard_fingerprint(path) == spec
             if of_spec and precision in (None, shard_precision(path)):
                 return path
         return None
@@ -186,7 +198,7 @@ class RunTable:
         """
         paths = sorted(shards)
         with one_clear_line(f"write the manifest of {self.table} for {self.run_id}"):
-            self._refuse_gap(paths)
+            refuse_gap(self.table, self.run_id, paths)
             entries = []
             for path in paths:
                 if not is_intact(path, afresh=True) or shard_fingerprint(path) != fingerprint:
@@ -232,6 +244,7 @@ class RunTable:
         with one_clear_line(f"withdraw shards of {self.run_id}"):
             if shards:
                 self.manifest_path.unlink(missing_ok=True)
+            store_of(self.warehouse).remove(shards)
             for path in shards:
                 path.unlink(missing_ok=True)
 
@@ -247,6 +260,7 @@ class RunTable:
         with one_clear_line(f"remove the facts of {self.run_id}"):
             if not self.manifest_path.is_dir():
                 self.manifest_path.unlink(missing_ok=True)
+            store_of(self.warehouse).remove_folder(self.folder)
             shutil.rmtree(self.folder, ignore_errors=False, onerror=_gone_is_fine)
 
     def _manifest(self, fingerprint: str, entries: list[dict[str, Any]]) -> Manifest:
@@ -276,12 +290,13 @@ class RunTable:
 
     def _remove_shards_but(self, keep: set[str]) -> None:
         """Removes shards that do not count; a damaged one is set aside, for whoever asks why."""
-        for path in self.shards():
-            if path.name not in keep:
-                if is_intact(path):
-                    path.unlink(missing_ok=True)
-                else:
-                    set_aside(path)
+        gone = [path for path in self.shards() if path.name not in keep]
+        store_of(self.warehouse).remove(gone)
+        for path in gone:
+            if is_intact(path):
+                path.unlink(missing_ok=True)
+            else:
+                set_aside(path)
 
     def _refuse_other(self, new: Manifest) -> None:
         """No entry of a manifest ever replaces another checksum of the same sequences."""
@@ -296,17 +311,6 @@ class RunTable:
                     f"these sequences: set it aside with `selfrepair doctor --repair`, or measure "
                     f"{self.run_id} again with --restart"
                 )
-
-    def _refuse_gap(self, paths: list[Path]) -> None:
-        reached = 0
-        for path in paths:
-            start, stop = range_of(path.name) if is_shard(path) else (-1, -1)
-            if start != reached or stop <= reached:
-                raise WarehouseError(
-                    f"the shards of {self.table} for {self.run_id} do not follow each other: "
-                    f"sequence {reached} should begin where {path.name} is"
-                )
-            reached = stop
 
 
 def _gone_is_fine(_function: Any, _path: str, info: Any) -> None:

@@ -52,6 +52,19 @@ def range_of(file: str) -> tuple[int, int]:
     return int(name[1]), int(name[2])
 
 
+def refuse_gap(table: str, run_id: str, paths: Iterable[Path]) -> None:
+    """Raises WarehouseError where shards overlap, or leave a gap in the sequences."""
+    reached = 0
+    for path in paths:
+        start, stop = range_of(path.name) if is_shard(path) else (-1, -1)
+        if start != reached or stop <= reached:
+            raise WarehouseError(
+                f"the shards of {table} for {run_id} do not follow each other: "
+                f"sequence {reached} should begin where {path.name} is"
+            )
+        reached = stop
+
+
 def shard_fingerprint(path: Path) -> str | None:
     """The spec's fingerprint in a shard's footer; None where the file is not a shard."""
     return _in_footer(path, b"spec_fingerprint")

@@ -33,6 +33,7 @@ from selfrepair.warehouse.facts.run_facts import (
 )
 from selfrepair.warehouse.facts.shard_views import view_external_facts
 from selfrepair.warehouse.locks import run_held
+from selfrepair.warehouse.object_store import store_of
 from selfrepair.warehouse.paths import Warehouse
 from selfrepair.warehouse.published import build_generation as build
 from selfrepair.warehouse.published import generations
@@ -137,6 +138,7 @@ def delete(
             made = _next_generation(warehouse, change, progress)
         for table in all_tables(warehouse, run_id):
             table.remove()
+        store_of(warehouse).remove_folder(warehouse.run_folder(run_id))
         if warehouse.run_folder(run_id).exists():
             shutil.rmtree(warehouse.run_folder(run_id))
         warehouse.run_lock(run_id).unlink(missing_ok=True)

@@ -20,9 +20,8 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -32,11 +31,13 @@ from selfrepair.warehouse.errors import one_clear_line
 from selfrepair.warehouse.facts.plan import Plan, plan_path, read_plan, require_plan, write_plan
 from selfrepair.warehouse.facts.run_facts import all_tables, remove_leftovers, set_damaged_aside
 from selfrepair.warehouse.facts.run_table import RunTable
+from selfrepair.warehouse.object_store import store_of
 from selfrepair.warehouse.paths import Warehouse
 from selfrepair_assets.measurement.engine.kept_rows import KeptRows
 from selfrepair_assets.measurement.errors import InputError
 from selfrepair_assets.measurement.run_spec import RunSpec
 from selfrepair_assets.measurement.text.corpus import Text
+from selfrepair_assets.steps.sharded.run_files import RunFiles
 from selfrepair_assets.steps.sharded.shards import Shard, planned_tables
 
 logger = logging.getLogger(__name__)
@@ -49,6 +50,8 @@ class RunFolder:
     def __init__(self, warehouse: Warehouse, run_id: str) -> None:
         self.warehouse, self.run_id = warehouse, run_id
         self.path = warehouse.run_folder(run_id)
+        self._files = RunFiles(warehouse, self.path)
+        self._sums = RunFiles(warehouse, self.path / "z_sums")
 
     def __reduce__(self) -> tuple[type[RunFolder], tuple[Warehouse, str]]:
         """In another process it is the same folder, read there."""
@@ -104,12 +107,17 @@ class RunFolder:
                     self._write_text(text)  # that of the fingerprint
             self._forget()
             aside = set_damaged_aside(self.warehouse, self.run_id)
+            for note in self.path.glob("*.json"):
+                store_of(self.warehouse).keep(note)
         for path in aside:
             logger.warning(f"{path} is damaged: it is set aside and measured again")
 
     def remove(self) -> None:
         """Remove the run's folder and its facts; what is published stays."""
-        plan_path(self.warehouse, self.run_id).unlink(missing_ok=True)  # killed here, it is no run
+        plan, objects = plan_path(self.warehouse, self.run_id), store_of(self.warehouse)
+        objects.remove([plan])
+        plan.unlink(missing_ok=True)  # killed here, it is no run
+        objects.remove_folder(self.path)
         shutil.rmtree(self.path, ignore_errors=True)
         for table in all_tables(self.warehouse, self.run_id):
             table.remove()
@@ -154,13 +162,13 @@ class RunFolder:
     @cached_property
     def tokens(self) -> np.ndarray:
         """int32 [sequence pos], memory-mapped."""
-        tokens: np.ndarray = np.load(self._intact(self.path, "tokens"), mmap_mode="r")
+        tokens: np.ndarray = np.load(self._files.need("tokens"), mmap_mode="r")
         return tokens
 
     @cached_property
     def documents(self) -> np.ndarray:
         """int32 [sequence pos], memory-mapped: the document that each token is of."""
-        documents: np.ndarray = np.load(self._intact(self.path, "documents"), mmap_mode="r")
+        documents: np.ndarray = np.load(self._files.need("documents"), mmap_mode="r")
         return documents
 
     @property
@@ -193,26 +201,32 @@ class RunFolder:
         noted = self.noted("stopped") if self.spec.until else None
         return noted["n_sequences"] if noted and noted["until"] == self.spec.until else None
 
+    def get_shard(self, tables: Iterable[str], shard: Shard) -> None:
+        """Gets a shard that was measured on another machine, where the facts lie in a store."""
+        store_of(self.warehouse).look_anew()
+        for name in tables if store_of(self.warehouse).address else ():
+            self.table(name).intact(shard.start, shard.stop, self.fingerprint)
+
     def write_z_sum(self, shard: Shard, z_sum: np.ndarray) -> None:
-        self._save(self.path / "z_sums", str(shard), z_sum)
+        self._sums.save(str(shard), z_sum)
 
     def has_z_sum(self, shard: Shard) -> bool:
-        return sealed.intact_file(self.path / "z_sums", str(shard), ".npy") is not None
+        return self._sums.find(str(shard)) is not None
 
     @property
     def has_top_rows(self) -> bool:
-        return sealed.intact_file(self.path, "top_rows", ".npy") is not None
+        return self._files.find("top_rows") is not None
 
     def write_top_rows(self, places: Mapping[str, np.ndarray]) -> None:
         """Keep where the heads' top rows are, sorted by sequence."""
         rows = np.stack([np.asarray(places[name], dtype=np.int32) for name in PLACE])
-        self._save(self.path, "top_rows", rows[:, np.argsort(rows[2], kind="stable")])
+        self._files.save("top_rows", rows[:, np.argsort(rows[2], kind="stable")])
 
     def top_rows(self, start: int = 0, stop: int | None = None) -> KeptRows:
         """The heads' top rows in sequences `start` to `stop - 1`, counted from `start`."""
         from selfrepair_assets.measurement.engine.kept_rows import KeptRows
 
-        rows = np.load(self._intact(self.path, "top_rows"), mmap_mode="r")
+        rows = np.load(self._files.need("top_rows"), mmap_mode="r")
         first, last = np.searchsorted(
             rows[2], [start, self.spec.n_sequences if stop is None else stop]
         )
@@ -221,22 +235,16 @@ class RunFolder:
 
     def mean_z(self) -> np.ndarray:
         """The mean `z` over all tokens of the run: float64 [layer head d_head]."""
-        sums = [self._intact(self.path / "z_sums", str(shard)) for shard in self.shards]
+        sums = [self._sums.need(str(shard)) for shard in self.shards]
         return np.asarray(sum(np.load(path) for path in sums) / self.tokens.size)
 
     def note(self, name: str, value: dict[str, Any]) -> None:
         """Keep a small fact of the run, such as when it was finished."""
-        sealed.write_json(self.path / f"{name}.json", value)
+        self._files.note(name, value)
 
     def noted(self, name: str) -> dict[str, Any] | None:
         """A fact that was kept; None where it never was, or is damaged: then it is found anew."""
-        path = self.path / f"{name}.json"
-        try:
-            return sealed.read_json(path, "it is found anew")
-        except sealed.DamagedError as error:
-            logger.warning(str(error))
-            sealed.set_aside(path)
-            return None
+        return self._files.noted(name)
 
     def refuse_other(
         self, spec: RunSpec, fingerprint: str | None = None, weights_sha256: str | None = None
@@ -286,31 +294,14 @@ class RunFolder:
 
     @property
     def _has_text(self) -> bool:
-        arrays = (sealed.intact_file(self.path, stem, ".npy") for stem in ("tokens", "documents"))
+        arrays = map(self._files.find, ("tokens", "documents"))
         return None not in arrays and self.noted("text") is not None
 
     def _write_text(self, text: Text) -> None:
-        self._save(self.path, "tokens", text.tokens)
-        self._save(self.path, "documents", text.documents)
+        self._files.save("tokens", text.tokens)
+        self._files.save("documents", text.documents)
         names = {str(number): name for number, name in text.names.items()}
         self.note("text", {"names": names, "drawn_from": text.drawn_from})
-
-    def _save(self, folder: Path, stem: str, array: np.ndarray) -> None:
-        """Writes an array; what lay there under that name is set aside where it is damaged."""
-        path = sealed.write_sealed(folder, stem, ".npy", lambda file: np.save(file, array))
-        for other in sealed.sealed_files(folder, stem, ".npy"):
-            if other != path:
-                aside = sealed.set_aside(other)
-                logger.warning(f"{other} was damaged: it is made anew ({aside.name} is kept)")
-
-    def _intact(self, folder: Path, stem: str) -> Path:
-        path = sealed.intact_file(folder, stem, ".npy")
-        if path is None:
-            raise sealed.DamagedError(
-                f"{folder / stem}.npy is gone or damaged: the `selfrepair run` command that began "
-                f"the run makes it anew"
-            )
-        return path
 
     def _forget(self) -> None:
         """What was read of the run is read anew."""

@@ -3,7 +3,8 @@
 1. An actor is asked of Ray for each worker: on a GPU of its own, or with its share of the cores.
    Ray finds the place.
 2. An actor that answers is given a shard, and the next one when it is done. It writes the shard
-   itself, into the folder that all machines share; its files are those that any other writes.
+   itself, into the folder that all machines share, or into the store where the facts lie; its
+   files are those that any other writes.
 3. Meanwhile it is asked, second by second, how far it is and what it has to log.
 4. A shard whose actor dies waits for another, and Ray is asked for a new actor in its place.
 """
@@ -13,15 +14,17 @@ from __future__ import annotations
 import logging
 import os
 import queue
+import shutil
 import signal
 import threading
 import time
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from logging.handlers import QueueHandler
 from pathlib import Path
+from tempfile import gettempdir
 from typing import Any
 
 import ray
@@ -29,6 +32,9 @@ import torch
 from ray.exceptions import RayError, RayTaskError
 
 from selfrepair.errors import OneLineError
+from selfrepair.warehouse.connection import spill_folder
+from selfrepair.warehouse.object_store import keep_facts_at, store_of
+from selfrepair.warehouse.paths import Warehouse
 from selfrepair_assets.measurement.engine.measure import Progress
 from selfrepair_assets.measurement.errors import InputError
 from selfrepair_assets.steps.run_spec import forget_model
@@ -56,6 +62,8 @@ class Worker:
 
     def __init__(self, threads: int, folder: str) -> None:
         self.threads = threads
+        self.own: Warehouse | None = None
+        self.held = ExitStack()
         self.at: tuple[Shard | None, int] = (None, 0)
         self.logged: queue.SimpleQueue[logging.LogRecord] = queue.SimpleQueue()
         for name in ("selfrepair", "selfrepair_assets"):
@@ -64,14 +72,21 @@ class Worker:
         with suppress(OSError):  # on another machine, which may not have that folder
             os.chdir(folder)
 
-    def measure(self, what: tuple[Step, RunFolder], shard: Shard) -> int:
-        """Measure a shard of a run's step; returns its work, as far as it was told of."""
-        step, folder = what
+    def measure(self, what: tuple[Step, RunFolder, str | None], shard: Shard) -> int:
+        """Measure a shard of a run's step; returns its work, as far as it was told of.
+
+        what: step, run, and the store where the run's facts lie. With one, this worker has a folder
+            of its own, in which nothing stays of a shard that is put.
+        """
+        step, folder, address = what
+        if address is not None:
+            folder = self._own(folder.run_id, address)
+            store_of(folder.warehouse).look_anew()  # others have put what this shard needs
         torch.set_num_threads(self.threads)  # counts for the thread that calls it
         if not folder.exists:
             raise InputError(
                 f"The worker on {os.uname().nodename} does not find the run in "
-                f"{folder.warehouse.root}: all machines need the same folder there."
+                f"{folder.warehouse.root}: all machines need the same folder there, or --facts."
             )
         self.at = (shard, 0)
         try:
@@ -80,6 +95,17 @@ class Worker:
             return step.work(folder, [shard])  # whoever was to measure it had, and died of late
         finally:
             self.at = (None, 0)  # the next step has a shard of the same sequences
+            if address is not None:
+                shutil.rmtree(folder.warehouse.root / "facts", ignore_errors=True)
+
+    def _own(self, run_id: str, address: str) -> RunFolder:
+        """The run in a folder of this worker's own; those of workers that ended are removed."""
+        if self.own is None:
+            here = Warehouse(Path(gettempdir()) / f"selfrepair-workers-{os.getuid()}")
+            here.root.mkdir(exist_ok=True, mode=0o700)
+            self.own = Warehouse(self.held.enter_context(spill_folder(here))).prepare()
+            keep_facts_at(self.own, address)
+        return RunFolder(self.own, run_id)
 
     def answer(self) -> tuple[tuple[Shard | None, int], list[logging.LogRecord]]:
         """The shard it is at and the work done of it; what was logged since it answered last."""
@@ -118,7 +144,8 @@ class Crew:
         workers, or none answers.
         """
         forget_model()  # here; it may be on the very device that a worker is to have
-        what, waiting, lost = ray.put((step, folder)), deque(shards), Counter[Shard | None]()
+        what = ray.put((step, folder, store_of(folder.warehouse).address))
+        waiting, lost = deque(shards), Counter[Shard | None]()
         try:
             while waiting or any(worker.shard for worker in self.workers):
                 self._give(what, waiting)
@@ -153,6 +180,7 @@ class Crew:
                     worker.shard, worker.result, worker.told = None, None, 0
                     del lost[None]  # there are places: those that were lost came back
                     self._give(what, waiting)  # before whatever is done with this shard
+                    folder.get_shard(step.tables, shard)
                     yield shard
         finally:
             for worker in [worker for worker in self.workers if worker.shard]:

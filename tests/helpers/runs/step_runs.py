@@ -1,5 +1,7 @@
 """A run measured step after step, by any executor."""
 
+from collections.abc import Iterator
+
 from selfrepair_assets.steps.clean_run import CLEAN_RUN
 from selfrepair_assets.steps.head_ablations import HEAD_ABLATIONS, keep_top_rows
 from selfrepair_assets.steps.neuron_changes import neuron_changes
@@ -10,11 +12,20 @@ from selfrepair_assets.steps.sharded.step import Executor, Step
 from selfrepair_assets.steps.sharded.stored_shards import collect
 
 
+def steps_of(folder: RunFolder) -> Iterator[Step]:
+    """The steps of a run, each when those before it are measured."""
+    yield CLEAN_RUN
+    keep_top_rows(folder)
+    yield HEAD_ABLATIONS
+    yield neuron_changes(folder)
+    yield SELF_REINFORCEMENT
+
+
 def measured_by(execute: Executor, folder: RunFolder) -> dict[str, int]:
     """Measures all that is missing, step after step; the work that each told of, by title."""
     told: dict[str, int] = {}
 
-    def measure(step: Step) -> None:
+    for step in steps_of(folder):
         missing, parts = step.missing(folder), list[int]()
         done = list(execute(step, folder, missing, parts.append))
         assert sorted(done, key=str) == missing == folder.shards_of(step.tables[0])
@@ -24,10 +35,4 @@ def measured_by(execute: Executor, folder: RunFolder) -> dict[str, int]:
         for table in step.tables:
             collect(folder, table, layer_precision(folder))
         told[step.title] = sum(parts)
-
-    measure(CLEAN_RUN)
-    keep_top_rows(folder)
-    measure(HEAD_ABLATIONS)
-    measure(neuron_changes(folder))
-    measure(SELF_REINFORCEMENT)
     return told
