@@ -81,7 +81,8 @@ def deep_config(name: str, d_model: int) -> PretrainedConfig:
 def deep_model(name: str, d_model: int, d_vocab: int) -> LoadedModel:
     config: Any = deep_config(name, d_model)
     config.vocab_size = d_vocab
-    config.architectures = [MODEL_FOR_CAUSAL_LM_MAPPING[type(config)].__name__]
+    model_class: Any = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)]
+    config.architectures = [model_class.__name__]
     found = ConfiguredModel(name, architecture_of(name, config), config, torch.device("cpu"), True)
     return found.thin(LAYERS, d_vocab)
 
