@@ -55,6 +55,8 @@ def deep_config(name: str, d_model: int) -> PretrainedConfig:
     for key, value in vars(config).items():
         if isinstance(value, list) and len(value) == layers:  # one for each layer
             setattr(config, key, (value * LAYERS)[:LAYERS])
+    if getattr(config, "num_kv_heads", None) == config.num_attention_heads:  # Falcon
+        config.num_kv_heads = HEADS
     d_head = d_model // HEADS
     wider = {
         "num_hidden_layers": LAYERS,
@@ -73,7 +75,8 @@ def deep_config(name: str, d_model: int) -> PretrainedConfig:
         "window_size": LENGTH // 2,  # GPT-Neo
     }
     for key, value in wider.items():
-        if getattr(config, key, None) is not None:
+        derived = isinstance(getattr(type(config), key, None), property)  # as Falcon's head_dim
+        if getattr(config, key, None) is not None and not derived:
             setattr(config, key, value)
     return config
 
@@ -81,8 +84,8 @@ def deep_config(name: str, d_model: int) -> PretrainedConfig:
 def deep_model(name: str, d_model: int, d_vocab: int) -> LoadedModel:
     config: Any = deep_config(name, d_model)
     config.vocab_size = d_vocab
-    model_class: Any = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)]
-    config.architectures = [model_class.__name__]
+    of_config: Any = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)]
+    config.architectures = [of_config.__name__]
     found = ConfiguredModel(name, architecture_of(name, config), config, torch.device("cpu"), True)
     return found.thin(LAYERS, d_vocab)
 
@@ -121,8 +124,8 @@ def rate(name: str, d_model: int, d_vocab: int, rounds: int = 3, with_bf16: bool
         rates.append((units / ours, units / rough, units / (clean + passes * len(every))))
     a, b = (np.stack([of[head] for head in chosen]) for of in (changes, right))
     error = float(np.linalg.norm(a - b) / np.linalg.norm(b))
-    medians = [statistics.median(r[i] for r in rates) for i in range(3)]
-    return Rate(medians[0], medians[1], medians[2], error)
+    fast_rate, bf16_rate, hooked_rate = (statistics.median(of) for of in zip(*rates, strict=True))
+    return Rate(fast_rate, bf16_rate, hooked_rate, error)
 
 
 def main() -> None:

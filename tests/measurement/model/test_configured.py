@@ -55,8 +55,8 @@ def test_the_whole_model_without_memory_has_the_sizes_of_the_real_one(
     sizes = [[tuple(t.shape) for t in m.folded.tensors()] for m in (found, real)]  # type: ignore
     assert sizes[0] == sizes[1]
     assert {t.device.type for t in found.folded.tensors()} == {"meta"}
-    without: dict[str, Any] = dict.fromkeys(("source", "tokenizer", "folded", "n_ctx"))
-    assert replace(found, **without) == replace(real, **without)
+    none: dict[str, Any] = dict.fromkeys(("source", "tokenizer", "folded", "n_ctx"))
+    assert replace(found, **none) == replace(real, **none)
 
 
 def found_about(found: models.LoadedModel) -> dict[str, Any]:
