@@ -115,7 +115,8 @@ engine, *hooked* one forward pass for each head; where a hooked pass is not poss
 stands in its place. *times* is how many times faster than hooked passes the fast engine is, in the
 same process and in fp32, on a random model of {LAYERS} layers of {HEADS} heads, with d_model
 {D_MODEL} and {D_VOCAB:,} tokens that it knows, on sequences of {LENGTH}
-(`python -m tests.benchmarks.hooked_rate`). The names are examples of models that have the
+(`python -m tests.benchmarks.hooked_rate`), in one round on a machine that others used: a third more
+or less says nothing. The names are examples of models that have the
 configuration; none of these was measured here. `selfrepair doctor MODEL` tells the same of any.
 
 | family | example | way | fast, fp32 | fast, bf16 | hooked, fp32 | times |
