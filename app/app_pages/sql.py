@@ -17,7 +17,7 @@ def editor(generation: queries.Generation, own: dict[str, str] | None) -> None:
         _offered("Examples", EXAMPLES)
         if own:
             _offered("Saved", own)
-    linked = state.value("sql")
+    linked = state.value("sql").strip()
     if "statement_text" not in st.session_state:
         st.session_state["statement_text"] = linked or EXAMPLES["the most self-repaired heads"]
     with st.form("ask", border=False):
@@ -178,7 +178,9 @@ def page() -> None:
     with right:
         if statement is not None and statement.result is None:
             waiting()
-        elif statement is not None and st.session_state["started_sql"] == state.value("sql"):
+        elif (
+            statement is not None and st.session_state["started_sql"] == state.value("sql").strip()
+        ):
             show_result(statement.result, generation, st.session_state["started_sql"])
         dictionary(generation)
 

@@ -6,7 +6,7 @@ import errno
 import logging
 import time
 import warnings
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -25,6 +25,9 @@ from selfrepair_assets.steps import run_spec as run_spec_step
 from selfrepair_assets.steps.published import failed_checks
 from selfrepair_assets.steps.sharded.run_folder import RunFolder
 from selfrepair_assets.steps.workers.deployment import Workers
+
+if TYPE_CHECKING:
+    from selfrepair_assets.measurement.model.models import LoadedModel
 
 HERE = Workers()
 DISK_IS_FULL = ("No space left on device", "database or disk is full")
@@ -53,7 +56,6 @@ def run_model(
 def _look_at(warehouse: Warehouse, folder: RunFolder, spec: RunSpec, restart: bool) -> None:
     """Refuse what can be refused before anything is written; say what will be measured."""
     from selfrepair.dagster_project.instance import refuse_unreadable_history
-    from selfrepair_assets.measurement.forecast.forecast import foretell_loaded, in_words
 
     if warehouse.is_made:
         warehouse.prepare()  # whether it can be written to; one that is not there is made later
@@ -75,14 +77,28 @@ def _look_at(warehouse: Warehouse, folder: RunFolder, spec: RunSpec, restart: bo
         f"{spec.sequence_length} tokens x {', '.join(spec.ablations)}",
         err=True,
     )
-    forecast = foretell_loaded(spec, loaded)
-    if forecast.times_fast is not None:
+    if not goes_on:
+        _foretell(spec, loaded)
+
+
+def _foretell(spec: RunSpec, loaded: LoadedModel) -> None:
+    """What a run that begins will take; of one of seconds, only that its passes are hooked."""
+    from selfrepair_assets.measurement.forecast.forecast import foretell_loaded, in_words, is_long
+
+    forecast = foretell_loaded(spec, loaded) if is_long(spec, loaded) else None
+    if loaded.hooked_because:
+        longer = (
+            f", which takes about {forecast.times_fast:.0f} times as long"
+            if forecast and forecast.times_fast is not None
+            else ""
+        )
         click.echo(
             f"{loaded.hooked_because} is not known to the fast engine: one hooked pass for each "
-            f"head, which takes about {forecast.times_fast:.0f} times as long",
+            f"head{longer}",
             err=True,
         )
-    click.echo(f"the whole run takes {in_words(forecast)}", err=True)
+    if forecast:
+        click.echo(f"the whole run takes {in_words(forecast)}", err=True)
 
 
 def _materialize(warehouse: Warehouse, spec: RunSpec, restart: bool, workers: Workers) -> None:

@@ -60,7 +60,10 @@ def test_hostile_links_and_clicks_change_nothing(
         answer = visit.page.get_by_text("No rows: the statement").or_(
             visit.page.get_by_text(" rows ·")
         )
-        answer.first.wait_for()
+        try:
+            answer.first.wait_for()
+        except Exception as error:
+            raise AssertionError(f"no answer to {text!r}:\n{visit.text()}") from error
         assert state(own_root, beside) == before, f"by a click: {text}"
         refused += visit.page.get_by_text("No rows: the statement").count()
     assert refused == len([text for text in chosen if text])

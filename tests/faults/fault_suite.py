@@ -231,8 +231,8 @@ class Suite:
 
     def short(self) -> None:
         """Some 30 injections, over all kinds."""
-        for kind in PLACES:
-            for harm in ("bit flip", "emptied", "removed", "a folder in its place"):
+        for i, kind in enumerate(PLACES):
+            for harm in ("bit flip", ("emptied", "removed")[i % 2], "a folder in its place"):
                 self.harmed(kind, harm, 1)
         for kind in ("shard", "file of the run's folder"):
             for harm in ("bit flip", "removed"):

@@ -50,6 +50,8 @@ SECONDS_PER_NUMBER = 1e-6
 """Of a number of a table: written, checked, published."""
 SECONDS_PER_BYTE = 4e-9
 """Of the weights: read, compared, folded."""
+LEAST_WORK = 1e12
+"""Multiplications of a run that is worth some seconds of timing: fewer take seconds themselves."""
 HOOKED_DEPTHS = (1, 3)
 """Layers of the thin models on which the hooked engine is timed."""
 
@@ -93,6 +95,13 @@ def foretell(
     check_sequence_length(spec.sequence_length, thin[0].n_ctx)
     whole = replace(thin[-1], n_layers=configured.n_layers, d_vocab=configured.d_vocab)
     return _hooked(spec, thin, whole, configured.n_parameters, clock)
+
+
+def is_long(spec: RunSpec, loaded: LoadedModel) -> bool:
+    """Whether a run takes longer than its forecast: by its heads, tokens and weights."""
+    heads = len(spec.chosen_heads(loaded.n_layers, loaded.n_heads))
+    head_tokens = heads * spec.n_sequences * spec.sequence_length * len(spec.ablations)
+    return head_tokens * n_parameters(loaded.source) > LEAST_WORK
 
 
 def foretell_loaded(
