@@ -17,13 +17,22 @@ def editor(generation: queries.Generation, own: dict[str, str] | None) -> None:
         _offered("Examples", EXAMPLES)
         if own:
             _offered("Saved", own)
+    if (asked := st.session_state.pop("asked_sql", None)) is not None:
+        state.choose("sql", asked)
     linked = state.value("sql").strip()
     if "statement_text" not in st.session_state:
         st.session_state["statement_text"] = linked or EXAMPLES["the most self-repaired heads"]
     with st.form("ask", border=False):
-        text = st.text_area("Statement", key="statement_text", height=260)
-        asked = st.form_submit_button(
-            "Run", type="primary", icon=":material/play_arrow:", shortcut="Ctrl+Enter"
+        st.text_area("Statement", key="statement_text", height=260)
+        # A callback: what the script does after a click is lost where something else, such as what
+        # the browser keeps, makes it begin anew before it comes here.
+        st.form_submit_button(
+            "Run",
+            type="primary",
+            icon=":material/play_arrow:",
+            shortcut="Ctrl+Enter",
+            on_click=run_what_is_typed,
+            args=(generation,),
         )
     with st.container(horizontal=True):
         saving(own)
@@ -32,15 +41,19 @@ def editor(generation: queries.Generation, own: dict[str, str] | None) -> None:
         f"{sql_console.MEMORY_MB} MB and {sql_console.MOST_ROWS:,} rows. "
         "For more, `selfrepair sql` opens the same tables without limits."
     )
-    if asked and text.strip():
-        state.choose("sql", text.strip())
-        state.value("sql")
-        start(generation, text.strip())
-    elif linked and st.session_state.get("started_sql") != linked:
+    if linked and st.session_state.get("started_sql") != linked:
         st.info(
             "This statement came with the link, and has not been run. Read it, then press Run.",
             icon=":material/link:",
         )
+
+
+def run_what_is_typed(generation: queries.Generation) -> None:
+    """Begins the statement in the editor; the page puts it into its address."""
+    text = st.session_state["statement_text"].strip()
+    if text:
+        st.session_state["asked_sql"] = text
+        start(generation, text)
 
 
 def _offered(label: str, statements: dict[str, str]) -> None:
