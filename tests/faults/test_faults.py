@@ -11,7 +11,7 @@ NAMESPACE = ["unshare", "-m"]  # it fills disks of its own
 
 @pytest.mark.slow
 @pytest.mark.timeout(1500)
-def test_thirty_faults_lose_nothing() -> None:
+def test_a_fault_of_each_kind_loses_nothing() -> None:
     if not shutil.which("unshare") or subprocess.run([*NAMESPACE, "true"], check=False).returncode:
         pytest.skip("no file system can be mounted here: the faults need disks of their own")
     done = subprocess.run(
@@ -31,5 +31,5 @@ def test_thirty_faults_lose_nothing() -> None:
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
     last = next(line for line in done.stdout.splitlines() if line.startswith("| **all** |"))
     tried, *_, wrong = (int(cell) for cell in last.split("|")[2:-1])
-    assert tried >= 28
+    assert tried >= 15
     assert wrong == 0
