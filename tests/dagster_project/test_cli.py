@@ -188,7 +188,7 @@ def test_settings_are_kept_as_asked(gpt2_warehouse: Path, gpt2_folder: Path) -> 
 def test_the_command_has_every_option_with_its_help_and_default() -> None:
     command = cli.commands["run"]
     by_name = {found.name: found for found in command.params}
-    assert set(by_name) == {*OPTIONS, "restart", "root"}
+    assert set(by_name) == {*OPTIONS, "restart", "root", "workers", "ray_address", "facts"}
     assert {found.name for found in cli.commands["doctor"].params} == {*OPTIONS, "repair", "root"}
     for name, option in OPTIONS.items():
         shown = by_name[name]

@@ -216,11 +216,12 @@ def test_a_full_disk(
     gpt2_warehouse: Path, gpt2_folder: Path, tmp_path: Path, selfrepair: Callable[..., Said]
 ) -> None:
     base = ["--corpus", gpt2_folder / "text.txt", *small()]
-    with mounted(tmp_path / "disk", "-o", "size=30m") as disk:
+    with mounted(tmp_path / "small disk", "-o", "size=2m") as disk:
         for root in (disk / "data", disk / "new"):
             line = refused(selfrepair("run", gpt2_folder / "gpt2", *base, "--warehouse", root))
             assert "free" in line
         assert snapshot(disk) == {}
+    with mounted(tmp_path / "disk", "-o", "size=30m") as disk:
         # Full in the middle of a run: what is served stays, and no half file is left.
         shutil.copytree(gpt2_warehouse, disk / "data", symlinks=True)
         before = snapshot(disk / "data")

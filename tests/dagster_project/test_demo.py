@@ -13,8 +13,11 @@ from selfrepair.warehouse.sql_files import relations
 from tests.helpers.runs.app_runs import PAGES, page, said, sound
 
 MODEL = "smollm2-135m-instruct"
-NOT_OF_THIS_MODEL = {"beside_paper", "paper_correlation", "post_norm_repair_by_head"}
-"""The authors published no numbers of it, and it has no post-norm."""
+NOT_OF_THIS_MODEL = {
+    *("beside_paper", "paper_correlation", "post_norm_repair_by_head"),
+    *("training_steps", "layers_over_training"),
+}
+"""The authors published no numbers of it, it has no post-norm, and is no step of a training."""
 
 
 @pytest.fixture(scope="module")

@@ -3,8 +3,8 @@
     python -m tests.faults.lost_puts [--shards 6]
 
 Each child goes on with the run where the one before was killed, and is killed itself (SIGKILL) in
-the middle of the first put of an object in which none was yet: in the end every put was killed
-once. A third of them leave half an object. Every second child measures as a worker on another
+the middle of the first put of an object in which none was yet, and with it whatever put another
+thread is at: in the end every put was met. A third of them leave half an object. Every second child measures as a worker on another
 machine does: in a folder of its own, with nothing but the store in common, which is lost with it.
 The run ends as one that nobody disturbed, and a machine that was not there gets all of it from the
 store.
@@ -148,8 +148,9 @@ def killed_at_every_put(place: Path, n_shards: int) -> tuple[int, list[str]]:
     sizes = {name: (place / "calm" / name).stat().st_size for name in expected}
     if {name: size for name, size in found.items() if name.startswith("facts/")} != sizes:
         wrong.append("the store has other objects than shards, or halves of them")
-    if n != len(list(marks.iterdir())) or n < len(expected):
-        wrong.append(f"{n} kills are not one for each put")
+    n_met = len(list(marks.iterdir()))
+    if not 0 < n <= n_met or n_met < len(expected):
+        wrong.append(f"{n} kills met {n_met} puts, of {len(expected)} shards and more")
     return n, wrong
 
 
