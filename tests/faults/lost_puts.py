@@ -4,10 +4,10 @@
 
 Each child goes on with the run where the one before was killed, and is killed itself (SIGKILL) in
 the middle of the first put of an object in which none was yet, and with it whatever put another
-thread is at: in the end every put was met. A third of them leave half an object. Every second child measures as a worker on another
-machine does: in a folder of its own, with nothing but the store in common, which is lost with it.
-The run ends as one that nobody disturbed, and a machine that was not there gets all of it from the
-store.
+thread is at: in the end every put was met. A third of them leave half an object. Every second child
+measures as a worker on another machine does: in a folder of its own, with nothing but the store in
+common, which is lost with it. The run ends as one that nobody disturbed, and a machine that was not
+there gets all of it from the store.
 """
 
 import argparse
