@@ -17,22 +17,13 @@ def editor(generation: queries.Generation, own: dict[str, str] | None) -> None:
         _offered("Examples", EXAMPLES)
         if own:
             _offered("Saved", own)
-    if (asked := st.session_state.pop("asked_sql", None)) is not None:
-        state.choose("sql", asked)
     linked = state.value("sql").strip()
     if "statement_text" not in st.session_state:
         st.session_state["statement_text"] = linked or EXAMPLES["the most self-repaired heads"]
     with st.form("ask", border=False):
-        st.text_area("Statement", key="statement_text", height=260)
-        # A callback: what the script does after a click is lost where something else, such as what
-        # the browser keeps, makes it begin anew before it comes here.
-        st.form_submit_button(
-            "Run",
-            type="primary",
-            icon=":material/play_arrow:",
-            shortcut="Ctrl+Enter",
-            on_click=run_what_is_typed,
-            args=(generation,),
+        text = st.text_area("Statement", key="statement_text", height=260)
+        asked = st.form_submit_button(
+            "Run", type="primary", icon=":material/play_arrow:", shortcut="Ctrl+Enter"
         )
     with st.container(horizontal=True):
         saving(own)
@@ -41,19 +32,15 @@ def editor(generation: queries.Generation, own: dict[str, str] | None) -> None:
         f"{sql_console.MEMORY_MB} MB and {sql_console.MOST_ROWS:,} rows. "
         "For more, `selfrepair sql` opens the same tables without limits."
     )
-    if linked and st.session_state.get("started_sql") != linked:
+    if asked and text.strip():
+        state.choose("sql", text.strip())
+        state.value("sql")
+        start(generation, text.strip())
+    elif linked and st.session_state.get("started_sql") != linked:
         st.info(
             "This statement came with the link, and has not been run. Read it, then press Run.",
             icon=":material/link:",
         )
-
-
-def run_what_is_typed(generation: queries.Generation) -> None:
-    """Begins the statement in the editor; the page puts it into its address."""
-    text = st.session_state["statement_text"].strip()
-    if text:
-        st.session_state["asked_sql"] = text
-        start(generation, text)
 
 
 def _offered(label: str, statements: dict[str, str]) -> None:
@@ -183,7 +170,7 @@ def page() -> None:
         surroundings.generation_or_stop("SQL")
         return
     st.title("Ask with SQL")
-    own = saved_statements.with_browser()
+    own = saved_statements.saved()
     left, right = st.columns(2, gap="large")
     with left:
         editor(generation, own)
@@ -196,6 +183,7 @@ def page() -> None:
         ):
             show_result(statement.result, generation, st.session_state["started_sql"])
         dictionary(generation)
+    saved_statements.ask_browser()
 
 
 page()

@@ -13,6 +13,7 @@ import streamlit as st
 MOST, LONGEST, LONGEST_NAME = 100, 20_000, 60  # statements, and characters of one and of its name
 CHANGE = "statement_change"  # [name, text or null], until the browser has answered
 COMPONENT = "statements_in_browser"
+KEPT, REFUSED = "kept_statements", "statements_refused"
 
 _browser = st.components.v2.component(
     "selfrepair_saved_statements",
@@ -51,18 +52,33 @@ export default function ({ data, setStateValue }) {
 )
 
 
-def with_browser() -> dict[str, str] | None:
-    """The visitor's statements by name; None until the browser has told of them."""
+def ask_browser() -> None:
+    """Asks the browser for what it keeps, and for a change of it. Call it at the end of a page.
+
+    An answer has the script begin anew. Before the browser has got every widget of the page, it
+    would not know what the script has put into them, and would empty them.
+    """
     change = st.session_state.get(CHANGE)
-    given: Any = _browser(data={"change": change}, key=COMPONENT, on_answer_change=lambda: None)
-    answer = _parsed(getattr(given, "answer", None))
+    _browser(data={"change": change}, key=COMPONENT, on_answer_change=_hear)
+
+
+def _hear() -> None:
+    """Takes the browser's answer, before the script begins anew."""
+    answer = _parsed(st.session_state[COMPONENT].get("answer"))
     if answer is None:
-        return None
-    if change is not None and answer.get("change") == change:
-        del st.session_state[CHANGE]
-        if answer.get("refused"):
-            st.error(f"The browser keeps no more statements ({answer['refused']}): remove one.")
-    return _as_statements(answer.get("statements"))
+        return
+    if answer.get("change") == st.session_state.get(CHANGE):
+        st.session_state.pop(CHANGE, None)
+    st.session_state[KEPT] = _as_statements(answer.get("statements"))
+    st.session_state[REFUSED] = str(answer.get("refused") or "")
+
+
+def saved() -> dict[str, str] | None:
+    """The visitor's statements by name; None until the browser has told of them."""
+    if refused := st.session_state.get(REFUSED):
+        st.error(f"The browser keeps no more statements ({refused}): remove one.")
+    kept: dict[str, str] | None = st.session_state.get(KEPT)
+    return kept
 
 
 def why_not(name: str, text: str, own: dict[str, str] | None) -> str | None:

@@ -114,24 +114,6 @@ class Visit:
         self.page.get_by_role("option", name=option).first.click()
         self.settled()
 
-    def run_until_answered(self) -> None:
-        """Clicks Run on the SQL page, again where nobody heard it: a busy machine loses clicks."""
-        answer = self.page.get_by_text("No rows: the statement").or_(
-            self.page.get_by_text(" rows ·")
-        )
-        not_heard = self.page.get_by_text("has not been run")
-        for _ in range(5):
-            self.page.get_by_role("button", name="Run").click()
-            answer.or_(not_heard).first.wait_for()
-            for _ in range(40):
-                if answer.count():
-                    return
-                self.page.wait_for_timeout(500)
-                if not not_heard.count():
-                    answer.first.wait_for()
-                    return
-        raise AssertionError(f"no answer:\n{self.text()}")
-
     def tick_first_row(self) -> None:
         """Ticks the first row of the first table, which is drawn on a canvas."""
         table = self.page.locator("[data-testid='stDataFrame'] canvas").first

@@ -3,7 +3,9 @@
 import hashlib
 import os
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from streamlit.testing.v1 import AppTest
@@ -298,3 +300,21 @@ def test_rows_keep_their_order(file: Path) -> None:
     told = run(file, "select range as n from range(9000) order by n desc")
     assert told.table is not None
     assert told.table["n"].to_pylist() == list(range(8999, -1, -1))
+
+
+def test_the_browser_is_asked_after_every_widget(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its answer cuts the script off: a widget that it has not got yet would be emptied."""
+    test = sound(page(root, "sql", monkeypatch))
+    kinds = [element.type for element in walked(test.main)]
+    asked = kinds.index("bidi_component")
+    before, after = set(kinds[:asked]), set(kinds[asked:])
+    assert {"text_area", "button", "selectbox"} <= before
+    assert not after & {"text_area", "button", "selectbox", "button_group", "text_input"}
+
+
+def walked(block: Any) -> Iterator[Any]:
+    for child in block.children.values():
+        yield child
+        yield from walked(child) if hasattr(child, "children") else ()
