@@ -21,8 +21,16 @@ from functools import lru_cache
 from pathlib import Path
 
 from selfrepair.warehouse.errors import WarehouseError, one_clear_line
+from selfrepair.warehouse.locks import held
 from selfrepair.warehouse.paths import Warehouse, written_whole
-from selfrepair.warehouse.sealed import SEALED, DamagedError, is_intact, read_json, write_json
+from selfrepair.warehouse.sealed import (
+    SEALED,
+    DamagedError,
+    is_intact,
+    read_json,
+    set_aside,
+    write_json,
+)
 
 logger = logging.getLogger(__name__)
 OPTION, FACTS = "--facts", "SELFREPAIR_FACTS"
@@ -69,7 +77,7 @@ class ObjectStore(NoStore):
         self.root, self.address, self._name = root, address, address.partition("?")[0]
         self._listed: dict[Path, tuple[float, dict[str, int]]] = {}
         if not re.match("s3://[^/?]", address):
-            raise WarehouseError(f"--facts {address} is no address such as s3://bucket/prefix")
+            raise WarehouseError(f"{OPTION} '{address}' is no address such as s3://bucket/prefix")
         from pyarrow import fs  # it starts threads, which a fork would lack
 
         with self._told("open it"):
@@ -79,7 +87,7 @@ class ObjectStore(NoStore):
         bucket = self._base.partition("/")[0]
         with self._told("look into it"):
             if not self._files.get_file_info(bucket).type:  # FileType.NotFound is 0
-                raise WarehouseError(f"--facts {self.address}: there is no bucket {bucket}")
+                raise WarehouseError(f"{OPTION} {self._name}: there is no bucket {bucket}")
 
     def get(self, folder: Path, stem: str, suffix: str) -> bool:
         wanted = []
@@ -152,25 +160,45 @@ class ObjectStore(NoStore):
 
 def store_of(warehouse: Warehouse) -> NoStore:
     """Where the facts of a warehouse lie besides its folder."""
-    noted = read_json(_note(warehouse), f"repeat the command with {OPTION}")
+    noted = read_json(_note(warehouse), f"repeat the run with {OPTION}")
     return _store(warehouse.root, str(noted["address"])) if noted else NoStore()
 
 
-def keep_facts_at(warehouse: Warehouse, address: str) -> None:
-    """Has the facts of a warehouse lie in a store from now on.
+def keep_facts_at(warehouse: Warehouse, address: str) -> bool:
+    """Has the facts of a warehouse lie in a store from now on; returns whether that is new.
 
-    Raises WarehouseError where they lie in another, where the address is none, and where the store
-    does not answer.
+    A note that is damaged is set aside and written anew.
+    Raises WarehouseError where they lie in another, where the address is none or holds keys, and
+    where the store does not answer.
     """
-    there = store_of(warehouse).address
-    if there not in (None, address):
+    if "@" in address.partition("?")[0] or re.search("(access|secret)_key=", address):
         raise WarehouseError(
-            f"the facts of {warehouse.root} are in {there}: leave {OPTION} out, "
-            "or choose another --warehouse"
+            f"the address of {OPTION} holds keys, and is kept and shown: give them as "
+            "$AWS_ACCESS_KEY_ID and $AWS_SECRET_ACCESS_KEY"
         )
     _store(warehouse.root, address).refuse_lost_bucket()
-    if there is None:
-        write_json(_note(warehouse), {"address": address})
+    warehouse.prepare()
+    busy = "another command ({holder}) chooses where the facts lie: repeat this one"
+    with held(warehouse.root / "facts.lock", busy, waiting=lambda: None):
+        try:
+            there = store_of(warehouse).address
+        except DamagedError as error:
+            aside = set_aside(_note(warehouse))
+            logger.warning(f"{error} (it is now {aside.name})")
+            there = None
+        if there not in (None, address):
+            raise WarehouseError(
+                f"the facts of {warehouse.root} are in {there}: leave {OPTION} out, "
+                "or choose another --warehouse"
+            )
+        if there is None:
+            write_json(_note(warehouse), {"address": address})
+        return there is None
+
+
+def keep_facts_here(warehouse: Warehouse) -> None:
+    """Forgets the store of a warehouse, in which nothing was begun."""
+    _note(warehouse).unlink(missing_ok=True)
 
 
 def _is_proved(path: Path) -> bool:

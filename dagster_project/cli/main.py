@@ -18,9 +18,10 @@ from selfrepair.dagster_project.cli.options import run_options
 from selfrepair.dagster_project.cli.place import WAREHOUSE
 from selfrepair.errors import OneLineError
 from selfrepair.warehouse.errors import ADVICE
-from selfrepair.warehouse.object_store import FACTS, keep_facts_at
+from selfrepair.warehouse.object_store import FACTS
 from selfrepair.warehouse.paths import Warehouse
 from selfrepair_assets.measurement.run_spec import RunSpec
+from selfrepair_assets.steps.workers import MOST
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -45,7 +46,7 @@ def cli() -> None:
 )
 @click.option(
     "--workers",
-    type=click.IntRange(1),
+    type=click.IntRange(1, MOST),
     envvar="SELFREPAIR_WORKERS",
     help="Processes that measure, each with a device and the model; also $SELFREPAIR_WORKERS.  "
     "[default: one on each GPU, or this one]",
@@ -81,11 +82,10 @@ def run(
     from selfrepair.dagster_project.cli.run import run_model
     from selfrepair_assets.steps.workers.deployment import Workers
 
-    where = Workers(workers, ray_address or None)
-    warehouse, spec = Warehouse(root), RunSpec(**choices)
-    if facts:
-        keep_facts_at(warehouse, facts)
-    run_model(warehouse, spec, restart=restart, workers=where)
+    if ray_address is not None and not ray_address.strip():
+        raise click.UsageError("--ray-address is empty: name a Ray cluster, or leave it out.")
+    where = Workers(workers, ray_address)
+    run_model(Warehouse(root), RunSpec(**choices), restart=restart, workers=where, facts=facts)
 
 
 @cli.command()

@@ -19,6 +19,7 @@ from selfrepair.dagster_project.slots import (
 from selfrepair.errors import OneLineError
 from selfrepair.warehouse.errors import ADVICE, WarehouseError, refuse_full_disk
 from selfrepair.warehouse.locks import refuse_if_held, run_held
+from selfrepair.warehouse.object_store import keep_facts_at, keep_facts_here
 from selfrepair.warehouse.paths import Warehouse
 from selfrepair_assets.measurement.run_spec import RunSpec
 from selfrepair_assets.steps import run_spec as run_spec_step
@@ -34,9 +35,14 @@ DISK_IS_FULL = ("No space left on device", "database or disk is full")
 
 
 def run_model(
-    warehouse: Warehouse, spec: RunSpec, *, restart: bool = False, workers: Workers = HERE
+    warehouse: Warehouse,
+    spec: RunSpec,
+    *,
+    restart: bool = False,
+    workers: Workers = HERE,
+    facts: str | None = None,
 ) -> None:
-    """Measure and publish one run.
+    """Measure and publish one run; facts: the store where its shards lie too.
 
     Raises:
         OneLineError: before anything is written, where that can be known.
@@ -47,7 +53,13 @@ def run_model(
     click.echo(f"loading {spec.run_id} …", err=True)
     refuse_if_held(warehouse, spec.run_id)
     workers.is_this_process(spec.device)  # whether what is asked for can be
-    _look_at(warehouse, folder, spec, restart)
+    is_new = facts is not None and keep_facts_at(warehouse, facts)
+    try:
+        _look_at(warehouse, folder, spec, restart)
+    except BaseException:
+        if is_new:
+            keep_facts_here(warehouse)
+        raise
     with run_held(warehouse, spec.run_id):
         _materialize(warehouse, spec, restart, workers)
     print_summary(warehouse, spec.run_id, time.monotonic() - began)

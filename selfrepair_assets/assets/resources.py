@@ -45,9 +45,9 @@ class WarehouseResource(dg.ConfigurableResource):
         there is no warehouse yet, the run is held from the moment when it is started.
         """
         with self._held, self._hired:
-            if FACTS in os.environ:
+            if address := os.environ.get(FACTS):
                 with mistakes_are_not_retried():
-                    keep_facts_at(self.warehouse, os.environ[FACTS])
+                    keep_facts_at(self.warehouse, address)
             if context.run and "dagster/partition" in context.run.tags and self.warehouse.is_made:
                 self.hold(context.run)
             yield self

@@ -251,3 +251,14 @@ def test_the_disk_fills_up_while_measuring(
         assert err.splitlines()[-1].startswith("error: ")
         assert "full" in err.splitlines()[-1]
         assert not list(disk.rglob("*.tmp-*"))
+
+
+def test_an_empty_variable_chooses_no_store_and_no_cluster(
+    gpt2_folder: Path, tmp_path: Path, selfrepair: Callable[..., Said]
+) -> None:
+    base = ("run", gpt2_folder / "gpt2", "--corpus", gpt2_folder / "text.txt", *small())
+    for empty in (("--facts", ""), ("--ray-address", ""), ("--facts", "s3://"), ("--workers", "0")):
+        said = selfrepair(*base, "--warehouse", tmp_path / "data", *empty)
+        assert said[0] == 2
+        assert "Traceback" not in said[2]
+    assert not (tmp_path / "data").exists()

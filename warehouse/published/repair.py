@@ -22,6 +22,7 @@ from selfrepair.warehouse.facts.run_facts import (
 from selfrepair.warehouse.facts.run_table import RunTable
 from selfrepair.warehouse.facts.shards import is_shard
 from selfrepair.warehouse.locks import held, is_held, run_held
+from selfrepair.warehouse.object_store import store_of
 from selfrepair.warehouse.paths import Warehouse
 from selfrepair.warehouse.published import generations
 from selfrepair.warehouse.published.build_anew import look_into, published_rows
@@ -63,6 +64,7 @@ def troubles(warehouse: Warehouse, looked: Looked | None = None) -> Iterator[Tro
     if not warehouse.is_made:
         return
     looked = looked or (lambda _path: None)
+    yield from _of_store(warehouse)
     for plan in all_plans(warehouse):
         if isinstance(plan, Plan):
             yield from _of_run(warehouse, plan, looked)
@@ -88,6 +90,15 @@ def n_files(warehouse: Warehouse) -> int:
     """How many files `troubles` will read."""
     sealed = [p for p in warehouse.root.rglob("*") if SEALED.fullmatch(p.name)]
     return len(sealed) + 1
+
+
+def _of_store(warehouse: Warehouse) -> Iterator[Trouble]:
+    """Nobody but its user knows what the address of the facts was."""
+    try:
+        store_of(warehouse)
+    except WarehouseError as error:
+        what, _, way_out = str(error).partition(": ")
+        yield Trouble(what, way_out)
 
 
 def _of_run(warehouse: Warehouse, plan: Plan, looked: Looked) -> Iterator[Trouble]:

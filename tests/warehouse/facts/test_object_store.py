@@ -2,12 +2,12 @@
 
 import os
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from pyarrow import fs
 
-from selfrepair.warehouse import object_store
 from selfrepair.warehouse.errors import WarehouseError
 from selfrepair.warehouse.facts.plan import plan_path, read_plan, write_plan
 from selfrepair.warehouse.facts.run_table import RunTable
@@ -76,10 +76,8 @@ def test_what_one_machine_writes_another_has(two: list[RunTable], address: str) 
 
 @pytest.mark.parametrize("how", ["half", "changed", "empty"])
 def test_an_object_that_is_not_what_was_written_is_none(
-    two: list[RunTable], address: str, how: str, monkeypatch: pytest.MonkeyPatch
+    two: list[RunTable], address: str, how: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    said: list[str] = []
-    monkeypatch.setattr(object_store.logger, "warning", said.append)
     here, there = two
     written = here.write(0, 2, EFFECTS, FINGERPRINT)
     data = written.read_bytes()
@@ -89,7 +87,7 @@ def test_an_object_that_is_not_what_was_written_is_none(
         {"half": data[: len(data) // 2], "changed": b"x" + data[1:], "empty": b""}[how],
     )
     assert there.intact(0, 2, FINGERPRINT) is None
-    assert "is damaged in s3://" in "".join(said)
+    assert "is damaged in s3://" in caplog.text
     assert not list(there.folder.glob("*"))
     again = there.write(0, 2, EFFECTS, FINGERPRINT)
     assert again.name == written.name
@@ -190,3 +188,52 @@ def test_an_address_is_kept_and_a_wrong_one_refused(address: str, tmp_path: Path
             keep_facts_at(fresh, wrong)
     assert not fresh.root.exists()
     assert store_of(fresh).address is None
+
+
+def test_keys_in_an_address_are_refused_and_not_shown(address: str, tmp_path: Path) -> None:
+    fresh = Warehouse(tmp_path / "fresh")
+    bucket, _, options = address.removeprefix("s3://").partition("?")
+    for wrong in (
+        f"s3://me:hush@{bucket}?{options}",
+        f"{address}&secret_key=hush",
+        f"{address}&access_key=hush",
+    ):
+        with pytest.raises(WarehouseError, match="holds keys") as refused:
+            keep_facts_at(fresh, wrong)
+        assert "hush" not in str(refused.value)
+    assert not fresh.root.exists()
+
+
+def test_a_damaged_note_of_the_address_is_mended_by_the_same_command(
+    address: str, tmp_path: Path
+) -> None:
+    warehouse = machine(tmp_path / "a", address)
+    note = warehouse.root / "facts.json"
+    data = bytearray(note.read_bytes())
+    data[len(data) // 2] ^= 1
+    note.write_bytes(data)
+    with pytest.raises(WarehouseError, match="repeat the run with --facts"):
+        store_of(warehouse)
+    assert keep_facts_at(warehouse, address)
+    assert store_of(warehouse).address == address
+    assert not keep_facts_at(warehouse, address)
+    [aside] = warehouse.root.glob("facts.json.damaged-*")
+    assert aside.read_bytes() == data
+
+
+def test_of_two_commands_at_once_one_chooses_where_the_facts_lie(
+    address: str, tmp_path: Path
+) -> None:
+    warehouse = Warehouse(tmp_path / "fresh")
+    others = [address, address.replace("?", "/other?")]
+
+    def choose(one: str) -> bool:
+        try:
+            return keep_facts_at(warehouse, one)
+        except WarehouseError:
+            return False
+
+    with ThreadPoolExecutor(2) as pool:
+        chosen = list(pool.map(choose, others))
+    assert sum(chosen) == 1
+    assert store_of(warehouse).address == others[chosen.index(True)]

@@ -102,6 +102,20 @@ def test_a_plan_that_is_lost_needs_its_command(warehouse: Warehouse) -> None:
     assert trouble.mend is None
 
 
+def test_a_garbled_note_of_where_the_facts_lie_is_named(
+    warehouse: Warehouse, selfrepair: Callable[..., Said]
+) -> None:
+    (warehouse.root / "facts.json").write_text('{"address": "s3://a/b"')
+    [trouble] = list(troubles(warehouse))
+    assert "facts.json is damaged" in trouble.what
+    assert "with --facts" in trouble.way_out
+    assert trouble.mend is None  # the address is known to whoever chose it
+    for command, code, answer in (("status", 0, "a"), ("doctor", 1, "facts.json is damaged")):
+        said = selfrepair(command, "--warehouse", warehouse.root)
+        assert said[0] == code, said
+        assert answer in said[1]
+
+
 def test_the_command(
     gpt2_warehouse: Path, gpt2_folder: Path, tmp_path: Path, selfrepair: Callable[..., Said]
 ) -> None:
