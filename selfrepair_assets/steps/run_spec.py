@@ -125,7 +125,10 @@ def start(folder: RunFolder, prepared: PreparedRun, *, restart: bool = False) ->
         "engine": measurer.engine,
         "device": _device_name(loaded),
         "versions": {"python": platform.python_version()}
-        | {name: version(name) for name in ("torch", "transformers", "transformer-lens")},
+        | {
+            name: version(name)
+            for name in ("selfrepair", "torch", "transformers", "transformer-lens")
+        },
         "started_at": datetime.now(UTC).isoformat(),
     }
     folder.start(spec, prepared.text, model, fingerprint_of(prepared), restart=restart)

@@ -78,10 +78,13 @@ def test_the_deployment_sets_what_is_not_given(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setenv(deployment.ADDRESS, "10.0.0.1:6379")
     assert Workers.of_deployment() == Workers(3, "10.0.0.1:6379")
     assert Workers.of_deployment(2, "auto") == Workers(2, "auto")
-    for text in ("0", "two", "-1"):
+    for text in ("0", "two", "-1", "²", "4097", "9" * 23, "9" * 5000):
         monkeypatch.setenv(deployment.NUMBER, text)
-        with pytest.raises(InputError, match="1 or more, not"):
+        with pytest.raises(InputError, match="1 to 4096, not"):
             Workers.of_deployment()
+    monkeypatch.setenv(deployment.NUMBER, "")
+    monkeypatch.setenv(deployment.ADDRESS, "")
+    assert Workers.of_deployment() == Workers()
 
 
 def test_a_place_for_each_worker(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -99,6 +102,8 @@ def test_a_place_for_each_worker(monkeypatch: pytest.MonkeyPatch) -> None:
         ([gpus], 5, "auto"),
         ([four], None, "cuda"),
         ([], 1, "cpu"),
+        ([], None, "cpu"),
+        ([four], 10**12, "cpu"),
     ):
         with pytest.raises(InputError, match=r"and Ray has \d+"):
             places(nodes, number, device)

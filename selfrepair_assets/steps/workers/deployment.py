@@ -16,6 +16,7 @@ import torch
 
 from selfrepair_assets.measurement.errors import InputError
 from selfrepair_assets.steps.sharded.step import Executor, in_this_process
+from selfrepair_assets.steps.workers import MOST
 
 logger = logging.getLogger(__name__)
 NUMBER, ADDRESS = "SELFREPAIR_WORKERS", "SELFREPAIR_RAY_ADDRESS"
@@ -46,9 +47,11 @@ class Workers:
         """
         text = os.environ.get(NUMBER, "").strip()
         if number is None and text:
-            number = int(text) if text.isdecimal() else 0
-        if number is not None and number < 1:
-            raise InputError(f"${NUMBER} is the number of workers, 1 or more, not '{text}'.")
+            number = int(text) if text.isdecimal() and len(text) < 9 else 0
+        if number is not None and not 1 <= number <= MOST:
+            raise InputError(
+                f"${NUMBER} is the number of workers, 1 to {MOST}, not '{text[:40] or number}'."
+            )
         return cls(number, ray_address or os.environ.get(ADDRESS) or None)
 
     def is_this_process(self, device: str) -> bool:

@@ -16,6 +16,7 @@ import os
 import queue
 import shutil
 import signal
+import stat
 import threading
 import time
 from collections import Counter, deque
@@ -103,6 +104,9 @@ class Worker:
         if self.own is None:
             here = Warehouse(Path(gettempdir()) / f"selfrepair-workers-{os.getuid()}")
             here.root.mkdir(exist_ok=True, mode=0o700)
+            found = here.root.lstat()
+            if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
+                raise InputError(f"{here.root} is not this user's folder: remove it.")
             self.own = Warehouse(self.held.enter_context(spill_folder(here))).prepare()
             keep_facts_at(self.own, address)
         return RunFolder(self.own, run_id)
@@ -263,7 +267,7 @@ def places(
         return wanted, 1, {"num_gpus": 1, "num_cpus": 1}
     cores = [int(node.get("CPU", 0)) for node in nodes]
     wanted = number or len(nodes)
-    most = range(max(cores, default=0), 0, -1)
+    most = range(min(max(cores, default=0), sum(cores) // max(wanted, 1)), 0, -1)
     share = next((n for n in most if sum(core // n for core in cores) >= wanted), 0)
     if not share:
         raise InputError(
