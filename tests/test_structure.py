@@ -57,7 +57,7 @@ ROOMS: dict[str, set[str]] = {
     "app/wording": {"app/questions", "selfrepair_assets/measurement"},
     "app/charts": {"app/wording", "selfrepair_assets/measurement"},
     "app/figures": WORDS | {"app/charts", "warehouse"},
-    "selfrepair/paper": WORDS | {"app/charts", "app/figures"},
+    "selfrepair/paper": WORDS | {"app/charts", "app/figures", "warehouse"},
     "app/page_parts": WORDS
     | {"app/charts", "app/figures", "warehouse", "selfrepair/paper", "selfrepair/extras.py"},
     "app/app_pages": WORDS | STORE | DRAWN | {"app/console", "app/page_parts"},

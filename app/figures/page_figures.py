@@ -139,17 +139,9 @@ def token_neurons(subject: Subject, *, sequence: int, position: int) -> Drawn:
     )
 
 
-def compared(
-    subject: Subject,
-    *,
-    other_run: str,
-    other_ablation: str,
-    other_head: str,
-    rows: str = TOP,
-    other_rows: str = TOP,
-) -> Drawn:
-    """Two heads' means and their difference. rows, other_rows: of `ROW_SETS`."""
-    one, other = _sides(subject, other_run, other_ablation, other_head, rows, other_rows)
+def compared(subject: Subject, **sides: str) -> Drawn:
+    """Two heads' means and their difference. sides: as `_sides` takes them."""
+    one, other = _sides(subject, **sides)
     answer = compare_questions.differences(one, other)
     names = one.label(other), other.label(one)
     return Drawn(
@@ -161,17 +153,9 @@ def compared(
     )
 
 
-def compared_spread(
-    subject: Subject,
-    *,
-    other_run: str,
-    other_ablation: str,
-    other_head: str,
-    rows: str = TOP,
-    other_rows: str = TOP,
-) -> Drawn:
-    """Two heads' self-repair, token by token, in the same bins. rows, other_rows: of `ROW_SETS`."""
-    one, other = _sides(subject, other_run, other_ablation, other_head, rows, other_rows)
+def compared_spread(subject: Subject, **sides: str) -> Drawn:
+    """Two heads' self-repair, token by token, in the same bins. sides: as `_sides` takes them."""
+    one, other = _sides(subject, **sides)
     answer = compare_questions.spreads(one, other)
     names = one.label(other), other.label(one)
     return Drawn(
@@ -190,10 +174,17 @@ def compared_spread(
 
 
 def _sides(
-    subject: Subject, run: str, ablation: str, head: str, rows: str, other_rows: str
+    subject: Subject,
+    *,
+    other_run: str,
+    other_ablation: str,
+    other_head: str,
+    rows: str = TOP,
+    other_rows: str = TOP,
 ) -> tuple[Side, Side]:
-    layer, number = words.layer_and_head(head) or (0, 0)
-    other = Subject(subject.generation, run, ablation, layer, number)
+    """The subject, and another head that it is compared with. rows, other_rows: of `ROW_SETS`."""
+    layer, number = words.layer_and_head(other_head) or (0, 0)
+    other = Subject(subject.generation, other_run, other_ablation, layer, number)
     return Side(subject, rows), Side(other, other_rows)
 
 

@@ -39,13 +39,15 @@ def figure(root: str, run_id: str, choices: tuple[str, ...], **asked: Any) -> No
     ablation and figure.
     """
     extras.require("paper", "a figure for a paper")
+    chosen = dict(_chosen(choice) for choice in choices)
     logging.disable(logging.WARNING)  # Streamlit warns that its own server is not there
-    from selfrepair.library.opened import open as opened
+    try:
+        from selfrepair.library.opened import open as opened
 
-    with opened(root) as warehouse:
-        paths = warehouse.save_figure(
-            asked.pop("figure"), run_id, **asked, **dict(_chosen(choice) for choice in choices)
-        )
+        with opened(root) as warehouse:
+            paths = warehouse.save_figure(asked.pop("figure"), run_id, **asked, **chosen)
+    finally:
+        logging.disable(logging.NOTSET)
     for path in paths:
         click.echo(path)
 
@@ -68,4 +70,4 @@ def _chosen(text: str) -> tuple[str, Any]:
         raise click.BadParameter(f"{text!r} is not NAME=VALUE", param_hint="--choose")
     if name == "runs":
         return name, value.split(",")
-    return name, int(value) if value.isdecimal() else value
+    return name, int(value) if value.isdecimal() and len(value) < 10 else value

@@ -17,6 +17,8 @@ from selfrepair.app.questions.queries import Generation
 from selfrepair.app.questions.subject import Subject
 from selfrepair.app.wording import kinds, words
 from selfrepair.paper.page import printed
+from selfrepair.warehouse.errors import WarehouseError, one_clear_line
+from selfrepair.warehouse.paths import written_whole
 
 LONGEST = 120  # characters of a file's name
 
@@ -44,14 +46,20 @@ class PaperFigure:
         }
 
     def save(self, folder: Path | str) -> list[Path]:
-        """Writes the files into a folder, which is made; files of these names are replaced."""
+        """Writes the files into a folder, which is made; files of these names are replaced, whole.
+
+        Raises WarehouseError where they cannot be written.
+        """
+        if not str(folder).strip():
+            raise WarehouseError("--output is empty: name the folder of the figure's files")
         made = self.files()  # before anything is written
         there = Path(folder).expanduser()
-        there.mkdir(parents=True, exist_ok=True)
-        paths = []
-        for kind, content in made.items():
-            paths.append(there / f"{self.name}.{kind}")
-            paths[-1].write_bytes(content)
+        paths = [there / f"{self.name}.{kind}" for kind in made]
+        with one_clear_line(f"write {there}"):
+            there.mkdir(exist_ok=True)
+            for path, content in zip(paths, made.values(), strict=True):
+                with written_whole(path) as temporary:
+                    temporary.write_bytes(content)
         return paths
 
 
@@ -91,8 +99,7 @@ def of_rows(
         f"{columns['y']} against {columns['x']}, {len(rows):,} rows of: {' '.join(sql.split())}. "
         + _drawn_from(generation),
         _OF_ROWS.format(
-            root=generation.root,
-            generation=generation.number,
+            opened=_opened(generation),
             sql=sql,
             columns="".join(f", {key}={value!r}" for key, value in columns.items()),
             width=width,
@@ -109,12 +116,20 @@ import selfrepair
 from selfrepair.app.charts.detail_charts import any_columns
 from selfrepair.paper.page import printed
 
-warehouse = selfrepair.open({root!r})  # this was generation {generation}
+{opened}
 rows = warehouse.sql({sql!r})
 chart = any_columns(rows{columns})
 for ending, content in printed(chart, {width!r}).items():
     Path(f"chart.{{ending}}").write_bytes(content)
 """
+
+
+def _opened(generation: Generation) -> str:
+    """Opens the warehouse; where it lies on this machine is not for whoever sees the script."""
+    return (
+        "warehouse = selfrepair.open()  # $SELFREPAIR_WAREHOUSE, else ./warehouse/data; this was "
+        f"generation {generation.number}"
+    )
 
 
 def _drawn_from(generation: Generation) -> str:
@@ -163,8 +178,7 @@ def _python(name: str, subject: Subject, head: str, width: str, options: Mapping
     asked = "".join(f"    {argument},\n" for argument in arguments)
     return (
         "import selfrepair\n\n"
-        f"warehouse = selfrepair.open({subject.generation.root!r})"
-        f"  # this was generation {subject.generation.number}\n"
+        f"{_opened(subject.generation)}\n"
         f"chart = warehouse.figure(\n{asked})\n"
         f"warehouse.save_figure(\n{asked}    width={width!r},\n)\n"
     )

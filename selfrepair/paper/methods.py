@@ -43,7 +43,7 @@ def methods(run: Mapping[str, Any], clusters: Mapping[str, Any]) -> str:
             "Versions: "
             + ", ".join(f"{k} {v}" for k, v in sorted(_pairs(run["versions"]).items())),
             PAPER,
-            SOFTWARE.format(version=version("selfrepair"), year=run["finished_at"].year),
+            SOFTWARE.format(version=_version(run), year=run["finished_at"].year),
         ]
     )
 
@@ -72,7 +72,7 @@ def _text(run: Mapping[str, Any], clusters: Mapping[str, Any]) -> str:
     return (
         f"We measured the self-repair of {ablated} attention heads of {run['model']} "
         f"({run['architecture']}, {run['n_layers']} layers of {run['n_heads']} heads{revision}"
-        f"{weights}) with selfrepair {version('selfrepair')} [selfrepair], after Rushing and Nanda "
+        f"{weights}) with selfrepair {_version(run)} [selfrepair], after Rushing and Nanda "
         f"(2024) [rushing2024explorations]. The text is {n:,} sequences of "
         f"{run['sequence_length']} tokens, {how} the corpus {run['corpus']}{drawn}: "
         f"{run['n_tokens']:,} predictions in all. "
@@ -85,7 +85,32 @@ def _text(run: Mapping[str, Any], clusters: Mapping[str, Any]) -> str:
         "Means are over "
         f"each head's top {100 * run['top_fraction']:g} % tokens by direct effect. Standard errors "
         f"are by {clusters['clustered_by']} ({clusters['n_clusters']:,}), and count that the top "
-        f"tokens are selected. Weights and sums were in {run['precision']}, on {run['device']}."
+        f"tokens are selected. {_precision(run)} It was computed on {run['device']}."
+    )
+
+
+def _version(run: Mapping[str, Any]) -> str:
+    """Of this software, as it measured the run; an older run does not say, and has the one here."""
+    return _pairs(run["versions"]).get("selfrepair") or version("selfrepair")
+
+
+def _precision(run: Mapping[str, Any]) -> str:
+    """What was computed in which precision."""
+    layers = list(run["layer_precision"]) if _known(run["layer_precision"]) else []
+    fast = [precision for precision in layers if precision != "fp32"]
+    if not fast:
+        return "All was computed in fp32."
+    errors = run["precision_error"] if _known(run["precision_error"]) else [None] * len(layers)
+    seen = [e for p, e in zip(layers, errors, strict=True) if p != "fp32" and _known(e)]
+    worst = (
+        f" (error seen on rows measured both ways: {max(seen):.2%} of the logit changes in the "
+        "worst layer)"
+        if seen
+        else ""
+    )
+    return (
+        f"Changes were multiplied in {fast[0]} for the heads of {len(fast)} of {len(layers)} "
+        f"layers{worst.replace('%', ' %')}, and all else was computed in fp32."
     )
 
 

@@ -87,6 +87,8 @@ _SPECIAL = {
     "±": r"$\pm$",
     "−": "$-$",
     "↵": r"$\hookleftarrow$",
+    "\n": r"$\hookleftarrow$",
+    "\r": r"$\hookleftarrow$",
     "␣": r"\textvisiblespace{}",
     **{letter: f"\\{letter}" for letter in "&%$#_{}"},
 }

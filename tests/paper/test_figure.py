@@ -13,6 +13,7 @@ from selfrepair.app.questions import queries
 from selfrepair.app.questions.subject import Subject
 from selfrepair.library.opened import OpenWarehouse
 from selfrepair.paper.figure import for_paper, of_rows
+from selfrepair.warehouse.errors import WarehouseError
 from selfrepair_assets.measurement.errors import InputError
 from tests.paper.conftest import RUN
 
@@ -58,8 +59,10 @@ def test_the_python_draws_the_same_chart_and_writes_its_files(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SELFREPAIR_WAREHOUSE", subject.generation.root)
     figure = for_paper(name, subject, "column", options)
     names: dict[str, Any] = {}
+    assert subject.generation.root not in figure.python  # visitors of the app see it
     exec(figure.python, names)
     figure.chart.update_layout(template="plotly_white")
     assert names["chart"].to_json() == figure.chart.to_json()
@@ -74,11 +77,13 @@ def test_rows_of_a_statement_have_their_python_too(
     subject: Subject, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SELFREPAIR_WAREHOUSE", subject.generation.root)
     sql = "select name, self_repair, 'a''b' as \"group\"\nfrom head_summary"
     rows = queries.ask(subject.generation, sql).frame
     columns = {"x": "name", "y": "self_repair", "group": "group", "marks": "bars"}
     figure = of_rows(subject.generation, sql, rows, columns, "column")
     names: dict[str, Any] = {}
+    assert subject.generation.root not in figure.python  # visitors of the app see it
     exec(figure.python, names)
     assert names["chart"].to_json() == figure.chart.to_json()
     assert {path.name for path in tmp_path.iterdir()} == {"chart.svg", "chart.pdf"}
@@ -111,3 +116,14 @@ def test_what_is_not_there_is_said_in_one_line(
     with pytest.raises(InputError, match=re.escape(said)):
         warehouse.save_figure(**asked, run=RUN, output=tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_files_go_into_the_folder_that_was_named_or_nowhere(
+    warehouse: OpenWarehouse, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("kept")
+    for wrong in ("", "  ", tmp_path / "no" / "such", tmp_path / "file"):
+        with pytest.raises(WarehouseError):
+            warehouse.save_figure("2", RUN, output=wrong)
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+    assert (tmp_path / "file").read_text() == "kept"

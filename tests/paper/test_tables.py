@@ -8,7 +8,7 @@ import selfrepair
 def test_a_table_has_errors_beside_values_and_nothing_unescaped() -> None:
     frame = pd.DataFrame(
         {
-            "name": ["L1H0", "a_b & 50% {x} \\ ~^#$"],
+            "name": ["L1H0", "a_b & 50% {x} \\ ~^#$\n\n"],
             "self_repair": [0.61904, -12.5],
             "self_repair_se": [0.0312, None],
             "share_removed": [0.5, float("nan")],
@@ -25,6 +25,7 @@ def test_a_table_has_errors_beside_values_and_nothing_unescaped() -> None:
         "\\midrule\n"
         "L1H0 & $0.619 \\pm 0.031$ & $50.0$\\,\\% & 1{,}200 & yes \\\\\n"
         "a\\_b \\& 50\\% \\{x\\} \\textbackslash{} \\textasciitilde{}\\textasciicircum{}\\#\\$"
+        "$\\hookleftarrow$$\\hookleftarrow$"
         " & $-12.5$ & -- & 3 & no \\\\\n"
         "\\bottomrule\n\\end{tabular}\n\\end{table}\n"
     )
