@@ -1,7 +1,7 @@
 """Stored results and views as assets that are looked at, with lineage and columns, and never run.
 
-Publishing (the asset `runs`) makes all of them in a second, and a view is computed when it is
-asked: none is a step of its own, so that measuring a model is ten steps and not seventy.
+Publishing (the asset `runs`) makes the stored results, and a view is computed when it is asked:
+none is a step of its own.
 """
 
 from functools import cache
