@@ -37,14 +37,14 @@ known as (
             ),
             (
                 '4',
-                'Histogram of the LayerNorm ratio under three ablations, and its share above 1',
+                'Histogram of the LayerNorm ratio under each ablation, and its share above 1',
                 'layernorm_ratio_histogram', 'top by direct effect',
                 'fraction: top_by_direct_effect_at(fraction)', 'pythia-160m', 'L11H2',
                 'Pythia-160M L11H2: 90.66 % of the ratios are above 1 under resample, 98.75 % '
                 || 'under mean and 100 % under zero ablation (section 3.2).'
             ),
             (
-                '5', 'Direct effect against logit change, per token, under three ablations',
+                '5', 'Direct effect against logit change, per token, under each ablation',
                 'logit_change_by_ablation', 'all, sampled',
                 'all rows of a head: self_repair', null, null,
                 'Zero ablation can raise the logit of the target where the head''s direct '
@@ -117,7 +117,9 @@ known as (
                 || 'only Llama-7B has so many neurons).'
             ),
             (
-                '13', 'Figure 12 for GPT2-Small L9H11',
+                '13',
+                'Cumulative share of the absolute change over neurons '
+                || '(in the paper: GPT2-Small L9H11)',
                 'neuron_cumulative_change', 'top by direct effect',
                 null, 'gpt2', 'L9H11',
                 'GPT2-Small L9H11. Roughly 60 % of the layer''s neurons have negligible '
@@ -125,7 +127,9 @@ known as (
                 || 'negative clean direct effect (appendix C).'
             ),
             (
-                '14', 'Figure 12 for Pythia-160M L7H8',
+                '14',
+                'Cumulative share of the absolute change over neurons '
+                || '(in the paper: Pythia-160M L7H8)',
                 'neuron_cumulative_change', 'top by direct effect',
                 null, 'pythia-160m', 'L7H8',
                 'Pythia-160M L7H8. Roughly 60 % of the layer''s neurons have negligible '
@@ -133,7 +137,9 @@ known as (
                 || 'negative clean direct effect (appendix C).'
             ),
             (
-                '15', 'Figure 12 for Pythia-410M L17H4',
+                '15',
+                'Cumulative share of the absolute change over neurons '
+                || '(in the paper: Pythia-410M L17H4)',
                 'neuron_cumulative_change', 'top by direct effect',
                 null, 'pythia-410m', 'L17H4',
                 'Pythia-410M L17H4. Roughly 60 % of the layer''s neurons have negligible '
@@ -141,21 +147,25 @@ known as (
                 || 'negative clean direct effect (appendix C).'
             ),
             (
-                '16', 'Histogram of the residual-norm ratio under three ablations',
+                '16', 'Histogram of the residual-norm ratio under each ablation',
                 'residual_norm_histogram', 'all',
                 null, 'pythia-160m', 'L11H0',
                 'Pythia-160M L11H0: the norm changes most under zero ablation. That a head of '
                 || 'the last layer can lower it by around 5 % is not surprising (appendix D).'
             ),
             (
-                '17', 'Figure 4 for GPT2-Small L11H10',
+                '17',
+                'Histogram of the LayerNorm ratio under each ablation, and its share above 1 '
+                || '(in the paper: GPT2-Small L11H10)',
                 'layernorm_ratio_histogram', 'top by direct effect',
                 'fraction: top_by_direct_effect_at(fraction)', 'gpt2', 'L11H10',
                 'GPT2-Small L11H10: under all ablations the ratios seem to be similar (appendix '
                 || 'D, which names L11H11 and figure 18 for it).'
             ),
             (
-                '18', 'Figure 4 for GPT2-Small L11H3',
+                '18',
+                'Histogram of the LayerNorm ratio under each ablation, and its share above 1 '
+                || '(in the paper: GPT2-Small L11H3)',
                 'layernorm_ratio_histogram', 'top by direct effect',
                 'fraction: top_by_direct_effect_at(fraction)', 'gpt2', 'L11H3',
                 'GPT2-Small L11H3: zero ablation changes the LayerNorm more extremely than the '
@@ -171,17 +181,23 @@ known as (
                 || 'represses itself is proportional to that scale (appendix E).'
             ),
             (
-                '20', 'Figure 2 for Llama-7B',
+                '20',
+                'Mean direct effect against mean logit change, per head '
+                || '(in the paper: Llama-7B)',
                 'logit_change_by_head', 'all', null, null, null,
                 'Figure 2 for Llama-7B; no more is said of it (appendix F).'
             ),
             (
-                '21', 'Figure 2 for Pythia-410M',
+                '21',
+                'Mean direct effect against mean logit change, per head '
+                || '(in the paper: Pythia-410M)',
                 'logit_change_by_head', 'all', null, null, null,
                 'Figure 2 for Pythia-410M; no more is said of it (appendix F).'
             ),
             (
-                '22', 'Figure 2 for GPT2-Medium',
+                '22',
+                'Mean direct effect against mean logit change, per head '
+                || '(in the paper: GPT2-Medium)',
                 'logit_change_by_head', 'all', null, null, null,
                 'Figure 2 for GPT2-Medium; no more is said of it (appendix F).'
             ),

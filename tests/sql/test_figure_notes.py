@@ -74,3 +74,10 @@ def test_the_paper_says_something_of_every_figure_and_where(
     for row in answer(connection, "from figures"):
         claim = row["claim"]
         assert re.search(r"(section|appendix) [\dA-F]|Not in the paper", claim), row["figure"]
+
+
+def test_a_title_holds_for_any_run(connection: duckdb.DuckDBPyConnection) -> None:
+    """It heads charts of other models, and captions that are copied."""
+    for row in answer(connection, "from figures"):
+        title = re.sub(r" \(in the paper: [^)]+\)$", "", row["title"])
+        assert not re.search(r"Figure \d|three|GPT|Pythia|Llama", title), row["figure"]
