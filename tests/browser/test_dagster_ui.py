@@ -111,6 +111,23 @@ def test_a_model_is_added_and_measured_through_the_web_server(
     assert visit.errors == []
 
 
+def test_the_way_of_the_docs_leads_to_every_option(address: str, visit: Visit) -> None:
+    """docs/models.md, "From the UI", up to the last click."""
+    page = visit.page
+    page.goto(f"{address}/jobs")
+    page.get_by_role("link", name="measure_model").click()
+    whole = page.get_by_role("button", name="Materialize all…")
+    whole.locator("xpath=following::button[1]").click()
+    page.get_by_text("Open launchpad").click()
+    page.get_by_role("button", name="Add new partition").click()
+    page.get_by_placeholder("name").fill("smollm2-135m-instruct")
+    page.get_by_role("button", name="Save").click()
+    page.get_by_text("partition: smollm2-135m-instruct").wait_for()
+    page.locator(".CodeMirror-line", has_text="python-docs").click()
+    page.get_by_text("The dataset's column of text.").wait_for()
+    page.get_by_text("Materialize", exact=True).wait_for()
+
+
 def launched(address: str, model: str, choices: dict[str, Any]) -> str:
     """Adds a model as a partition and launches `measure_model` for it; the Dagster run's id."""
     added = ask(address, ADD, where=REPOSITORY, model=model)
