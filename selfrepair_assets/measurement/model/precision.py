@@ -82,6 +82,7 @@ class LinearMap:
                 product = linear(_nearest_tf32(delta), self._weight_tf32)
         else:
             product = linear(delta.bfloat16(), self._weight_bf16).float()
-        first = slice(FIRST_POSITIONS)
-        product[..., first, :] = linear(delta[..., first, :], self.weight)
+        first = delta[..., :FIRST_POSITIONS, :]  # laid out in one piece: one product, not one a row
+        exact = linear(first.reshape(-1, first.shape[-1]), self.weight)
+        product[..., :FIRST_POSITIONS, :] = exact.unflatten(0, first.shape[:-1])
         return product
