@@ -27,6 +27,10 @@ SMALL_ROW_GROUP_ROWS = 12_288  # for long rows, and where a head's rows are to b
 # of inserting head_ablations, for 3 % of its part of the file.
 NOT_FOR_MEASUREMENTS = "alp,alprd,chimp,patas"
 
+# It aggregates below a join what is grouped above it: where rows are joined to the clusters of
+# their positions, one group for each position, and half a gigabyte for a million of them.
+NOT_FOR_MANY_ROWS = "partial_aggregate_pushdown"
+
 
 @contextmanager
 def working_connection(
@@ -42,7 +46,7 @@ def working_connection(
     row_group_rows: how many rows are written at a time, and are in memory meanwhile.
     """
     with spill_folder(warehouse) as spill, duckdb.connect() as connection:
-        limit = memory_limit or _half_of_default(connection)
+        limit = memory_limit or _as_limit(min(MEMORY_AT_MOST, _half_of_default(connection)))
         connection.execute(f"set memory_limit = '{limit}'")
         # Blocks of the file are kept for the next ones, instead of given back and asked for again.
         connection.execute(f"set block_allocator_memory = '{limit}'")
@@ -53,6 +57,7 @@ def working_connection(
         # DuckDB would put small row groups together whenever a file is closed.
         connection.execute("set max_vacuum_tasks = 0")
         connection.execute(f"set disabled_compression_methods = '{NOT_FOR_MEASUREMENTS}'")
+        connection.execute(f"set disabled_optimizers = '{NOT_FOR_MANY_ROWS}'")
         if database:
             size = f"row_group_size {row_group_rows}"
             connection.execute(f"attach {literal(database)} as made ({size})")
@@ -121,10 +126,28 @@ def remove_dead_spills(warehouse: Warehouse) -> None:
             lock.unlink(missing_ok=True)
 
 
-def _half_of_default(connection: duckdb.DuckDBPyConnection) -> str:
+def memory_limits() -> list[str]:
+    """How much a connection takes at first, and what may be tried where that is too little.
+
+    Each is twice the one before, up to half of what DuckDB would take of the machine.
+    """
+    with duckdb.connect() as connection:
+        most = _half_of_default(connection)
+    limits = [min(MEMORY_AT_MOST, most)]
+    while limits[-1] < most:
+        limits.append(min(2 * limits[-1], most))
+    return [_as_limit(limit) for limit in limits]
+
+
+def _as_limit(size: int) -> str:
+    return f"{size // 2**20}MiB"
+
+
+def _half_of_default(connection: duckdb.DuckDBPyConnection) -> int:
+    """In bytes."""
     row = connection.execute("select current_setting('memory_limit')").fetchone()
     found = re.fullmatch(r"([\d.]+)\s*([KMGT]?)i?B", row[0]) if row else None
     if not found:
-        return "2GB"
+        return 2**31
     unit = 1024 ** " KMGT".index(found[2] or " ")
-    return f"{min(int(float(found[1]) * unit / 2), MEMORY_AT_MOST) // 2**20}MiB"
+    return int(float(found[1]) * unit / 2)

@@ -216,7 +216,8 @@ def create_all(
 
 def _create_empty(connection: duckdb.DuckDBPyConnection, stored: Relation) -> None:
     """Makes a stored result's table, with the columns that its query has, without rows."""
-    anything = {"run_id": "", "layer": 0, "head": 0, "top_fraction": 0.5, "n_tokens": 1}
+    numbers = dict.fromkeys(("layer", "head", "first_head", "last_head"), 0)
+    anything = numbers | {"run_id": "", "top_fraction": 0.5, "n_tokens": 1}
     connection.execute(
         f"create table {stored.name} as select * from ({stored.body}) limit 0",
         {name: anything[name] for name in stored.parameters},

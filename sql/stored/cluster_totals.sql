@@ -9,6 +9,7 @@ row_sets as (
     join position_clusters using (run_id, sequence, position)
     where run_id = $run_id
         and layer = $layer
+        and head between $first_head and $last_head
 )
 
 select *

@@ -40,6 +40,7 @@ row_sets as not materialized (
     join texts using (run_id, sequence, position)
     where run_id = $run_id
         and layer = $layer
+        and head between $first_head and $last_head
 ),
 
 moments as (

@@ -91,3 +91,17 @@ def test_what_a_layer_without_rows_comes_before_is_read_at_once(tmp_path: Path) 
             stored_results.fill(connection, kept, "a")
             read = connection.execute("select count(*), sum(n) from kept where n % 2 in (0, 1)")
             assert read.fetchone() == (20_000, 19_999 * 10_000)
+
+
+def test_rows_are_not_grouped_by_position_below_a_join(warehouse: Warehouse) -> None:
+    """A million groups of many sums, where seven are asked for, once failed a publishing."""
+    sums = ", ".join(f"sum(x * {k}), count(x + {k})" for k in range(30))
+    place = "range // 100 as sequence, range % 100 as position"
+    with working_connection(warehouse, memory_limit="128MiB") as connection:
+        connection.execute("set max_temp_directory_size = '0KB'")
+        connection.execute(f"create table facts as select {place}, 1.5 as x from range(1_000_000)")
+        connection.execute(
+            f"create table clusters as select {place}, range % 7 as c from range(1_000_000)"
+        )
+        asked = f"select c, {sums} from facts join clusters using (sequence, position) group by c"
+        assert len(connection.execute(asked).fetchall()) == 7

@@ -3,6 +3,7 @@
 A generation is built alone in a file that nobody else opens, so nothing here needs a transaction.
 """
 
+import logging
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -15,6 +16,7 @@ from selfrepair.warehouse.connection import (
     SMALL_ROW_GROUP_ROWS,
     Connection,
     columns_of,
+    memory_limits,
     working_connection,
 )
 from selfrepair.warehouse.errors import WarehouseError
@@ -25,8 +27,10 @@ from selfrepair.warehouse.facts.tables import fact_tables
 from selfrepair.warehouse.paths import Warehouse
 from selfrepair.warehouse.published import stored_results
 from selfrepair.warehouse.published.generations import attached
-from selfrepair.warehouse.sql_files import Source, relations
+from selfrepair.warehouse.sql_files import Relation, Source, relations
 from selfrepair.warehouse.sql_parsing import literal
+
+logger = logging.getLogger(__name__)
 
 SORTED_AT_ONCE = 200_000_000  # bytes of Parquet: some 8 M rows of head_ablations
 
@@ -174,18 +178,31 @@ def fill_stored_results(
     todo = [(found, run_id) for found in stored for run_id in run_ids]
     for n, (found, run_id) in enumerate(todo):
         done(n / len(todo), f"computing {found.name}")
-        with _writing(warehouse, building, found.name) as connection:
-            stored_results.fill(connection, found, run_id)
+        _fill(warehouse, building, found, run_id)
+
+
+def _fill(warehouse: Warehouse, building: Path, found: Relation, run_id: str) -> None:
+    """In little memory; in more, where that is too little and the machine has it."""
+    *smaller, most = memory_limits()
+    for limit in smaller:
+        try:
+            with _writing(warehouse, building, found.name, limit) as connection:
+                stored_results.fill(connection, found, run_id)
+                return
+        except duckdb.OutOfMemoryException:
+            logger.info(f"{found.name} needs more than {limit} of memory")
+    with _writing(warehouse, building, found.name, most) as connection:
+        stored_results.fill(connection, found, run_id)
 
 
 def _writing(
-    warehouse: Warehouse, building: Path, table: str
+    warehouse: Warehouse, building: Path, table: str, memory_limit: str | None = None
 ) -> AbstractContextManager[Connection]:
     """A connection for one table's rows: what DuckDB keeps in memory of them goes with it."""
     rows = ROW_GROUPS_OF_LISTS.get(table)
     if rows is None:
         rows = ROW_GROUP_ROWS if table in fact_tables() else SMALL_ROW_GROUP_ROWS
-    return working_connection(warehouse, building, row_group_rows=rows)
+    return working_connection(warehouse, building, memory_limit, row_group_rows=rows)
 
 
 def check(building: Path, run_ids: list[str], run_id: str, rows: Mapping[str, int]) -> None:

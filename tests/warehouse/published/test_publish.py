@@ -7,13 +7,16 @@ import duckdb
 import numpy as np
 import pytest
 
+from selfrepair.warehouse.connection import Connection
 from selfrepair.warehouse.errors import WarehouseError
 from selfrepair.warehouse.facts.run_table import RunTable
 from selfrepair.warehouse.facts.tables import fact_tables
 from selfrepair.warehouse.paths import Warehouse
+from selfrepair.warehouse.published import stored_results
 from selfrepair.warehouse.published.publish import delete, publish
 from selfrepair.warehouse.published.read import current_generation, open_serving
 from selfrepair.warehouse.published.runs import published_runs
+from selfrepair.warehouse.sql_files import Relation, relations
 from tests.helpers.runs.small_publishing import BY_LAYER, contents, measured, small_sql
 from tests.helpers.runs.small_run import FINGERPRINT, NEEDED, planned
 
@@ -82,6 +85,49 @@ def test_the_projects_own_relations_publish(warehouse: Warehouse) -> None:
         assert connection.execute(
             "select run_id, layer, n_heads from layer_summary where ablation = 'zero' order by all"
         ).fetchall() == [("b", 0, 2), ("b", 1, 2), ("toy", 0, 2), ("toy", 1, 2)]
+
+
+def test_a_stored_result_that_needs_more_memory_gets_it(
+    warehouse: Warehouse, sql: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run as large as the paper's, and a machine that has the memory."""
+    fill, given = stored_results.fill, list[str]()
+
+    def too_large_at_first(connection: Connection, found: Relation, run_id: str) -> None:
+        fill(connection, found, run_id)  # what it wrote until it failed is written again
+        row = connection.execute("select current_setting('memory_limit')").fetchone()
+        given.append(row[0] if row else "")
+        if len(given) == 1:
+            raise duckdb.OutOfMemoryException("failed to allocate data of size 16.0 MiB")
+
+    monkeypatch.setattr(stored_results, "fill", too_large_at_first)
+    publish(warehouse, measured(warehouse, "a"), source=sql)
+    assert given[:2] == ["512.0 MiB", "1.0 GiB"]
+    monkeypatch.undo()
+    anew = Warehouse(warehouse.root.with_name("anew")).prepare()
+    publish(anew, measured(anew, "a"), source=sql)
+    stored = [found.name for found in relations(sql) if found.kind == "stored"]
+    with open_serving(warehouse) as one, open_serving(anew) as other:
+        for name in stored:
+            asked = f"from {name} order by all"
+            assert one.execute(asked).fetchall() == other.execute(asked).fetchall()
+
+
+def test_a_layer_of_many_rows_is_taken_some_heads_at_a_time(
+    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish(warehouse, measured(warehouse, "a"))
+    monkeypatch.setattr(stored_results, "ROWS_AT_ONCE", 1)
+    anew = Warehouse(warehouse.root.with_name("anew")).prepare()
+    publish(anew, measured(anew, "a"))
+    by_heads = [found.name for found in relations() if "first_head" in found.parameters]
+    assert by_heads == ["cluster_totals", "head_noise"]
+    with open_serving(warehouse) as one, open_serving(anew) as other:
+        for name in by_heads:
+            asked = f"from {name} order by all"
+            rows = one.execute(asked).fetchall()
+            assert rows
+            assert other.execute(asked).fetchall() == rows
 
 
 def test_publishing_again_gives_the_same_rows(warehouse: Warehouse, sql: Path) -> None:
