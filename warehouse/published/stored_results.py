@@ -37,8 +37,8 @@ def fill(connection: duckdb.DuckDBPyConnection, found: Relation, run_id: str) ->
         heads = _ranges(of_run("n_heads"), max(1, ROWS_AT_ONCE // rows_of_head))
     # Each insert by itself: of several in one transaction, the first without rows, DuckDB 2.0
     # counts the rows afterwards but does not read them until the file is opened again.
-    for *place, some in itertools.product(*times, heads):
-        here = some | {name: n for name, n in zip(PER, place, strict=True) if name in named}
+    for place, some in itertools.product(itertools.product(*times), heads):
+        here = {name: n for name, n in zip(PER, place, strict=True) if name in named} | some
         connection.execute(f"insert into {found.name} by name {found.body}", values | here)
 
 
