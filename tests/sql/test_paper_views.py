@@ -7,7 +7,7 @@ import pytest
 from tests.helpers.runs.literal_facts import answer, warehouse_of
 
 PLACES = [(0, 0), (0, 1), (1, 0), (1, 1)]
-GPT2 = {"model": "openai-community/gpt2", "top_fraction": 0.02, "n_layers": 12, "n_heads": 12}
+GPT2 = {"model": "openai-community/gpt2", "top_fraction": 0.02, "n_layers": 12}
 
 
 def head(number: int, offset: float) -> list[dict[str, Any]]:

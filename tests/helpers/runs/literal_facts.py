@@ -92,9 +92,9 @@ def warehouse_of(
     """A connection with the tables, their rows, and every stored result, view and macro.
 
     Each mapping overrides what `ABLATION`, `TOKEN` or `RUN` says. A position that has an ablation
-    and no token gets one, and `direct_effects` gets the ablated heads' rows. `others` are rows of
-    further tables, whole but for run_id "run". Comments are left out where no test is about them:
-    they take half the time.
+    and no token gets one, `direct_effects` the ablated heads' rows, and a run as many heads as are
+    ablated. `others` are rows of further tables, whole but for run_id "run". Comments are left out
+    where no test is about them: they take half the time.
     """
     head_ablations = [{**ABLATION, **row} for row in ablations]
     given = [{**TOKEN, **row} for row in tokens]
@@ -105,8 +105,9 @@ def warehouse_of(
             given.append({**TOKEN, "run_id": run_id, "sequence": sequence, "position": position})
     connection = duckdb.connect()
     sql_files.create_tables(connection)
+    most_heads = max([RUN["n_heads"], *(row["head"] + 1 for row in head_ablations)])
     for run in runs:
-        row = {**RUN, **run}
+        row = {**RUN, "n_heads": most_heads, **run}
         marks = ", ".join("?" for _ in row)
         connection.execute(
             f"insert into runs ({', '.join(row)}) values ({marks})", list(row.values())
