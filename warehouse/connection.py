@@ -5,6 +5,7 @@ import secrets
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,7 @@ def working_connection(
     row_group_rows: how many rows are written at a time, and are in memory meanwhile.
     """
     with spill_folder(warehouse) as spill, duckdb.connect() as connection:
-        limit = memory_limit or _as_limit(min(MEMORY_AT_MOST, _half_of_default(connection)))
+        limit = memory_limit or memory_limits()[0]
         connection.execute(f"set memory_limit = '{limit}'")
         # Blocks of the file are kept for the next ones, instead of given back and asked for again.
         connection.execute(f"set block_allocator_memory = '{limit}'")
@@ -126,6 +127,7 @@ def remove_dead_spills(warehouse: Warehouse) -> None:
             lock.unlink(missing_ok=True)
 
 
+@lru_cache
 def memory_limits() -> list[str]:
     """How much a connection takes at first, and what may be tried where that is too little.
 
@@ -136,11 +138,7 @@ def memory_limits() -> list[str]:
     limits = [min(MEMORY_AT_MOST, most)]
     while limits[-1] < most:
         limits.append(min(2 * limits[-1], most))
-    return [_as_limit(limit) for limit in limits]
-
-
-def _as_limit(size: int) -> str:
-    return f"{size // 2**20}MiB"
+    return [f"{limit // 2**20}MiB" for limit in limits]
 
 
 def _half_of_default(connection: duckdb.DuckDBPyConnection) -> int:

@@ -178,8 +178,7 @@ def keep_facts_at(warehouse: Warehouse, address: str) -> bool:
         )
     _store(warehouse.root, address).refuse_lost_bucket()
     warehouse.prepare()
-    busy = "another command ({holder}) chooses where the facts lie: repeat this one"
-    with held(warehouse.root / "facts.lock", busy, waiting=lambda: None):
+    with _choosing(warehouse):
         try:
             there = store_of(warehouse).address
         except DamagedError as error:
@@ -197,8 +196,16 @@ def keep_facts_at(warehouse: Warehouse, address: str) -> bool:
 
 
 def keep_facts_here(warehouse: Warehouse) -> None:
-    """Forgets the store of a warehouse, in which nothing was begun."""
-    _note(warehouse).unlink(missing_ok=True)
+    """Forgets the store of a warehouse, unless a run was begun there, by another command too."""
+    with _choosing(warehouse):
+        if not any((warehouse.root / "runs").glob("[!.]*")):
+            _note(warehouse).unlink(missing_ok=True)
+
+
+def _choosing(warehouse: Warehouse) -> AbstractContextManager[None]:
+    """One command at a time says where the facts lie."""
+    busy = "another command ({holder}) chooses where the facts lie: repeat this one"
+    return held(warehouse.root / "facts.lock", busy, waiting=lambda: None)
 
 
 def _is_proved(path: Path) -> bool:

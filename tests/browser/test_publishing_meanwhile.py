@@ -1,4 +1,4 @@
-"""A visitor who clicks on while six runs are measured and published under their hands."""
+"""A visitor who clicks on while ten runs are measured and published under their hands."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.browser.visit import PROJECT, Visit, serving_app
 from tests.helpers.models.families import save
 from tests.helpers.runs.asset_runs import write_text
 
-GENERATIONS = 6
+GENERATIONS = 10
 PAGES = ("Model", "Across models", "Head", "Trust", "Neurons", "Self-reinforcement", "Paper")
 MEASURE = """
 import sys

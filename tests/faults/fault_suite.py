@@ -230,7 +230,7 @@ class Suite:
         self.other(3)
 
     def short(self) -> None:
-        """Some 16 injections, of each kind; which harm a kind of file meets goes in turn."""
+        """Some 17 injections, of each kind; which harm a kind of file meets goes in turn."""
         harms = ("bit flip", "emptied", "removed", "a folder in its place", "cut off")
         for kind, harm in zip(PLACES, harms, strict=True):
             self.harmed(kind, harm, 1)
@@ -238,7 +238,7 @@ class Suite:
             self.harmed(kind, "removed", 1, half=True)
         for how in (signal.SIGKILL, signal.SIGINT, signal.SIGTERM):
             self.killed(how, 1)
-        self.full_disk(1)
+        self.full_disk(2)
         self.read_only(1)
         self.at_once(1, 2, fresh=False)
         self.other(1)
