@@ -11,7 +11,12 @@ from pyarrow import fs
 from selfrepair.warehouse.errors import WarehouseError
 from selfrepair.warehouse.facts.plan import plan_path, read_plan, write_plan
 from selfrepair.warehouse.facts.run_table import RunTable
-from selfrepair.warehouse.object_store import ObjectStore, keep_facts_at, store_of
+from selfrepair.warehouse.object_store import (
+    ObjectStore,
+    keep_facts_at,
+    keep_facts_here,
+    store_of,
+)
 from selfrepair.warehouse.paths import Warehouse
 from selfrepair.warehouse.published.publish import delete
 from tests.helpers.objects.s3_server import BUCKET, KEYS, objects, s3_server
@@ -237,3 +242,13 @@ def test_of_two_commands_at_once_one_chooses_where_the_facts_lie(
         chosen = list(pool.map(choose, others))
     assert sum(chosen) == 1
     assert store_of(warehouse).address == others[chosen.index(True)]
+
+
+def test_a_refused_run_forgets_the_store_unless_another_began(address: str, tmp_path: Path) -> None:
+    warehouse = machine(tmp_path / "a", address)
+    warehouse.run_folder("another's").mkdir(parents=True)
+    keep_facts_here(warehouse)
+    assert store_of(warehouse).address == address
+    warehouse.run_folder("another's").rmdir()
+    keep_facts_here(warehouse)
+    assert store_of(warehouse).address is None
