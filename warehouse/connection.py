@@ -17,6 +17,8 @@ from selfrepair.warehouse.paths import Warehouse
 from selfrepair.warehouse.sql_parsing import literal
 
 Connection = duckdb.DuckDBPyConnection
+Config = dict[str, str | bool | int | float | list[str]]
+"""DuckDB's settings, by name."""
 Progress = Callable[[float, str], None]
 """Is called with the fraction done of some work (0 to 1), and the step under way."""
 
@@ -54,6 +56,7 @@ def working_connection(
         connection.execute(f"set temp_directory = {literal(spill)}")
         draw_no_bar(connection)
         connection.execute("set timezone = 'UTC'")
+        connection.execute(f"set file_search_path = {literal(warehouse.root)}")
         connection.execute("set write_buffer_row_group_count = 1")
         # DuckDB would put small row groups together whenever a file is closed.
         connection.execute("set max_vacuum_tasks = 0")

@@ -85,6 +85,15 @@ class Warehouse:
         """The folder of one run's shards of one table."""
         return self.root / "facts" / table / f"run={slug(run_id)}"
 
+    @property
+    def outside(self) -> Path:
+        """The rows of large published runs, which lie beside the published file."""
+        return self.root / "published"
+
+    def published(self, table: str, run_id: str) -> Path:
+        """The folder of one run's rows of one table or stored result that lie outside."""
+        return self.outside / table / f"run={slug(run_id)}"
+
     def run_folder(self, run_id: str) -> Path:
         """The folder that says what a run is: its spec, plan and tokens."""
         return self.root / "runs" / slug(run_id)

@@ -110,6 +110,11 @@ def is_intact(path: Path, *, afresh: bool = False) -> bool:
     return right
 
 
+def checksum_in(name: str) -> str:
+    """The checksum that a sealed file's name carries."""
+    return Path(name).name.split(".")[1]
+
+
 def sha256(path: Path) -> str:
     """Hex digest of a file, read piece by piece."""
     with path.open("rb") as file:

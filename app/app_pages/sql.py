@@ -84,7 +84,7 @@ def start(generation: queries.Generation, text: str) -> None:
     if running is not None and running.result is None:
         running.cancel()
     st.session_state["started_sql"] = text
-    st.session_state["statement"] = Statement(generation.file, text)
+    st.session_state["statement"] = Statement(generation.file, text, outside=generation.outside)
 
 
 @st.fragment(run_every=0.4)

@@ -14,6 +14,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -49,6 +50,7 @@ class Statement:
     """A statement that runs; `result` is None until it has ended.
 
     file: the generation that is read.
+    outside: the files of its warehouse that hold the rows of large runs.
     """
 
     def __init__(
@@ -56,6 +58,7 @@ class Statement:
         file: Path,
         statement: str,
         *,
+        outside: Collection[Path] = (),
         most_rows: int = MOST_ROWS,
         seconds: float = SECONDS,
         memory_mb: int = MEMORY_MB,
@@ -69,6 +72,8 @@ class Statement:
         self._process: subprocess.Popen[bytes] | None = None
         self._file = file
         self._request = {
+            "folder": str(file.parents[1]),
+            "outside": [str(path) for path in outside],
             "statement": statement,
             "most_rows": most_rows,
             "seconds": seconds,
@@ -189,9 +194,9 @@ def _warn_once() -> None:
     )
 
 
-def run(file: Path, statement: str, **limits: float) -> Result:
+def run(file: Path, statement: str, *, outside: Collection[Path] = (), **limits: float) -> Result:
     """Runs a statement to its end; the limits are those of `Statement`."""
-    return Statement(file, statement, **limits).wait()  # type: ignore[arg-type]
+    return Statement(file, statement, outside=outside, **limits).wait()  # type: ignore[arg-type]
 
 
 def _plain(error: str, seconds: float, memory_mb: int) -> str:

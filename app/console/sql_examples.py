@@ -79,5 +79,5 @@ order by all""",
     data_type,
     comment
 from duckdb_columns()
-where not internal""",
+where not internal and not ends_with(table_name, '_inside')""",
 }

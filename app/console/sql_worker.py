@@ -1,9 +1,10 @@
 """One statement on a locked, read-only connection, in a process of its own.
 
 It is started by `sql_console.py` for each statement that a visitor runs, and is gone after it.
-In: the published file as an open file, and a JSON line {"fd", "statement", "most_rows", "seconds",
-"memory_mb", "threads"} on stdin. Out: one JSON line on stdout, then (where "ok" is true) the rows
-as an Arrow stream.
+In: the published file as an open file, and a JSON line {"fd", "folder", "outside", "statement",
+"most_rows", "seconds", "memory_mb", "threads"} on stdin, where "outside" are the files of the
+warehouse's folder that hold the rows of large runs. Out: one JSON line on stdout, then (where "ok"
+is true) the rows as an Arrow stream.
 
 Walls, of different kinds, so that each holds where another has a hole:
 1. the kernel lets this process write, remove and create nothing, and read little beside the
@@ -24,6 +25,7 @@ import resource
 import signal
 import sys
 import threading
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -55,17 +57,23 @@ MOST_DIGITS = 15  # of a decimal that a double holds exactly
 
 
 def locked_connection(
-    file: str, *, seconds: float, memory_mb: int, threads: int
+    file: str,
+    *,
+    seconds: float,
+    memory_mb: int,
+    threads: int,
+    folder: str = "",
+    outside: Sequence[str] = (),
 ) -> duckdb.DuckDBPyConnection:
-    """A connection that reads `file`; its settings cannot be changed.
+    """A connection that reads `file`, and `outside`; its settings cannot be changed.
 
-    No folder is allowed, not even for reading: `allowed_directories` would allow writing too.
+    No folder is allowed, not even for reading: `allowed_directories` would allow writing too. So
+    does `allowed_paths`: name files outside only where the kernel forbids this process to write.
     """
     connection = duckdb.connect(
         file,
         read_only=True,
         config={
-            "enable_external_access": False,
             "autoload_known_extensions": False,
             "autoinstall_known_extensions": False,
             "allow_community_extensions": False,
@@ -79,8 +87,18 @@ def locked_connection(
         },
     )
     connection.execute("set enable_progress_bar = false")
+    if outside:
+        both = (name for path in outside for name in (path, os.path.relpath(path, folder)))
+        names = ", ".join(_quoted(name) for name in both)  # as a view asks, and as it is found
+        connection.execute(f"set file_search_path = {_quoted(folder)}")
+        connection.execute(f"set allowed_paths = [{names}]")
+    connection.execute("set enable_external_access = false")
     connection.execute("set lock_configuration = true")
     return connection
+
+
+def _quoted(path: str) -> str:
+    return "'" + path.replace("'", "''") + "'"
 
 
 def limit_process(*, seconds: float, memory_mb: int, threads: int) -> None:
@@ -161,11 +179,13 @@ def _distinct(names: list[str]) -> list[str]:
 def answer(request: dict[str, Any], out: BinaryIO) -> None:
     """Runs the request and writes its answer; an error of any kind becomes its message."""
     limits = {name: request[name] for name in ("seconds", "memory_mb", "threads")}
-    body, file = b"", f"/dev/fd/{request['fd']}"
+    body, file, outside = b"", f"/dev/fd/{request['fd']}", request["outside"]
     head: dict[str, Any] = {"landlock": False}
     try:
-        head["landlock"] = landlock.confine([file, *READABLE])  # before DuckDB starts threads
-        connection = locked_connection(file, **limits)
+        # Before DuckDB starts threads.
+        head["landlock"] = landlock.confine([file, *outside, *READABLE])
+        readable = outside if head["landlock"] else []
+        connection = locked_connection(file, folder=request["folder"], outside=readable, **limits)
         limit_process(**limits)
         sql_wall.check(connection, request["statement"])
         table, more = first_rows(connection, request["statement"], request["most_rows"])

@@ -18,7 +18,7 @@ import streamlit as st
 
 from selfrepair.warehouse.connection import draw_no_bar
 from selfrepair.warehouse.paths import Warehouse
-from selfrepair.warehouse.published.generations import current
+from selfrepair.warehouse.published.generations import current, outside_of
 from selfrepair.warehouse.published.read import current_generation, open_serving
 from selfrepair.warehouse.sql_parsing import filled_in
 
@@ -37,6 +37,11 @@ class Generation:
     @property
     def file(self) -> Path:
         return Warehouse(self.root).generation(self.number)
+
+    @property
+    def outside(self) -> list[Path]:
+        """The files that hold its rows of large runs."""
+        return outside_of(self.file)
 
 
 @dataclass(frozen=True)
@@ -100,11 +105,15 @@ def ask(generation: Generation, sql: str, **parameters: Any) -> Answer:
 
 
 def relations(generation: Generation) -> dict[str, str]:
-    """Name of each table and view of the generation -> its documentation."""
+    """Name of each table and view of the generation -> its documentation.
+
+    Not the parts of tables that are called `_inside`, where rows lie outside (`outside.py`).
+    """
     frame = _rows(
         generation,
         """
         select table_name as name, comment from duckdb_tables()
+        where not ends_with(table_name, '_inside')
         union all
         select view_name, comment from duckdb_views() where not internal
         order by name
@@ -135,7 +144,7 @@ def columns(generation: Generation) -> pd.DataFrame:
             data_type as type,
             comment as meaning
         from duckdb_columns()
-        where not internal
+        where not internal and not ends_with(table_name, '_inside')
         order by table_name, column_index
         """,
         {},

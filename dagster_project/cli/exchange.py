@@ -1,4 +1,4 @@
-"""`selfrepair export` and `import`: a run for, and from, a colleague."""
+"""`selfrepair export`, `pack` and `import`: a run for, and from, a colleague."""
 
 from __future__ import annotations
 
@@ -25,6 +25,21 @@ def export_run(root: str, run_id: str, output: Path) -> None:
     with _shown(f"export {run_id}") as progress:
         export(Warehouse(root), run_id, output, progress)
     click.echo(f"{output} is written: read its README.md before you give it away")
+
+
+@click.command("pack")
+@click.argument("run_id", metavar="MODEL")
+@click.option(
+    "--output", required=True, metavar="FILE", type=Path, help="The file to make; it must be new."
+)
+@WAREHOUSE
+def pack_run(root: str, run_id: str, output: Path) -> None:
+    """Write MODEL's run, as it is published, into one DuckDB file, however large it is."""
+    from selfrepair.warehouse.published.pack import pack
+
+    with _shown(f"pack {run_id}") as progress:
+        pack(Warehouse(root), run_id, output, progress)
+    click.echo(f"{output} is written: {output.stat().st_size / 1e6:,.0f} MB")
 
 
 @click.command("import")

@@ -99,24 +99,17 @@ def status(root: str) -> None:
 
 @cli.command()
 @click.argument("run_id", metavar="[RUN]", required=False)
-@click.option(
-    "--facts",
-    type=click.Choice(["native", "external"]),
-    default="native",
-    show_default=True,
-    help="native: into the DuckDB file. external: views over the Parquet shards.",
-)
 @click.option("--drop-shards", is_flag=True, help="Remove a run's Parquet shards once published.")
 @WAREHOUSE
-def publish(root: str, run_id: str | None, facts: Any, drop_shards: bool) -> None:
+def publish(root: str, run_id: str | None, drop_shards: bool) -> None:
     """Check and publish RUN again, or every run that is measured.
 
     Of a RUN that is not measured to the end, what is measured so far is published. Also needed
-    after the SQL folder has changed, or to change where facts are kept.
+    after the SQL folder has changed.
     """
     from selfrepair.dagster_project.cli.status import publish_runs
 
-    publish_runs(Warehouse(root), run_id, facts, keep_shards=not drop_shards)
+    publish_runs(Warehouse(root), run_id, keep_shards=not drop_shards)
 
 
 @cli.command()
@@ -178,7 +171,14 @@ def doctor(root: str, repair: bool, **choices: Any) -> int:
 
 for command in (programs.demo, programs.app, programs.sql, programs.dagster):
     cli.add_command(command)
-for command in (exchange.export_run, exchange.import_run, paper.figure, paper.cite, bench):
+for command in (
+    exchange.export_run,
+    exchange.pack_run,
+    exchange.import_run,
+    paper.figure,
+    paper.cite,
+    bench,
+):
     cli.add_command(command)
 
 

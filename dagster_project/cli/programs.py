@@ -18,6 +18,7 @@ from selfrepair import extras
 from selfrepair.dagster_project.cli.place import WAREHOUSE
 from selfrepair.warehouse.errors import WarehouseError
 from selfrepair.warehouse.paths import Warehouse
+from selfrepair.warehouse.sql_parsing import literal
 
 DEMO_TOKENS = 2048
 PASSES_ON = {"ignore_unknown_options": True}
@@ -72,7 +73,11 @@ def sql(root: str, arguments: Arguments) -> None:
         raise WarehouseError(
             f"nothing is published in {warehouse.root} yet: run `selfrepair run MODEL` first"
         )
-    _become([_beside("duckdb"), *arguments, "-readonly", str(warehouse.serving)], warehouse)
+    outside = f"set file_search_path = {literal(warehouse.root)}"
+    _become(
+        [_beside("duckdb"), "-cmd", outside, *arguments, "-readonly", str(warehouse.serving)],
+        warehouse,
+    )
 
 
 @click.command(context_settings=PASSES_ON)

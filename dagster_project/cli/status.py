@@ -14,7 +14,6 @@ from selfrepair.warehouse.facts.unfinished import is_measured, unfinished
 from selfrepair.warehouse.locks import is_held, refuse_if_held
 from selfrepair.warehouse.paths import Warehouse, slug
 from selfrepair.warehouse.published import publish
-from selfrepair.warehouse.published.publish import FactsMode
 from selfrepair.warehouse.published.read import current_generation, open_serving
 from selfrepair.warehouse.published.runs import (
     is_known,
@@ -73,9 +72,7 @@ def _print_published(warehouse: Warehouse, generation: int) -> None:
         )
 
 
-def publish_runs(
-    warehouse: Warehouse, run_id: str | None, facts: FactsMode, *, keep_shards: bool
-) -> None:
+def publish_runs(warehouse: Warehouse, run_id: str | None, *, keep_shards: bool) -> None:
     """Check and publish one run, or the part of it that is measured; or every measured run."""
     _refuse_a_file(warehouse)
     # An empty name is an unset shell variable, and not every run.
@@ -93,7 +90,7 @@ def publish_runs(
             click.echo(f"{plan.run_id}: not measured to the end, left alone", err=True)
             continue
         try:
-            _publish(warehouse, plan.run_id, facts, keep_shards)
+            _publish(warehouse, plan.run_id, keep_shards)
         except WarehouseError as error:
             failed.append(error)
     for one in failed[:-1]:
@@ -102,7 +99,7 @@ def publish_runs(
         raise failed[-1]
 
 
-def _publish(warehouse: Warehouse, run_id: str, facts: FactsMode, keep_shards: bool) -> None:
+def _publish(warehouse: Warehouse, run_id: str, keep_shards: bool) -> None:
     from selfrepair_assets.steps.parts import part_to_publish
     from selfrepair_assets.steps.published import publish_run
     from selfrepair_assets.steps.sharded.run_folder import RunFolder
@@ -111,7 +108,7 @@ def _publish(warehouse: Warehouse, run_id: str, facts: FactsMode, keep_shards: b
     try:
         folder = RunFolder(warehouse, run_id)
         part = part_to_publish(folder)
-        generation = publish_run(folder, facts, keep_shards, work.reach, part)
+        generation = publish_run(folder, keep_shards, work.reach, part)
     finally:
         work.close()
     so_far = words.so_far(row_as_published(warehouse, run_id) or {"n_sequences": 0})

@@ -75,7 +75,7 @@ def _copy(warehouse: Warehouse, run_id: str, to: Path, progress: Progress) -> No
 def _add_database(run_id: str, to: Path, progress: Progress) -> None:
     """The DuckDB file with this run alone, as an import makes it, and the card."""
     alone = Warehouse(to / "alone")
-    _, made = bring(str(to), alone, progress)
+    _, made = bring(str(to), alone, progress, one_file=True)
     with open_serving(alone) as connection:
         text = card(connection, run_id)
     os.rename(made.path, to / layout.DATABASE)

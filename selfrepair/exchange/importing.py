@@ -47,10 +47,13 @@ ROOM = 2**26
 NOT_SETTINGS = (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError)
 
 
-def bring(place: str, warehouse: Warehouse, progress: Progress) -> tuple[str, Generation]:
+def bring(
+    place: str, warehouse: Warehouse, progress: Progress, *, one_file: bool = False
+) -> tuple[str, Generation]:
     """Imports the export at a folder or an https:// address; the run's name, and what it became.
 
     progress: called with the fraction done (0 to 1) and the step under way.
+    one_file: all of its rows go into the published file, however large it is.
 
     Raises RefusedError or another WarehouseError, and leaves the warehouse as it was.
     """
@@ -71,7 +74,9 @@ def bring(place: str, warehouse: Warehouse, progress: Progress) -> tuple[str, Ge
             if published.failed_checks(folder):
                 failed = [n for n, c in (folder.noted("checks") or {}).items() if not c["passed"]]
                 raise RefusedError(f"{plan.run_id} fails {len(failed)} check(s): {failed[0]} first")
-            made = _publish(staged, warehouse, plan, lambda d, s: progress(0.5 + 0.5 * d, s))
+            made = _publish(
+                staged, warehouse, plan, lambda d, s: progress(0.5 + 0.5 * d, s), one_file
+            )
     finally:
         if not was_there:
             _remove_empty(warehouse.root)
@@ -191,7 +196,11 @@ def _refuse_other_shard(path: Path, table: str, plan: Plan, most_rows: int) -> N
 
 
 def _publish(
-    staged: Warehouse, warehouse: Warehouse, plan: Plan, progress: Callable[[float, str], None]
+    staged: Warehouse,
+    warehouse: Warehouse,
+    plan: Plan,
+    progress: Callable[[float, str], None],
+    one_file: bool,
 ) -> Generation:
     """Moves the run to its place, where it is published or, failing that, gone again."""
     run_id = plan.run_id
@@ -203,7 +212,8 @@ def _publish(
                 to = warehouse.facts(table, run_id)
                 to.parent.mkdir(parents=True, exist_ok=True)
                 os.rename(staged.facts(table, run_id), to)
-            return published.publish_run(RunFolder(warehouse, run_id), progress=progress)
+            folder = RunFolder(warehouse, run_id)
+            return published.publish_run(folder, progress=progress, one_file=one_file)
 
 
 def _refuse_known(warehouse: Warehouse, run_id: str) -> None:

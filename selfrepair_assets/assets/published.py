@@ -16,10 +16,8 @@ from selfrepair_assets.steps.run_spec import forget_model
 class PublishConfig(dg.Config):
     """How the facts of a run are published."""
 
-    external: bool = False
-    """Leave the facts in their Parquet shards and publish views over them."""
     keep_shards: bool = True
-    """Keep the shards once they are in the DuckDB file."""
+    """Keep the shards once they are published."""
 
 
 @dg.asset(
@@ -39,9 +37,7 @@ def runs(
     store.dismiss_workers()
     work = store.work(context, "publish", "%", 100)
     with mistakes_are_not_retried():
-        generation = publish_run(
-            folder, "external" if config.external else "native", config.keep_shards, work.reach
-        )
+        generation = publish_run(folder, config.keep_shards, work.reach)
     store.close_work(context)
     with open_serving(folder.warehouse) as connection:
         this_run = f"select columns(*)::varchar from runs where run_id = {literal(folder.run_id)}"

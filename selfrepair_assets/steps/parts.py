@@ -96,9 +96,9 @@ def part_that_is_due(folder: RunFolder, done: float, seconds: float, left: float
 
 
 def publish_part(folder: RunFolder, part: int) -> Generation:
-    """Publish a part with its facts where those of other runs are; note how long that takes."""
+    """Publish a part, and note how long that takes."""
     began = time.monotonic()
-    generation = publish_run(folder, None, part=part)
+    generation = publish_run(folder, part=part)
     last = time.monotonic() - began
     folder.note(SPENT, {"seconds": _spent(folder)[0] + last, "last": last})
     return generation

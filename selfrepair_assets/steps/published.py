@@ -14,7 +14,7 @@ from selfrepair.warehouse.facts.checks import CheckResult, run_checks
 from selfrepair.warehouse.facts.run_facts import measured_tables, restore_manifests
 from selfrepair.warehouse.facts.shards import MEASURE_AGAIN, range_of
 from selfrepair.warehouse.facts.tables import facts_read
-from selfrepair.warehouse.published.publish import FactsMode, Generation, publish
+from selfrepair.warehouse.published.publish import Generation, publish
 from selfrepair.warehouse.sql_files import relations
 from selfrepair_assets.steps.ablating import run_facts
 from selfrepair_assets.steps.precision import layer_precision, superseded
@@ -45,16 +45,17 @@ def check(
 
 def publish_run(
     folder: RunFolder,
-    facts: FactsMode | None = "native",
     keep_shards: bool = True,
     progress: Callable[[float, str], None] | None = None,
     part: int | None = None,
+    one_file: bool = False,
 ) -> Generation:
     """Publish a run whose facts pass every check; those that were not checked yet are checked now.
 
     Args:
         part: how many of its first sequences are published (`steps/parts.py`); None: the whole run,
             or what is measured of one that was stopped.
+        one_file: all of its rows go into the published file, however large it is.
 
     Raises:
         WarehouseError: a check fails, or a shard is damaged (DamagedError); what is served stays as
@@ -82,7 +83,8 @@ def publish_run(
         raise WarehouseError(broken)
     if part is None and folder.noted("finished") is None:
         folder.note("finished", {"at": datetime.now(UTC).isoformat()})
-    return publish(folder.warehouse, run_row(folder, part), facts, keep_shards, progress)
+    row = run_row(folder, part)
+    return publish(folder.warehouse, row, keep_shards, progress, one_file=one_file)
 
 
 def run_row(folder: RunFolder, part: int | None = None) -> dict[str, Any]:

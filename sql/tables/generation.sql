@@ -2,6 +2,5 @@
 create table generation (
     generation integer not null,
     published_at timestamptz not null,
-    facts varchar not null,
     definitions varchar not null
 );

@@ -46,14 +46,14 @@ def test_parts_are_published_by_hand_and_on_the_way(
     with dg.DagsterInstance.ephemeral() as instance:
         assert materialize(root, model, instance, only=BEFORE, shard_sequences=1).success
         with pytest.raises(WarehouseError, match="not measured to the end"):
-            publish_runs(folder.warehouse, folder.run_id, "native", keep_shards=True)
+            publish_runs(folder.warehouse, folder.run_id, keep_shards=True)
         keep_top_rows(folder)
         for shard in (*folder.shards[:4], folder.shards[7]):  # as workers may leave them
             HEAD_ABLATIONS.measure(folder, shard, lambda _: None)
-        publish_runs(folder.warehouse, folder.run_id, "native", keep_shards=True)
+        publish_runs(folder.warehouse, folder.run_id, keep_shards=True)
         assert published_of(root) == [(4, 4)]
         with pytest.raises(WarehouseError, match="first 4 sequences are measured"):
-            publish_runs(folder.warehouse, folder.run_id, "native", keep_shards=True)
+            publish_runs(folder.warehouse, folder.run_id, keep_shards=True)
         with told_of_parts(lambda told: seen.append(published_of(told.warehouse.root))):
             assert materialize(root, model, instance, shard_sequences=1).success
         assert seen == [[(6, 6)]]  # a half; with four, more than a quarter was there

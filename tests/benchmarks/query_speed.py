@@ -50,18 +50,7 @@ def main() -> None:
     asked.add_argument("--warehouse", type=Path, required=True)
     options = asked.parse_args()
     warehouse = Warehouse(options.warehouse).prepare()
-    row = run_row(
-        "bench",
-        n_layers=options.layers,
-        n_heads=options.heads,
-        d_mlp=options.d_mlp,
-        sequence_length=LENGTH,
-        n_sequences=options.tokens // LENGTH,
-        ablations=["resample"],
-        layer_precision=["fp32"] * options.layers,
-        precision_error=None,
-        top_fraction=0.02,
-    )
+    row = bench_row(options.tokens, options.layers, options.heads, options.d_mlp)
     with timed("writing the facts"):
         write_facts(warehouse, row)
     with timed("ranking the rows"):
@@ -73,10 +62,29 @@ def main() -> None:
     print(f"| shards | {size(warehouse.root / 'facts') / 1e9:.2f} GB |")
     with timed("publishing"), peak_memory():
         publish(warehouse, row)
-    print(f"| published file | {warehouse.serving.stat().st_size / 1e9:.2f} GB |")
+    print(f"| published file | {warehouse.serving.stat().st_size / 1e9:.3f} GB |")
+    print(f"| files outside it | {size(warehouse.outside) / 1e9:.2f} GB |")
     with open_serving(warehouse) as connection:
         for name, seconds, rows in times(connection):
             print(f"| `{name}` | {seconds:.3f} s | {rows:,} |")
+
+
+def bench_row(
+    tokens: int, n_layers: int = 12, n_heads: int = 12, d_mlp: int = 3072
+) -> dict[str, Any]:
+    """A run of GPT2-Small's shape, under one ablation."""
+    return run_row(
+        "bench",
+        n_layers=n_layers,
+        n_heads=n_heads,
+        d_mlp=d_mlp,
+        sequence_length=LENGTH,
+        n_sequences=tokens // LENGTH,
+        ablations=["resample"],
+        layer_precision=["fp32"] * n_layers,
+        precision_error=None,
+        top_fraction=0.02,
+    )
 
 
 def write_facts(warehouse: Warehouse, row: dict[str, Any]) -> None:
@@ -208,6 +216,7 @@ def times(connection: Connection) -> Iterator[tuple[str, float, int]]:
             union all
             select table_name
             from duckdb_tables()
+            where not ends_with(table_name, '_inside')
             order by 1
             """
         ).fetchall()

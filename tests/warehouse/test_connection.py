@@ -88,7 +88,7 @@ def test_what_a_layer_without_rows_comes_before_is_read_at_once(tmp_path: Path) 
         )
         connection.execute("create table kept (run_id varchar, n bigint)")
         for _ in range(2):  # the second time, the first one's rows are replaced
-            stored_results.fill(connection, kept, "a")
+            stored_results.fill(connection, kept, "a", "kept")
             read = connection.execute("select count(*), sum(n) from kept where n % 2 in (0, 1)")
             assert read.fetchone() == (20_000, 19_999 * 10_000)
 

@@ -152,10 +152,10 @@ def test_a_stored_result_is_filled_run_by_run(tmp_path: Path) -> None:
     [kept] = [found for found in relations(source) if found.kind == "stored"]
     assert connection.execute("from kept").fetchall() == []
     for run_id in ("a", "b"):
-        stored_results.fill(connection, kept, run_id)
+        stored_results.fill(connection, kept, run_id, "kept")
     connection.execute("update runs set x = x + 10")
     create_all(connection, source)  # made again, what is stored stays
-    stored_results.fill(connection, kept, "b")
+    stored_results.fill(connection, kept, "b", "kept")
     assert connection.execute("from kept order by run_id").fetchall() == [("a", 1), ("b", 12)]
 
 

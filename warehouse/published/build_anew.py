@@ -22,7 +22,8 @@ from selfrepair.warehouse.facts.tables import fact_tables
 from selfrepair.warehouse.paths import Warehouse
 from selfrepair.warehouse.published import build_generation as build
 from selfrepair.warehouse.published.generations import Last, attached
-from selfrepair.warehouse.sealed import DamagedError
+from selfrepair.warehouse.published.sorted_facts import insert_facts
+from selfrepair.warehouse.sealed import DamagedError, is_intact
 
 logger = logging.getLogger(__name__)
 
@@ -46,13 +47,13 @@ def published_rows(warehouse: Warehouse) -> dict[str, dict[str, Any]]:
 
 @dataclass(frozen=True)
 class Contents:
-    """What the last generation says of itself: (facts, definitions) that it stores, and its runs.
+    """What the last generation says of itself: by which definitions it was made, and its runs.
 
     usable: it can be read, and nobody but a publisher is known to have changed it.
     is_whole: its bytes are those that were published.
     """
 
-    stored: tuple[str, str] | None = None
+    definitions: str | None = None
     run_ids: list[str] = field(default_factory=list)
     usable: bool = False
     is_whole: bool = False
@@ -66,11 +67,11 @@ def look_into(last: Last | None) -> Contents:
     if last is None:
         return Contents()
     try:
-        stored, run_ids = build.stores(last.path), _runs_in(last.path)
+        definitions, run_ids = build.definitions_of(last.path), _runs_in(last.path)
     except duckdb.Error:
         return Contents()
     usable = last.state in ("whole", "unproven")
-    return Contents(stored, run_ids, usable, last.state == "whole")
+    return Contents(definitions, run_ids, usable, last.state == "whole")
 
 
 def fill_anew(
@@ -78,7 +79,6 @@ def fill_anew(
     building: Path,
     last: Last | None,
     without_run: str | None,
-    facts: str,
     progress: Progress,
 ) -> str:
     """Puts the other runs' rows into a file of empty tables, from their shards.
@@ -94,13 +94,12 @@ def fill_anew(
     for n, run_id in enumerate(others):
         progress(0.05 + 0.05 * n / len(others), f"{run_id} from its shards")
         if run_id in rows and _has_its_shards(warehouse, rows[run_id]):
-            if facts == "native":
-                part = part_of(rows[run_id])
-                build.insert_facts(warehouse, building, run_id, part, lambda _done, _step: None)
+            part = part_of(rows[run_id])
+            insert_facts(warehouse, building, run_id, part, lambda _done, _step: None)
             with working_connection(warehouse, building) as connection:
                 columns = columns_of(connection, "runs")
                 insert_row(connection, "runs", dict.fromkeys(columns) | rows[run_id])
-        elif facts == "external" or not _salvaged(warehouse, building, there, run_id):
+        elif not _salvaged(warehouse, building, there, run_id):
             lost.append(run_id)
     if last is None and not others:
         return ""
@@ -146,20 +145,16 @@ def _salvaged(warehouse: Warehouse, building: Path, damaged: Path | None, run_id
     if damaged is None:
         return False
     try:
-        for table in (*fact_tables(), "runs"):
-            with (
-                working_connection(warehouse, building) as connection,
-                attached(connection, damaged, "damaged"),
-            ):
-                columns = ", ".join(build.columns_in_common(connection, table, "damaged"))
-                connection.execute(
-                    f"insert into {table} by name"
-                    f" select {columns} from damaged.{table} where run_id = ?",
-                    [run_id],
-                )
-    except duckdb.Error:
+        build.carry_over(warehouse, building, damaged, [run_id])
         with working_connection(warehouse, building) as connection:
-            for table in (*fact_tables(), "runs"):
-                connection.execute(f"delete from {table} where run_id = ?", [run_id])
-        return False
-    return True
+            files = connection.execute(
+                "select file from parquet_files where run_id = ?", [run_id]
+            ).fetchall()
+        if all(is_intact(warehouse.root / file) for (file,) in files):
+            return True
+    except duckdb.Error:
+        pass
+    with working_connection(warehouse, building) as connection:
+        for table in (*fact_tables(), "parquet_files", "runs"):
+            connection.execute(f"delete from {table} where run_id = ?", [run_id])
+    return False

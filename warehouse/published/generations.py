@@ -4,10 +4,12 @@
                                        generations/selfrepair-000007.duckdb.sha256
 
 1. Under the publishers' lock, the next generation is built under a name that nobody opens.
-2. It is closed (so that no `.wal` stays), synced, and gets its final name and its checksum, which
-   `sha256sum --check` reads too.
+2. It is closed (so that no `.wal` stays), synced, and gets its final name and its checksum, and
+   those of the files outside that it names (`outside.py`), which `sha256sum --check` reads too.
 3. The stable name, a symlink, is swapped to it by one `rename`.
-4. All but the newest two generations are removed. Whoever has an older one open goes on reading it.
+4. All but the newest two generations are removed, but for those that somebody reads and that
+   name files outside. Then the files outside that no generation names. Whoever has an older
+   generation open goes on reading it.
 
 Killed anywhere, the stable name still leads to a whole generation; what was being built is
 removed by the next publisher. A generation is copied into the next one only where its bytes are
@@ -30,7 +32,9 @@ from selfrepair.warehouse.connection import Progress
 from selfrepair.warehouse.errors import WarehouseError, one_clear_line
 from selfrepair.warehouse.locks import held
 from selfrepair.warehouse.paths import TEMPORARY, Warehouse, sync, written_whole
-from selfrepair.warehouse.sealed import set_aside, sha256
+from selfrepair.warehouse.published import outside
+from selfrepair.warehouse.published.readers import is_read
+from selfrepair.warehouse.sealed import DAMAGED, checksum_in, set_aside, sha256
 from selfrepair.warehouse.sql_parsing import literal
 
 # STORAGE_VERSION decides who can read the file: DuckDB 1.5 (the newest command-line client on PyPI)
@@ -38,6 +42,7 @@ from selfrepair.warehouse.sql_parsing import literal
 STORAGE_VERSION = "v1.5.0"
 KEPT = 2
 NAME = re.compile(r"selfrepair-(\d{6,})\.duckdb")
+SUM = re.compile(r"([0-9a-f]{64})  (selfrepair-\d{6,}\.duckdb|\.\./.+)")
 
 
 def current(warehouse: Warehouse) -> Path | None:
@@ -72,9 +77,10 @@ def building(warehouse: Warehouse, number: int) -> Path:
 class Last:
     """The generation that the next one is made from, and what is known of its bytes.
 
-    state: "whole" (they are those that were published), "changed" (they are not: damaged, or
-        written to by another program), "unproven" (its checksum is lost, or an older version
-        published it), "older" (the served one is gone, and this one came before it).
+    state: "whole" (they are those that were published, and the files outside are there), "changed"
+        (they are not: damaged, lost, or written to by another program), "unproven" (its checksum
+        is lost, or an older version published it), "older" (the served one is gone, and this one
+        came before it).
     """
 
     path: Path
@@ -97,19 +103,41 @@ def last(warehouse: Warehouse) -> Last | None:
 
 
 def checksum_file(generation: Path) -> Path:
-    """Beside a generation: its SHA-256 when it was published, as `sha256sum` writes it."""
+    """Beside a generation: its SHA-256 when it was published, as `sha256sum` writes it.
+
+    And, a line for each, those of the files outside that it names.
+    """
     return generation.with_name(f"{generation.name}.sha256")
 
 
-def _state(generation: Path) -> Literal["whole", "changed", "unproven"]:
+def outside_of(generation: Path) -> list[Path]:
+    """The files beside the published file that hold rows of a generation."""
+    return [path for path in _sums(generation) or {} if path != generation]
+
+
+def _sums(generation: Path) -> dict[Path, str] | None:
+    """What a generation consists of, each file with its checksum; None where that is lost."""
     try:
-        written = checksum_file(generation).read_bytes()
-    except (FileNotFoundError, IsADirectoryError):
-        return "unproven"
-    if not re.fullmatch(rb"[0-9a-f]{64}  [^\n]+\n", written):
+        lines = checksum_file(generation).read_text(encoding="utf-8").splitlines()
+    except (FileNotFoundError, IsADirectoryError, UnicodeDecodeError):
+        return None
+    sums = {}
+    for line in lines:
+        found = SUM.fullmatch(line)
+        if not found:
+            return None
+        inside = found[2] == generation.name
+        sums[generation if inside else generation.parents[1] / found[2][3:]] = found[1]
+    return sums if generation in sums else None
+
+
+def _state(generation: Path) -> Literal["whole", "changed", "unproven"]:
+    sums = _sums(generation)
+    if sums is None:
         return "unproven"
     with one_clear_line(f"read {generation}"):
-        return "whole" if sha256(generation).encode() == written[:64] else "changed"
+        right = all(path.is_file() for path in sums) and sha256(generation) == sums[generation]
+        return "whole" if right else "changed"
 
 
 @contextmanager
@@ -139,7 +167,9 @@ def remove_leftovers(warehouse: Warehouse) -> list[Path]:
     """Removes what killed publishers left; only who holds the publishers' lock may."""
     found = leftovers(warehouse)
     for path in found:
-        if path.is_dir() and not path.is_symlink():
+        if path.is_relative_to(warehouse.outside):
+            outside.remove(path)
+        elif path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
         else:
             path.unlink(missing_ok=True)
@@ -147,11 +177,28 @@ def remove_leftovers(warehouse: Warehouse) -> list[Path]:
 
 
 def leftovers(warehouse: Warehouse) -> list[Path]:
-    """What a publisher was building, and has not finished."""
+    """What a publisher was building, and has not finished; files outside that nothing names."""
     return [
         *warehouse.generations.glob("*.building*"),
         *warehouse.generations.glob(f"*{TEMPORARY}*"),
         *warehouse.root.glob(f"{warehouse.serving.name}{TEMPORARY}*"),
+        *_unnamed(warehouse),
+    ]
+
+
+def _unnamed(warehouse: Warehouse) -> list[Path]:
+    """The files outside that no generation names; none where one does not say what it names.
+
+    Nor where there is no generation at all: they may be all that is left of a run.
+    """
+    named = [_sums(generation) for generation in _generations(warehouse)]
+    if not named or None in named or not warehouse.outside.is_dir():
+        return []
+    known = {path for sums in named for path in sums or {}}
+    return [
+        path
+        for path in warehouse.outside.rglob("*")
+        if path not in known and DAMAGED not in path.name and not path.is_dir()
     ]
 
 
@@ -193,8 +240,14 @@ def copy(generation: Path, to: Path) -> None:
             shutil.copyfileobj(source, target, 2**24)
 
 
-def serve(warehouse: Warehouse, building: Path, number: int) -> Path:
-    """Gives a closed, checkpointed file its final name, and leads the stable name to it."""
+def serve(
+    warehouse: Warehouse, building: Path, number: int, files: list[str], kept: int = KEPT
+) -> Path:
+    """Gives a closed, checkpointed file its final name, and leads the stable name to it.
+
+    files: those outside that it names, as paths from the warehouse's folder.
+    kept: how many generations stay, and those that somebody reads.
+    """
     final = warehouse.generation(number)
     if Path(f"{building}.wal").exists():
         raise WarehouseError(f"{building} was not closed: a write-ahead log is beside it")
@@ -202,7 +255,9 @@ def serve(warehouse: Warehouse, building: Path, number: int) -> Path:
     # A log left by a killed writer would be replayed into, or refused by, the new file.
     Path(f"{final}.wal").unlink(missing_ok=True)
     with written_whole(checksum_file(final)) as temporary:
-        temporary.write_text(f"{sha256(building)}  {final.name}\n")
+        sums = [f"{sha256(building)}  {final.name}"]
+        sums += [f"{checksum_in(file)}  ../{file}" for file in files]
+        temporary.write_text("\n".join(sums) + "\n", encoding="utf-8")
     os.replace(building, final)
     sync(warehouse.generations)
     Path(f"{warehouse.serving}.wal").unlink(missing_ok=True)
@@ -211,14 +266,17 @@ def serve(warehouse: Warehouse, building: Path, number: int) -> Path:
     link.symlink_to(final.relative_to(warehouse.root))
     os.replace(link, warehouse.serving)
     sync(warehouse.root)
-    _remove_old(warehouse)
+    _remove_old(warehouse, kept)
     return final
 
 
-def _remove_old(warehouse: Warehouse) -> None:
-    for path in sorted(_generations(warehouse), key=number_of)[:-KEPT]:
+def _remove_old(warehouse: Warehouse, kept: int) -> None:
+    for path in sorted(_generations(warehouse), key=number_of)[:-kept]:
         with suppress(OSError):  # the new one is served already; the next publisher tries again
-            _remove(path)
+            if not (outside_of(path) and is_read(path)):  # an open file alone outlives its name
+                _remove(path)
+    with suppress(OSError):
+        remove_leftovers(warehouse)
 
 
 def _remove(generation: Path) -> None:

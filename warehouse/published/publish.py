@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import duckdb
 
@@ -31,19 +31,24 @@ from selfrepair.warehouse.facts.run_facts import (
     part_of,
     restore_manifests,
 )
-from selfrepair.warehouse.facts.shard_views import view_external_facts
 from selfrepair.warehouse.locks import run_held
 from selfrepair.warehouse.object_store import store_of
 from selfrepair.warehouse.paths import Warehouse
 from selfrepair.warehouse.published import build_generation as build
-from selfrepair.warehouse.published import generations
+from selfrepair.warehouse.published import generations, outside
 from selfrepair.warehouse.published.build_anew import fill_anew, look_into
 from selfrepair.warehouse.published.generations import Last
 from selfrepair.warehouse.published.runs import known_runs, refuse_unknown
+from selfrepair.warehouse.published.sorted_facts import insert_facts
 from selfrepair.warehouse.sealed import set_aside
-from selfrepair.warehouse.sql_files import Source, create_all, create_tables, published_definitions
+from selfrepair.warehouse.sql_files import (
+    Source,
+    comment_all,
+    create_all,
+    create_tables,
+    published_definitions,
+)
 
-FactsMode = Literal["native", "external"]
 logger = logging.getLogger(__name__)
 
 
@@ -60,28 +65,26 @@ class Generation:
 def publish(
     warehouse: Warehouse,
     run_row: Mapping[str, Any],
-    facts: FactsMode | None = "native",
     keep_shards: bool = True,
     progress: Progress | None = None,
     source: Source | None = None,
+    *,
+    one_file: bool = False,
 ) -> Generation:
     """Publishes a run that is measured to the end, in the place of what it published before.
 
     Or the part of one that `run_row` is of (n_sequences_measured); the rest takes its place later.
 
     run_row: the columns of `runs`, by name.
-    facts: "native" copies the facts into the file; "external" leaves all runs' facts in their
-        shards, with views of the same names over them; None keeps to what is published.
     keep_shards: False removes the run's shards once they are published; the run can then not be
         published again without being measured again.
     progress: called with the fraction done (0 to 1) and the step under way.
+    one_file: all rows of the run go into the published file, however large it is (`outside.py`).
 
     Raises WarehouseError, and leaves the served generation as it was; DamagedError where a shard is
     not what was measured.
     """
     run_id, part = str(run_row["run_id"]), part_of(run_row)
-    if facts == "external" and not keep_shards:
-        raise WarehouseError("external facts are the shards themselves: they cannot be dropped")
     if part is not None and not keep_shards:
         raise WarehouseError(
             f"{run_id} is not measured to the end: its shards are needed, and not dropped"
@@ -95,7 +98,7 @@ def publish(
     for table in tables:
         table.verify()
     with one_clear_line(f"publish {run_id}"):
-        change = _Change(run_id, run_row, facts, source)
+        change = _Change(run_id, run_row, source, one_file)
         made = _next_generation(warehouse, change, progress)
         keep_published_row(warehouse, run_row)
         if not keep_shards:
@@ -150,13 +153,13 @@ def delete(
 class _Change:
     """How the next generation differs from the last one: in the rows of one run, or of none.
 
-    Without a run_row the run has no rows; with facts None they are stored as in the last one.
+    Without a run_row the run has no rows.
     """
 
     run_id: str | None = None
     run_row: Mapping[str, Any] | None = None
-    facts: FactsMode | None = None
     source: Source | None = None
+    one_file: bool = False
 
     @property
     def part(self) -> int | None:
@@ -171,7 +174,9 @@ def _next_generation(warehouse: Warehouse, change: _Change, progress: Progress) 
         try:
             why_anew = _build(warehouse, building, number, last, change, progress)
             progress(0.99, "serving the new generation")
-            path = generations.serve(warehouse, building, number)
+            kept = generations.KEPT if change.run_row or not change.run_id else 1
+            files = build.files_outside(building)
+            path = generations.serve(warehouse, building, number, files, kept)
         finally:
             for leftover in (building, Path(f"{building}.wal")):
                 leftover.unlink(missing_ok=True)
@@ -195,14 +200,16 @@ def _build(
     run_id, source = change.run_id, change.source
     definitions = published_definitions(source)
     old = look_into(last)
-    facts = change.facts or ("external" if old.stored and old.stored[0] == "external" else "native")
-    copied = old.is_whole and old.run_ids != [run_id] and old.stored == (facts, definitions)
+    named = generations.outside_of(last.path) if last and old.run_ids != [run_id] else []
+    outside.refuse_comma(warehouse, named)
+    copied = old.is_whole and old.run_ids != [run_id] and old.definitions == definitions
     why_anew = ""
     if copied and last:
         progress(0.0, "copying the last generation")
         generations.copy(last.path, building)
         with working_connection(warehouse, building) as connection:
             build.remove_views_and_macros(connection)
+            outside.take_names_back(connection)
             if run_id:
                 build.remove_run(connection, run_id)
             create_tables(connection, source)
@@ -210,34 +217,33 @@ def _build(
         progress(0.0, "making a new file")
         _empty(warehouse, building, source)
         progress(0.05, "the other runs")
-        carried = old.usable and last and _carried(warehouse, building, last, run_id, facts)
+        others = [known for known in old.run_ids if known != run_id]
+        carried = old.usable and last and _carried(warehouse, building, last, others)
         if not carried:
             _empty(warehouse, building, source)
-            why_anew = fill_anew(warehouse, building, last, run_id, facts, progress)
-    if change.run_row and run_id and facts == "native":
-        build.insert_facts(
+            why_anew = fill_anew(warehouse, building, last, run_id, progress)
+    if change.run_row and run_id:
+        insert_facts(
             warehouse,
             building,
             run_id,
             change.part,
             lambda done, step: progress(0.1 + 0.5 * done, step),
+            one_file=change.one_file,
         )
     with working_connection(warehouse, building) as connection:
         if change.run_row:
             insert_row(connection, "runs", change.run_row)
         run_ids = build.run_ids_of(connection)
-        if facts == "external":
-            parts = build.parts_of(connection)
-            view_external_facts(connection, warehouse, parts)
         about = {
             "generation": number,
             "published_at": datetime.now(UTC),
-            "facts": facts,
             "definitions": definitions,
         }
         connection.execute("delete from generation")
         insert_row(connection, "generation", about)
-        create_all(connection, source)
+        outside.show_all_outside(connection)
+        create_all(connection, source, comments=False)
     here = [run_id] if run_id and change.run_row else []
     build.fill_stored_results(
         warehouse,
@@ -246,18 +252,17 @@ def _build(
         here if copied else run_ids,
         lambda done, step: progress(0.6 + 0.37 * done, step),
     )
+    with working_connection(warehouse, building) as connection:
+        comment_all(connection, source)
     progress(0.97, "reading what was written")
-    rows = _row_counts(warehouse, change) if facts == "native" else {}
-    build.check(building, run_ids, run_id or "", rows)
+    build.check(warehouse, building, run_ids, run_id or "", _row_counts(warehouse, change))
     return why_anew
 
 
-def _carried(
-    warehouse: Warehouse, building: Path, last: Last, without_run: str | None, facts: str
-) -> bool:
+def _carried(warehouse: Warehouse, building: Path, last: Last, others: list[str]) -> bool:
     """Whether the other runs' rows could all be read out of the last generation."""
     try:
-        build.carry_over(warehouse, building, last.path, without_run, facts)
+        build.carry_over(warehouse, building, last.path, others)
     except duckdb.Error:
         return False
     return True

@@ -162,7 +162,18 @@ def _of_published(warehouse: Warehouse, looked: Looked) -> Iterator[Trouble]:
         looked(last.path)
     known = published_rows(warehouse)
     contents = look_into(last)
-    if (last or known) and not contents.is_whole:
+    bad = []
+    for path in generations.outside_of(last.path) if last else []:
+        if not is_intact(path, afresh=True):
+            bad.append(path)
+        looked(path)
+    if bad:
+        yield Trouble(
+            f"published runs: {len(bad)} damaged or missing file(s): {_some(list(map(str, bad)))}",
+            "sets damaged ones aside, and builds the published file anew from the shards",
+            mend=lambda: _publish_without(warehouse, bad),
+        )
+    elif (last or known) and not contents.is_whole:
         state = "is gone" if last is None or last.state == "older" else "is not what was published"
         if last and last.state == "unproven" and contents.usable:
             state = "has no checksum"
@@ -217,6 +228,13 @@ def _aside(warehouse: Warehouse, run_id: str, paths: list[Path]) -> None:
 def _restore(warehouse: Warehouse, run_id: str) -> None:
     with suppress(WarehouseError):  # a shard is missing too: the run command's to measure
         restore_manifests(warehouse, run_id)
+
+
+def _publish_without(warehouse: Warehouse, damaged: list[Path]) -> None:
+    for path in damaged:
+        if path.exists():
+            set_aside(path)
+    publish_anew(warehouse)
 
 
 def _publish_anew(warehouse: Warehouse) -> None:

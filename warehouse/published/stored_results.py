@@ -19,14 +19,14 @@ ROWS_AT_ONCE = 4_000_000
 """Rows of `head_ablations` that a query takes together: it keeps some 100 MB of them."""
 
 
-def fill(connection: duckdb.DuckDBPyConnection, found: Relation, run_id: str) -> None:
-    """Puts the run's rows in the stored result's table, replacing those that it had."""
+def fill(connection: duckdb.DuckDBPyConnection, found: Relation, run_id: str, table: str) -> None:
+    """Puts the run's rows of a stored result in a table, replacing those that it had there."""
 
     def of_run(column: str) -> Any:
         row = connection.execute(f"select {column} from runs where run_id = ?", [run_id]).fetchone()
         return row[0] if row else 0
 
-    connection.execute(f"delete from {found.name} where run_id = ?", [run_id])
+    connection.execute(f"delete from {table} where run_id = ?", [run_id])
     named = found.parameters
     own = named - {"run_id", *PER, *RANGE}
     values = {"run_id": run_id} | {name: of_run(name) for name in own}
@@ -39,7 +39,7 @@ def fill(connection: duckdb.DuckDBPyConnection, found: Relation, run_id: str) ->
     # counts the rows afterwards but does not read them until the file is opened again.
     for place, some in itertools.product(itertools.product(*times), heads):
         here = {name: n for name, n in zip(PER, place, strict=True) if name in named} | some
-        connection.execute(f"insert into {found.name} by name {found.body}", values | here)
+        connection.execute(f"insert into {table} by name {found.body}", values | here)
 
 
 def _ranges(n: int, at_once: int) -> list[dict[str, int]]:

@@ -15,6 +15,9 @@ BYTES_AT_LEAST = 17_000_000
 BYTES_PER_NUMBER, BYTES_PER_LISTED = 5.0, 11.5
 """Of a number of a table in its shard and in the published file; of one in a list, whose results
 are stored too."""
+OUTSIDE, OUTSIDE_FROM = 0.87, 230_000_000
+"""What a run takes beside the published file, in Parquet, of what it would take in it; and from how
+many bytes on it lies there (`warehouse/published/outside.py`)."""
 LISTS = ("component_changes", "neuron_repairs", "neuron_changes")
 """The tables whose numbers are in lists."""
 
@@ -67,11 +70,12 @@ def _downstream(head: Head, shape: Shape) -> int:
 
 
 def bytes_of_run(spec: RunSpec, shape: Shape, n_sequences: int) -> int:
-    """What so many sequences take once they are published: in their shards, and in the file."""
+    """What so many sequences take once they are published: in shards, and as they are published."""
     numbers = table_numbers(spec, shape, n_sequences)
     listed = sum(numbers[table] for table in LISTS)
     flat = sum(numbers.values()) - listed
-    return round(BYTES_AT_LEAST + BYTES_PER_NUMBER * flat + BYTES_PER_LISTED * listed)
+    inside = BYTES_AT_LEAST + BYTES_PER_NUMBER * flat + BYTES_PER_LISTED * listed
+    return round(inside * (OUTSIDE if inside > OUTSIDE_FROM else 1))
 
 
 def bytes_at_most(spec: RunSpec, shape: Shape, n_sequences: int) -> int:

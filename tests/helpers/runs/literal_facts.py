@@ -131,7 +131,7 @@ def fill_stored_results(connection: duckdb.DuckDBPyConnection) -> None:
     for found in sql_files.relations():
         if found.kind == "stored":
             for run_id in run_ids:
-                stored_results.fill(connection, found, run_id)
+                stored_results.fill(connection, found, run_id, found.name)
 
 
 def insert_arrow(connection: duckdb.DuckDBPyConnection, table: str, rows: pa.Table) -> None:

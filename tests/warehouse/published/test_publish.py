@@ -94,8 +94,10 @@ def test_a_stored_result_that_needs_more_memory_gets_it(
     """A run as large as the paper's, and a machine that has the memory."""
     fill, given = stored_results.fill, list[str]()
 
-    def too_large_at_first(connection: Connection, found: Relation, run_id: str) -> None:
-        fill(connection, found, run_id)  # what it wrote until it failed is written again
+    def too_large_at_first(
+        connection: Connection, found: Relation, run_id: str, table: str
+    ) -> None:
+        fill(connection, found, run_id, table)  # what it wrote until it failed is written again
         row = connection.execute("select current_setting('memory_limit')").fetchone()
         given.append(row[0] if row else "")
         if len(given) == 1:
@@ -187,31 +189,6 @@ def test_details_are_published_for_the_runs_that_have_them(warehouse: Warehouse,
         ]
 
 
-def test_external_facts_answer_the_same(warehouse: Warehouse, sql: Path) -> None:
-    """Views over Parquet instead of tables, and back: no answer changes, stored results remain."""
-    publish(warehouse, measured(warehouse), source=sql)
-    row = measured(warehouse, "it's", seed=3, n_sequences=5)
-    add_details(warehouse, "it's")
-    publish(warehouse, row, source=sql)
-    before = contents(warehouse)
-    for facts in ("external", "native"):
-        made = publish(warehouse, row, facts=facts, source=sql)
-        assert made.rows["head_ablations"] == 160
-        assert contents(warehouse) == before
-        with open_serving(warehouse) as connection:
-            views = connection.execute(
-                "select view_name from duckdb_views() where not internal"
-            ).fetchall()
-            outside = {name for (name,) in views} & set(fact_tables())
-            assert outside == (set(fact_tables()) if facts == "external" else set())
-    publish(warehouse, row, facts="external", source=sql)
-    delete(warehouse, "it's", source=sql)
-    delete(warehouse, "toy", source=sql)
-    after = contents(warehouse)
-    assert after.keys() == before.keys()
-    assert {len(rows) for rows in after.values()} == {0}
-
-
 def test_dropped_shards_stay_published_and_cannot_be_published_again(
     warehouse: Warehouse, sql: Path
 ) -> None:
@@ -225,11 +202,7 @@ def test_dropped_shards_stay_published_and_cannot_be_published_again(
     again = "the shards of toy were dropped after it was published: measure it again"
     with pytest.raises(WarehouseError, match=again):
         publish(warehouse, row, source=sql)
-    with pytest.raises(WarehouseError, match="cannot be dropped"):
-        publish(warehouse, row, facts="external", keep_shards=False, source=sql)
     other = measured(warehouse, "other")
-    with pytest.raises(WarehouseError, match=again):
-        publish(warehouse, other, facts="external", source=sql)
     publish(warehouse, other, source=sql)
     delete(warehouse, "other", source=sql)
     assert contents(warehouse) == before

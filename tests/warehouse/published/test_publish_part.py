@@ -11,6 +11,7 @@ from selfrepair.warehouse.errors import WarehouseError
 from selfrepair.warehouse.facts.checks import run_checks
 from selfrepair.warehouse.facts.run_table import RunTable
 from selfrepair.warehouse.paths import Warehouse
+from selfrepair.warehouse.published import outside
 from selfrepair.warehouse.published.publish import publish, publish_anew
 from selfrepair.warehouse.published.read import open_serving
 from tests.helpers.runs.detail_facts import write_details
@@ -100,22 +101,26 @@ def test_every_relation_answers_and_means_are_those_of_its_own_rows(warehouse: W
     assert counted[0] == details[1], "a view over details counts the rows that have them"
 
 
-@pytest.mark.parametrize("facts", ["native", "external"])
-def test_the_whole_run_takes_its_place(warehouse: Warehouse, sql: Path, facts: Any) -> None:
-    publish(warehouse, row_of(2), facts, source=sql)
-    publish(warehouse, row_of(PART), None, source=sql)
+@pytest.mark.parametrize("most_inside", [outside.RUN_INSIDE_AT_MOST, 0])
+def test_the_whole_run_takes_its_place(
+    warehouse: Warehouse, sql: Path, most_inside: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outside, "RUN_INSIDE_AT_MOST", most_inside)
+    monkeypatch.setattr(outside, "TABLE_INSIDE_AT_MOST", most_inside)
+    publish(warehouse, row_of(2), source=sql)
+    publish(warehouse, row_of(PART), source=sql)
     write_run(warehouse, run_row("other", seed=1))
-    publish(warehouse, run_row("other", seed=1), facts, source=sql)
+    publish(warehouse, run_row("other", seed=1), source=sql)
     with open_serving(warehouse) as connection:
         rows = connection.execute(
             "select run_id, count(distinct sequence) from head_ablations group by all order by 1"
         ).fetchall()
     assert rows == [("other", 3), ("toy", PART)]
-    publish(warehouse, row_of(), facts, source=sql)
+    publish(warehouse, row_of(), source=sql)
     undisturbed = written(Warehouse(warehouse.root.parent / "undisturbed").prepare())
     write_run(undisturbed, run_row("other", seed=1))
-    publish(undisturbed, row_of(), facts, source=sql)
-    publish(undisturbed, run_row("other", seed=1), facts, source=sql)
+    publish(undisturbed, row_of(), source=sql)
+    publish(undisturbed, run_row("other", seed=1), source=sql)
     assert contents(warehouse) == contents(undisturbed)
 
 

@@ -1,0 +1,312 @@
+"""Rows of large runs, which lie in Parquet files beside the published file."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+
+from selfrepair.app.console import sql_console
+from selfrepair.warehouse.errors import WarehouseError
+from selfrepair.warehouse.paths import TEMPORARY, Warehouse
+from selfrepair.warehouse.published import outside
+from selfrepair.warehouse.published.generations import current, outside_of
+from selfrepair.warehouse.published.publish import delete, publish, publish_anew
+from selfrepair.warehouse.published.read import open_serving
+from selfrepair.warehouse.published.repair import troubles
+from selfrepair.warehouse.sealed import is_intact
+from selfrepair.warehouse.sql_files import relations
+from tests.helpers.runs.app_runs import publish_run
+from tests.helpers.runs.small_publishing import contents, measured, small_sql
+
+FILES = "parquet_files"
+
+
+@pytest.fixture
+def sql(tmp_path: Path) -> Path:
+    return small_sql(tmp_path / "sql")
+
+
+@pytest.fixture
+def all_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every run is taken for a large one, and every table of it."""
+    monkeypatch.setattr(outside, "RUN_INSIDE_AT_MOST", 0)
+    monkeypatch.setattr(outside, "TABLE_INSIDE_AT_MOST", 0)
+
+
+def shown(warehouse: Warehouse) -> dict[str, list[tuple[Any, ...]]]:
+    """What a reader sees, but for where the rows lie."""
+    found = contents(warehouse, FILES)
+    return {name: rows for name, rows in found.items() if not name.endswith(outside.INSIDE)}
+
+
+def files(warehouse: Warehouse) -> set[Path]:
+    return {path for path in warehouse.outside.rglob("*") if path.is_file()}
+
+
+def test_it_answers_as_one_file_does(
+    warehouse: Warehouse, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every table, stored result and view; with a run inside and one outside in one warehouse."""
+    one = Warehouse(tmp_path / "one").prepare()
+    for place in (one, warehouse):
+        publish_run(place.root, "small", ablations=["zero"])
+        if place is warehouse:
+            monkeypatch.setattr(outside, "RUN_INSIDE_AT_MOST", 0)
+            monkeypatch.setattr(outside, "TABLE_INSIDE_AT_MOST", 0)
+        publish_run(place.root, "it's", details=True, seed=3, ablations=["zero"])
+    lie_there = {path.parents[1].name for path in files(warehouse)}
+    assert {"head_ablations", "tokens", "neuron_changes", "head_means", "top_rows"} <= lie_there
+    assert files(one) == set()
+    names = [found.name for found in relations() if found.kind in ("table", "stored", "view")]
+    with open_serving(one) as a, open_serving(warehouse) as b:
+        compared = 0
+        for name in names:
+            if name in (FILES, "generation"):
+                continue
+            described = [connection.execute(f"describe {name}").fetchall() for connection in (a, b)]
+            columns = [[(column, kind) for column, kind, *_ in found] for found in described]
+            assert columns[0] == columns[1], name
+            rows, found = (c.sql(f"from {name} order by all").df() for c in (a, b))
+            compared += len(rows)
+            # A sum of the same addends in another order differs in its last digit, the error of
+            # what is 1 in each row (the whole of a cumulative share) in its eighth.
+            pd.testing.assert_frame_equal(found, rows, rtol=1e-9, atol=1e-7, obj=name)
+        assert compared > 3_000
+        comments = "select comment from duckdb_views() where view_name = 'head_ablations'"
+        assert "One row per ablation" in str(b.execute(comments).fetchone())
+
+
+@pytest.mark.usefixtures("all_outside")
+def test_publishing_another_run_touches_no_file_of_the_first(
+    warehouse: Warehouse, sql: Path
+) -> None:
+    publish(warehouse, measured(warehouse, "a"), source=sql)
+    before, first = files(warehouse), shown(warehouse)
+    stamps = {path: path.stat().st_mtime_ns for path in before}
+    assert before == set(outside_of(current(warehouse) or Path()))
+    publish(warehouse, measured(warehouse, "b", seed=2), source=sql)
+    assert {path: path.stat().st_mtime_ns for path in before} == stamps
+    both = shown(warehouse)
+    assert [row for row in both["head_ablations"] if row[0] == "a"] == first["head_ablations"]
+    with open_serving(warehouse) as connection:
+        inside = connection.execute("select count(*) from head_ablations_inside").fetchone()
+        named = connection.execute(f"select file, n_rows, n_bytes from {FILES}").fetchall()
+    assert inside == (0,)
+    assert {warehouse.root / file for file, _, _ in named} == files(warehouse)
+    for file, n_rows, n_bytes in named:
+        path = warehouse.root / file
+        assert is_intact(path, afresh=True)
+        assert path.stat().st_size == n_bytes
+        assert len(pq.read_table(path)) == n_rows
+    publish(warehouse, measured(warehouse, "b", seed=2), source=sql)
+    assert shown(warehouse) == both, "and again"
+
+
+def test_a_run_that_becomes_large_leaves_the_file(
+    warehouse: Warehouse, sql: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And one that becomes small returns to it; so do the tables' own names."""
+    publish(warehouse, measured(warehouse, "a"), source=sql)
+    before = shown(warehouse)
+    assert files(warehouse) == set()
+    with monkeypatch.context() as large:
+        large.setattr(outside, "RUN_INSIDE_AT_MOST", 0)
+        large.setattr(outside, "TABLE_INSIDE_AT_MOST", 0)
+        publish(warehouse, measured(warehouse, "a"), source=sql)
+        assert shown(warehouse) == before
+        assert files(warehouse)
+    publish(warehouse, measured(warehouse, "a"), source=sql)
+    publish(warehouse, measured(warehouse, "a"), source=sql)
+    assert contents(warehouse).keys() == before.keys() | {FILES}
+    assert shown(warehouse) == before
+    assert files(warehouse) == set(), "no generation names them any longer"
+    assert list(warehouse.outside.rglob("*")) == []
+
+
+@pytest.mark.usefixtures("all_outside")
+def test_a_warehouse_can_be_moved(warehouse: Warehouse, sql: Path) -> None:
+    publish(warehouse, measured(warehouse, "a"), source=sql)
+    before = shown(warehouse)
+    moved = Warehouse(warehouse.root.with_name("elsewhere, it's [there]"))
+    shutil.move(warehouse.root, moved.root.with_name("there"))
+    assert shown(Warehouse(moved.root.with_name("there"))) == before
+    shutil.move(moved.root.with_name("there"), moved.root)
+    with pytest.raises(WarehouseError, match="move the warehouse to a folder without one"):
+        open_serving(moved)
+    with pytest.raises(WarehouseError, match="move the warehouse to a folder without one"):
+        publish(moved, measured(moved, "b"), source=sql)
+    delete(moved, "a", source=sql)
+    publish(moved, measured(moved, "b"), source=sql)
+    assert files(moved) == set(), "what is published there lies inside"
+
+
+@pytest.mark.usefixtures("all_outside")
+def test_whoever_reads_an_old_generation_goes_on(warehouse: Warehouse, sql: Path) -> None:
+    """Through this project, or with DuckDB alone in another process, while the run is deleted."""
+    publish(warehouse, measured(warehouse, "a"), source=sql)
+    publish(warehouse, measured(warehouse, "b"), source=sql)
+    old, count = current(warehouse) or Path(), "select count(*) from head_ablations"
+    program = (
+        f"import duckdb, sys; c = duckdb.connect({str(old)!r}, read_only=True, "
+        f"config={{'file_search_path': {str(warehouse.root)!r}}})\n"
+        "for line in sys.stdin: print(c.execute(line).fetchall(), flush=True)"
+    )
+    ours = [open_serving(warehouse)]
+    with subprocess.Popen(
+        [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as theirs:
+        said, heard = theirs.stdin, theirs.stdout
+        assert said is not None
+        assert heard is not None
+
+        def asked() -> list[str]:
+            print(count, file=said, flush=True)
+            return [str(ours[0].execute(count).fetchall()), heard.readline().strip()]
+
+        before = asked()
+        for run_id in ("a", "b"):
+            delete(warehouse, run_id, source=sql)
+        assert asked() == before == ["[(192,)]"] * 2
+        ours.clear()
+        publish(warehouse, measured(warehouse, "c"), source=sql)
+        assert old.exists(), "the other process reads it"
+        said.close()
+        theirs.wait()
+    publish(warehouse, measured(warehouse, "d"), source=sql)
+    assert not old.exists()
+    assert {path.parent.name for path in files(warehouse)} == {"run=c", "run=d"}
+
+
+@pytest.mark.usefixtures("all_outside")
+def test_a_deleted_runs_files_go_at_once_where_nobody_reads(
+    warehouse: Warehouse, sql: Path
+) -> None:
+    publish(warehouse, measured(warehouse, "a"), source=sql)
+    publish(warehouse, measured(warehouse, "b"), source=sql)
+    delete(warehouse, "a", source=sql)
+    assert {path.parent.name for path in files(warehouse)} == {"run=b"}
+    delete(warehouse, "b", source=sql)
+    assert files(warehouse) == set()
+
+
+@pytest.mark.usefixtures("all_outside")
+@pytest.mark.parametrize("how", ["gone", "damaged"])
+def test_a_lost_file_is_made_anew_from_the_shards(
+    warehouse: Warehouse, sql: Path, how: str
+) -> None:
+    publish(warehouse, measured(warehouse, "a"), source=sql)
+    publish(warehouse, measured(warehouse, "b"), source=sql)
+    before = shown(warehouse)
+    victim = next(path for path in files(warehouse) if path.parents[1].name == "direct_effects")
+    if how == "gone":
+        victim.unlink()
+    else:
+        victim.write_bytes(b"?" + victim.read_bytes()[1:])
+    found = list(troubles(warehouse))
+    assert [trouble.run_id for trouble in found] == [None]
+    assert victim.name in found[0].what
+    assert found[0].mend is not None
+    if how == "damaged":
+        found[0].mend()
+    publish_anew(warehouse, source=sql)
+    assert shown(warehouse) == before
+    assert list(troubles(warehouse)) == []
+
+
+@pytest.mark.usefixtures("all_outside")
+def test_a_killed_publishers_files_go(warehouse: Warehouse, sql: Path) -> None:
+    publish(warehouse, measured(warehouse, "a"), source=sql)
+    before = files(warehouse)
+    there = next(iter(before))
+    for name in ("rows.0123.parquet", f"rows.parquet{TEMPORARY}1"):
+        shutil.copy(there, there.with_name(name))
+    assert len(list(troubles(warehouse))) == 1
+    publish(warehouse, measured(warehouse, "a"), source=sql)
+    assert files(warehouse) == before
+
+
+@pytest.mark.usefixtures("all_outside")
+def test_dropped_shards_and_other_definitions(warehouse: Warehouse, sql: Path) -> None:
+    """Files outside are named again, not written again; a newer column is null in them."""
+    publish(warehouse, measured(warehouse, "old"), keep_shards=False, source=sql)
+    before, facts = shown(warehouse), {"tokens", "head_ablations", "direct_effects"}
+    there = {path for path in files(warehouse) if path.parents[1].name in facts}
+    stamps = {path: path.stat().st_mtime_ns for path in there}
+    tokens = sql / "tables" / "tokens.sql"
+    tokens.write_text(tokens.read_text().replace("\n);", ",\n    newer float\n);"))
+    toml = (sql / "columns.toml").read_text()
+    (sql / "columns.toml").write_text('newer = "a newer column"\n' + toml)
+    publish(warehouse, measured(warehouse, "new"), source=sql)
+    after = shown(warehouse)
+    assert [r for r in after["tokens"] if r[0] == "old"] == [(*r, None) for r in before["tokens"]]
+    for table in ("head_ablations", "by_layer"):
+        assert [r for r in after[table] if r[0] == "old"] == before[table]
+    assert {path: path.stat().st_mtime_ns for path in there} == stamps
+
+
+def test_an_older_warehouses_large_run_goes_out(
+    warehouse: Warehouse, sql: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that was published whole into the file, whose shards are gone."""
+    publish(warehouse, measured(warehouse, "old"), keep_shards=False, source=sql, one_file=True)
+    before = shown(warehouse)
+    assert files(warehouse) == set()
+    monkeypatch.setattr(outside, "RUN_INSIDE_AT_MOST", 0)
+    monkeypatch.setattr(outside, "TABLE_INSIDE_AT_MOST", 0)
+    runs = sql / "tables" / "runs.sql"
+    runs.write_text(runs.read_text().replace("    device varchar not null,\n", ""))
+    row = measured(warehouse, "new")
+    del row["device"]
+    publish(warehouse, row, source=sql)
+    assert "run=old" in {path.parent.name for path in files(warehouse)}
+    after = shown(warehouse)["head_ablations"]
+    assert [r for r in after if r[0] == "old"] == before["head_ablations"]
+
+
+@pytest.mark.usefixtures("all_outside")
+def test_a_visitors_statement_reaches_them_and_nothing_else(
+    warehouse: Warehouse, sql: Path
+) -> None:
+    publish(warehouse, measured(warehouse, "a"), source=sql)
+    file = current(warehouse) or Path()
+
+    def asked(statement: str) -> sql_console.Result:
+        return sql_console.run(file, statement, outside=outside_of(file))
+
+    result = asked("select count(*) as n from head_ablations")
+    assert result.error is None
+    assert result.table is not None
+    assert result.table.to_pylist() == [{"n": 96}]
+    views = asked("select sql from duckdb_views() where not internal")
+    assert views.table is not None
+    assert "read_parquet" in str(views.table.to_pylist())
+    assert str(warehouse.root) not in str(views.table.to_pylist()), "no path of this machine"
+    shard = next((warehouse.root / "facts").rglob("*.parquet"))
+    assert asked(f"from '{shard}'").table is None, "a file that no view names"
+    shard = next(iter(files(warehouse)))
+    before = {path: path.read_bytes() for path in files(warehouse)}
+    written = asked(f"copy (select 1) to '{shard}'")
+    assert "refused" in str(written.error)
+    assert {path: path.read_bytes() for path in files(warehouse)} == before
+
+
+def test_the_command_line_finds_them(warehouse: Warehouse, sql: Path, all_outside: None) -> None:
+    publish(warehouse, measured(warehouse, "a"), source=sql)
+    asked = "select count(*) as n from head_ablations"
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "selfrepair", "sql", "--warehouse", warehouse.root),
+            *("-json", "-c", asked),
+        ],
+        capture_output=True,
+        text=True,
+        cwd="/",
+        check=True,
+    )
+    assert json.loads(done.stdout) == [{"n": 96}]
