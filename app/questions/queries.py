@@ -104,6 +104,7 @@ def ask(generation: Generation, sql: str, **parameters: Any) -> Answer:
     return Answer(_rows(generation, sql, used), filled_in(sql, used))
 
 
+@st.cache_resource(show_spinner=False, max_entries=2)
 def relations(generation: Generation) -> dict[str, str]:
     """Name of each table and view of the generation -> its documentation.
 
@@ -153,9 +154,18 @@ def columns(generation: Generation) -> pd.DataFrame:
 
 def meaning(generation: Generation, column: str, relation: str | None = None) -> str:
     """What a column means, with its unit: the comment that the SQL folder gave it."""
-    frame = columns(generation)
-    found = frame[frame["column"] == column]
-    if relation is not None and (found["relation"] == relation).any():
-        found = found[found["relation"] == relation]
-    said = found["meaning"].dropna()
-    return str(said.iloc[0]) if len(said) else ""
+    said = meanings(generation)
+    return said.get((relation, column)) or said.get((None, column), "")
+
+
+@st.cache_resource(show_spinner=False, max_entries=2)
+def meanings(generation: Generation) -> dict[tuple[str | None, str], str]:
+    """By relation and column, and by column alone: what the first relation says that says it.
+
+    Asked some thirty times for a page, so that it is kept as it is, not copied.
+    """
+    said: dict[tuple[str | None, str], str] = {}
+    for row in columns(generation).dropna(subset="meaning").itertuples(index=False):
+        said[row.relation, row.column] = str(row.meaning)
+        said.setdefault((None, row.column), str(row.meaning))
+    return said

@@ -114,11 +114,8 @@ def settings(subject: Subject) -> Answer:
 
 def meaning_of_setting(generation: Generation, setting: str) -> str:
     """What a row of `settings` means: the column of `runs`, or the option of `selfrepair run`."""
-    columns = queries.columns(generation)
-    meanings = columns[columns["relation"] == "runs"].set_index("column")["meaning"]
-    if setting in meanings:
-        return str(meanings[setting])
-    return OPTIONS[setting].explained if setting in OPTIONS else ""
+    said = queries.meanings(generation).get(("runs", setting))
+    return said or (OPTIONS[setting].explained if setting in OPTIONS else "")
 
 
 def heads(subject: Subject) -> Answer:

@@ -25,7 +25,7 @@ from selfrepair.warehouse.errors import WarehouseError
 from selfrepair.warehouse.facts.run_table import RunTable
 from selfrepair.warehouse.facts.shards import SORTED_BY
 from selfrepair.warehouse.paths import Warehouse, temporary_beside
-from selfrepair.warehouse.sealed import sha256
+from selfrepair.warehouse.sealed import DamagedError, sha256
 from selfrepair.warehouse.sql_parsing import literal
 
 RUN_INSIDE_AT_MOST = 2**26
@@ -47,8 +47,11 @@ def lies_outside(warehouse: Warehouse, tables: Iterable[RunTable]) -> bool:
 
 
 def n_bytes(of_run: RunTable) -> int:
-    """The size of a table's shards, also of those that were dropped; 0 where it is not measured."""
-    manifest = of_run.manifest() if of_run.part is None else of_run.complete_manifest()
+    """The size of a table's shards, also of those that were dropped; 0 where nothing tells it."""
+    try:
+        manifest = of_run.manifest() if of_run.part is None else of_run.complete_manifest()
+    except DamagedError:  # of another run, whose rows are taken from elsewhere
+        return 0
     return sum(shard["bytes"] for shard in manifest["shards"]) if manifest else 0
 
 
