@@ -4,6 +4,7 @@ import dagster as dg
 import duckdb
 
 from selfrepair.warehouse.facts.tables import fact_tables
+from selfrepair.warehouse.published.generations import outside_of
 from selfrepair.warehouse.published.read import open_serving
 from selfrepair.warehouse.sql_files import relations
 from selfrepair.warehouse.sql_parsing import literal
@@ -53,6 +54,7 @@ def runs(
             "file": dg.MetadataValue.path(str(generation.path)),
             "generation": generation.number,
             "bytes": generation.path.stat().st_size,
+            "bytes_outside": sum(path.stat().st_size for path in outside_of(generation.path)),
             "seconds": generation.seconds,
         }
     )
