@@ -55,17 +55,10 @@ def who_repairs_whom(frame: pd.DataFrame, *, dark: bool, link: Link | None = Non
             hoverinfo="skip",
         )
     # Heat map cells cannot be clicked in every browser; a mark on each one can, and says its words.
-    beyond = frame["direct_effect_change"].abs() > largest
-    arrows = np.where(frame["direct_effect_change"] > 0, "▲", "▼")
     figure.add_scatter(
         x=frame["repairer"],
         y=frame["ablated"],
-        mode="markers+text",
-        text=np.where(beyond, arrows, ""),
-        textfont={
-            "size": 9,
-            "color": np.where(frame["beyond_noise"] == dark, "#000000", "#ffffff"),
-        },
+        mode="markers",
         showlegend=False,
         marker={"size": 14, "symbol": "square", "color": "rgba(0,0,0,0)"},
         selected={"marker": {"opacity": 1}},
@@ -92,6 +85,19 @@ def who_repairs_whom(frame: pd.DataFrame, *, dark: bool, link: Link | None = Non
             "<br>trimmed mean %{customdata[4]}<br>%{customdata[5]} tokens of %{customdata[6]} "
             "clusters%{customdata[7]}%{customdata[8]}<extra></extra>"
         ),
+    )
+    beyond = frame[frame["direct_effect_change"].abs() > largest]
+    figure.add_scatter(
+        x=beyond["repairer"],
+        y=beyond["ablated"],
+        mode="text",
+        text=np.where(beyond["direct_effect_change"] > 0, "▲", "▼"),
+        textfont={
+            "size": 9,
+            "color": np.where(beyond["beyond_noise"] == dark, "#000000", "#ffffff"),
+        },
+        showlegend=False,
+        hoverinfo="skip",
     )
     plain(
         figure,

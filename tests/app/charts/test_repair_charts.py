@@ -38,12 +38,15 @@ def test_one_noisy_cell_does_not_set_the_colours() -> None:
     frame = pairs([4.8, 0.1, -0.2, 0.3], [3.8, 0.01, 0.01, 0.01])
     end = full_color(frame)
     assert end == pytest.approx(np.quantile([0.1, 0.2, 0.3], 0.98))
-    faint, clear, marks = who_repairs_whom(frame, dark=False).data
+    faint, clear, marks, arrows = who_repairs_whom(frame, dark=False).data
     assert (faint.zmax, clear.zmax) == (end, end)
     assert faint.opacity < clear.opacity == 1
     np.testing.assert_array_equal(faint.z, [[4.8, np.nan, np.nan, np.nan]])
     np.testing.assert_array_equal(clear.z, [[np.nan, 0.1, -0.2, 0.3]])
-    assert list(marks.text) == ["▲", "", "", "▲"]  # 0.3 is above 98 % of the sure ones
+    assert list(marks.x) == list(frame["repairer"])
+    # 0.3 is above 98 % of the sure ones
+    assert list(zip(arrows.x, arrows.text, strict=True)) == [("MLP 0", "▲"), ("MLP 3", "▲")]
+    assert list(arrows.textfont.color) == ["#000000", "#ffffff"], "told from the cell's colour"
 
 
 def test_without_a_sure_cell_the_colours_are_of_all() -> None:
