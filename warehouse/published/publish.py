@@ -33,7 +33,7 @@ from selfrepair.warehouse.facts.run_facts import (
 )
 from selfrepair.warehouse.locks import run_held
 from selfrepair.warehouse.object_store import store_of
-from selfrepair.warehouse.paths import Warehouse
+from selfrepair.warehouse.paths import Warehouse, slug
 from selfrepair.warehouse.published import build_generation as build
 from selfrepair.warehouse.published import generations, outside
 from selfrepair.warehouse.published.build_anew import fill_anew, look_into
@@ -145,6 +145,12 @@ def delete(
         if warehouse.run_folder(run_id).exists():
             shutil.rmtree(warehouse.run_folder(run_id))
         warehouse.run_lock(run_id).unlink(missing_ok=True)
+        still_read = list(warehouse.outside.glob(f"*/run={slug(run_id)}/*"))
+        if still_read:
+            logger.warning(
+                f"{len(still_read)} file(s) of {run_id} stay in {warehouse.outside} while somebody "
+                "reads them; the next publishing after that removes them"
+            )
     progress(1.0, "deleted")
     return made
 

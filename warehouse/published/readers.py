@@ -3,6 +3,7 @@
 import fcntl
 import os
 import weakref
+from contextlib import suppress
 from pathlib import Path
 
 import duckdb
@@ -19,7 +20,8 @@ def hold_while_open(generation: Path, connection: duckdb.DuckDBPyConnection) -> 
     """
     descriptor = os.open(generation, os.O_RDONLY)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH)
+        with suppress(OSError):  # some file systems have no locks; reading goes before
+            fcntl.flock(descriptor, fcntl.LOCK_SH)
         os.stat(generation)  # a publisher may have removed it just before
     except BaseException:
         os.close(descriptor)

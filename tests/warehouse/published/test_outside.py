@@ -148,7 +148,9 @@ def test_a_warehouse_can_be_moved(warehouse: Warehouse, sql: Path) -> None:
 
 
 @pytest.mark.usefixtures("all_outside")
-def test_whoever_reads_an_old_generation_goes_on(warehouse: Warehouse, sql: Path) -> None:
+def test_whoever_reads_an_old_generation_goes_on(
+    warehouse: Warehouse, sql: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     """Through this project, or with DuckDB alone in another process, while the run is deleted."""
     publish(warehouse, measured(warehouse, "a"), source=sql)
     publish(warehouse, measured(warehouse, "b"), source=sql)
@@ -174,6 +176,7 @@ def test_whoever_reads_an_old_generation_goes_on(warehouse: Warehouse, sql: Path
         for run_id in ("a", "b"):
             delete(warehouse, run_id, source=sql)
         assert asked() == before == ["[(192,)]"] * 2
+        assert "of a stay in" in caplog.text
         ours.clear()
         publish(warehouse, measured(warehouse, "c"), source=sql)
         assert old.exists(), "the other process reads it"
