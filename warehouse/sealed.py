@@ -110,8 +110,13 @@ def is_intact(path: Path, *, afresh: bool = False) -> bool:
     return right
 
 
+def is_sealed(name: str) -> bool:
+    """Whether a file's name, or path, is that of a sealed file; its bytes are not looked at."""
+    return SEALED.fullmatch(Path(name).name) is not None
+
+
 def checksum_in(name: str) -> str:
-    """The checksum that a sealed file's name carries."""
+    """The checksum that a sealed file's name, or path, carries."""
     return Path(name).name.split(".")[1]
 
 

@@ -28,6 +28,10 @@ THREADS = 2
 AT_ONCE = 3  # statements of all visitors together
 MOST_ANSWER = 96 * 2**20  # bytes read from a worker, whatever it says
 
+OUTSIDE = (
+    "this table has rows of large runs, which lie outside the published file; this page reads them "
+    "where the system has Landlock (Linux 5.13 and later): ask `selfrepair sql`"
+)
 WORKER = Path(__file__).with_name("sql_worker.py")
 logger = logging.getLogger(__name__)
 
@@ -174,6 +178,9 @@ class Statement:
             if not said["landlock"]:
                 _warn_once()
             if not said["ok"]:
+                closed = self._request["outside"] and not said["landlock"]
+                if closed and "cannot access file" in said["error"].lower():
+                    return self._failed(OUTSIDE)
                 return self._failed(_plain(said["error"], self._seconds, self._memory_mb))
             with pa.ipc.open_stream(io.BytesIO(body)) as reader:
                 table = reader.read_all()

@@ -93,6 +93,8 @@ def _check_node(node: dict[str, Any], own_macros: set[str]) -> None:
         if kind == "BASE_TABLE":
             table = str(node.get("table_name", "")).lower()
             unknown = table.startswith(CATALOG) and table not in TABLE_FUNCTIONS
+            if "/" in table:  # a file: its rows are shown by a table, its path by nothing
+                raise RefusedError("refused: files are not available on this page, tables are")
             if unknown or table in TELLS_PATHS:
                 raise RefusedError(f"refused: {table} is not available on this page")
     if a_class == "FUNCTION" and str(node.get("function_name", "")).lower() in FUNCTIONS_REFUSED:

@@ -197,7 +197,10 @@ def answer(request: dict[str, Any], out: BinaryIO) -> None:
     except MemoryError:
         head |= {"ok": False, "error": "the statement needs more memory than it may have"}
     except Exception as error:
-        head |= {"ok": False, "error": _without_paths(str(error) or type(error).__name__, file)}
+        head |= {
+            "ok": False,
+            "error": _without_paths(str(error) or type(error).__name__, file, request["folder"]),
+        }
     try:
         out.write(json.dumps(head).encode() + b"\n" + body)
         out.flush()
@@ -205,12 +208,14 @@ def answer(request: dict[str, Any], out: BinaryIO) -> None:
         pass
 
 
-def _without_paths(message: str, file: str) -> str:
+def _without_paths(message: str, file: str, folder: str) -> str:
     """A visitor does not learn where on this machine the warehouse, or the interpreter, lies."""
     real = os.path.realpath(file)
     for path, name in (
         (real, "the published file"),
         (os.path.dirname(real), "the warehouse"),
+        (folder, "the warehouse"),
+        (os.path.realpath(folder), "the warehouse"),
         (sys.prefix, "the interpreter"),
         (sys.base_prefix, "the interpreter"),
     ):

@@ -90,7 +90,8 @@ def _connection(generation: Generation) -> duckdb.DuckDBPyConnection:
 
 @st.cache_data(show_spinner=False, max_entries=300)
 def _rows(generation: Generation, sql: str, parameters: dict[str, Any]) -> pd.DataFrame:
-    return _connection(generation).cursor().execute(sql, parameters or None).df()
+    connection = _connection(generation)  # while it is here, its generation stays
+    return connection.cursor().execute(sql, parameters or None).df()
 
 
 def ask(generation: Generation, sql: str, **parameters: Any) -> Answer:
@@ -165,17 +166,14 @@ def meanings(generation: Generation) -> dict[tuple[str | None, str], str]:
     Asked some thirty times for a page, so that it is kept as it is, not copied.
     """
     said: dict[tuple[str | None, str], str] = {}
-    rows = (
-        _connection(generation)
-        .cursor()
-        .execute(
-            """
+    connection = _connection(generation)
+    rows = connection.cursor().execute(
+        """
         select table_name, column_name, comment
         from duckdb_columns()
         where comment is not null and not ends_with(table_name, '_inside')
         order by table_name, column_index
         """
-        )
     )
     for relation, column, comment in rows.fetchall():
         said[relation, column] = comment

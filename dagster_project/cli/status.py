@@ -14,6 +14,7 @@ from selfrepair.warehouse.facts.unfinished import is_measured, unfinished
 from selfrepair.warehouse.locks import is_held, refuse_if_held
 from selfrepair.warehouse.paths import Warehouse, slug
 from selfrepair.warehouse.published import publish
+from selfrepair.warehouse.published.generations import outside_of
 from selfrepair.warehouse.published.read import current_generation, open_serving
 from selfrepair.warehouse.published.runs import (
     is_known,
@@ -57,8 +58,11 @@ def _print_published(warehouse: Warehouse, generation: int) -> None:
         found = connection.execute("from runs order by finished_at")
         names = [column[0] for column in found.description or []]
         runs = [dict(zip(names, row, strict=True)) for row in found.fetchall()]
-    size = warehouse.serving.resolve().stat().st_size
-    click.echo(f"{warehouse.serving}: generation {generation}, {size / 1e6:,.0f} MB\n")
+    served = warehouse.serving.resolve()
+    beside = sum(path.stat().st_size for path in outside_of(served))
+    also = f", and {beside / 1e6:,.0f} MB beside it" if beside else ""
+    size = served.stat().st_size / 1e6
+    click.echo(f"{warehouse.serving}: generation {generation}, {size:,.0f} MB{also}\n")
     width = max((len(run["run_id"]) for run in runs), default=5)
     click.echo(f"{'run':{width}}  heads      tokens     ablations           corpus       measured")
     for run in runs:

@@ -19,11 +19,11 @@ from selfrepair.warehouse.errors import WarehouseError
 from selfrepair.warehouse.facts.plan import Plan, all_plans, published_row
 from selfrepair.warehouse.facts.run_facts import measured_tables, part_of, restore_manifests
 from selfrepair.warehouse.facts.tables import fact_tables
-from selfrepair.warehouse.paths import Warehouse
+from selfrepair.warehouse.paths import Warehouse, slug
 from selfrepair.warehouse.published import build_generation as build
 from selfrepair.warehouse.published.generations import Last, attached
 from selfrepair.warehouse.published.sorted_facts import insert_facts
-from selfrepair.warehouse.sealed import DamagedError, is_intact
+from selfrepair.warehouse.sealed import DamagedError, is_intact, set_aside
 
 logger = logging.getLogger(__name__)
 
@@ -101,6 +101,8 @@ def fill_anew(
                 insert_row(connection, "runs", dict.fromkeys(columns) | rows[run_id])
         elif not _salvaged(warehouse, building, there, run_id):
             lost.append(run_id)
+            for path in warehouse.outside.glob(f"*/run={slug(run_id)}/*.parquet"):
+                set_aside(path)  # no generation will name it, and it may be all that is left
     if last is None and not others:
         return ""
     what = "was gone" if is_gone else "was damaged, or changed by another program"

@@ -33,8 +33,8 @@ from selfrepair.warehouse.errors import WarehouseError, one_clear_line
 from selfrepair.warehouse.locks import held
 from selfrepair.warehouse.paths import TEMPORARY, Warehouse, sync, written_whole
 from selfrepair.warehouse.published import outside
-from selfrepair.warehouse.published.readers import is_read
-from selfrepair.warehouse.sealed import DAMAGED, checksum_in, set_aside, sha256
+from selfrepair.warehouse.published.readers import unread
+from selfrepair.warehouse.sealed import checksum_in, is_sealed, set_aside, sha256
 from selfrepair.warehouse.sql_parsing import literal
 
 # STORAGE_VERSION decides who can read the file: DuckDB 1.5 (the newest command-line client on PyPI)
@@ -118,17 +118,33 @@ def outside_of(generation: Path) -> list[Path]:
 def _sums(generation: Path) -> dict[Path, str] | None:
     """What a generation consists of, each file with its checksum; None where that is lost."""
     try:
-        lines = checksum_file(generation).read_text(encoding="utf-8").splitlines()
-    except (FileNotFoundError, IsADirectoryError, UnicodeDecodeError):
+        text = checksum_file(generation).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
         return None
     sums = {}
-    for line in lines:
+    for line in text.splitlines():
         found = SUM.fullmatch(line)
         if not found:
             return None
-        inside = found[2] == generation.name
-        sums[generation if inside else generation.parents[1] / found[2][3:]] = found[1]
-    return sums if generation in sums else None
+        if found[2] == generation.name:
+            sums[generation] = found[1]
+        elif is_sealed(found[2]) and checksum_in(found[2]) == found[1]:
+            sums[generation.parents[1] / found[2][3:]] = found[1]
+        else:
+            return None
+    return sums if generation in sums and text.endswith("\n") else None
+
+
+def _named_in(generation: Path) -> set[Path] | None:
+    """The files outside that a generation itself names; None where it cannot be read."""
+    try:
+        with duckdb.connect() as connection, attached(connection, generation, "served"):
+            rows = connection.execute("select file from served.parquet_files").fetchall()
+    except duckdb.CatalogException:  # an older version made it
+        return set()
+    except (duckdb.Error, WarehouseError):
+        return None
+    return {generation.parents[1] / file for (file,) in rows}
 
 
 def _state(generation: Path) -> Literal["whole", "changed", "unproven"]:
@@ -136,8 +152,9 @@ def _state(generation: Path) -> Literal["whole", "changed", "unproven"]:
     if sums is None:
         return "unproven"
     with one_clear_line(f"read {generation}"):
-        right = all(path.is_file() for path in sums) and sha256(generation) == sums[generation]
-        return "whole" if right else "changed"
+        if not all(path.is_file() for path in sums) or sha256(generation) != sums[generation]:
+            return "changed"
+        return "whole" if _named_in(generation) == sums.keys() - {generation} else "unproven"
 
 
 @contextmanager
@@ -189,16 +206,20 @@ def leftovers(warehouse: Warehouse) -> list[Path]:
 def _unnamed(warehouse: Warehouse) -> list[Path]:
     """The files outside that no generation names; none where one does not say what it names.
 
-    Nor where there is no generation at all: they may be all that is left of a run.
+    Nor where there is no generation at all: they may be all that is left of a run. What a
+    generation named that is lost, or set aside, is still named by its list of checksums.
     """
-    named = [_sums(generation) for generation in _generations(warehouse)]
-    if not named or None in named or not warehouse.outside.is_dir():
+    there = _generations(warehouse)
+    named = [_named_in(generation) for generation in there]
+    if not there or None in named or not warehouse.outside.is_dir():
         return []
-    known = {path for sums in named for path in sums or {}}
+    lists = warehouse.generations.glob("*.duckdb.sha256")
+    known = {path for paths in named for path in paths or ()}
+    known |= {path for list_ in lists for path in _sums(list_.with_suffix("")) or ()}
     return [
         path
-        for path in warehouse.outside.rglob("*")
-        if path not in known and DAMAGED not in path.name and not path.is_dir()
+        for path in warehouse.outside.glob("*/run=*/*")
+        if path not in known and (is_sealed(path.name) or TEMPORARY in path.name)
     ]
 
 
@@ -266,15 +287,22 @@ def serve(
     link.symlink_to(final.relative_to(warehouse.root))
     os.replace(link, warehouse.serving)
     sync(warehouse.root)
-    _remove_old(warehouse, kept)
+    remove_old(warehouse, kept)
     return final
 
 
-def _remove_old(warehouse: Warehouse, kept: int) -> None:
+def remove_old(warehouse: Warehouse, kept: int) -> None:
+    """Removes all but the newest generations, and files outside that none names any longer.
+
+    Only who holds the publishers' lock may.
+    """
     for path in sorted(_generations(warehouse), key=number_of)[:-kept]:
         with suppress(OSError):  # the new one is served already; the next publisher tries again
-            if not (outside_of(path) and is_read(path)):  # an open file alone outlives its name
+            if len(_sums(path) or ()) == 1:  # it names nothing outside: an open file is enough
                 _remove(path)
+            else:
+                with unread(path):
+                    _remove(path)
     with suppress(OSError):
         remove_leftovers(warehouse)
 

@@ -9,6 +9,7 @@ its own name shows both. Paths are from the warehouse's folder, which DuckDB fin
 `file_search_path`: the warehouse can be moved, and no view tells where on the machine it lies.
 """
 
+import re
 from collections.abc import Collection, Iterable
 from contextlib import suppress
 from itertools import groupby
@@ -63,8 +64,14 @@ def write(
     stem: str,
     query: str,
     row_group_rows: int = ROW_GROUP_ROWS,
-) -> dict[str, str | int]:
-    """Writes the rows of a query into one file, in their order; its row of `parquet_files`."""
+    at_least: int = 0,
+) -> dict[str, str | int] | None:
+    """Writes the rows of a query into one file, in their order; its row of `parquet_files`.
+
+    stem: how its name begins; what a name cannot have is left out of it.
+    at_least: bytes; where there are fewer, no file is written, and None returned.
+    """
+    stem = re.sub(r"[^A-Za-z0-9_-]+", "_", stem)
     folder = warehouse.published(table, run_id)
     folder.mkdir(parents=True, exist_ok=True)
     with temporary_beside(folder / f"{stem}.parquet") as (temporary, put):
@@ -73,6 +80,9 @@ def write(
             f" ({WRITTEN_AS}, row_group_size {row_group_rows})"
         ).fetchone()
         size = temporary.stat().st_size
+        if size < at_least:
+            remove(temporary)
+            return None
         final = folder / f"{stem}.{sha256(temporary)}.parquet"
         put(final)
     return {
@@ -155,9 +165,9 @@ def put_apart(
     keys = [name for name in SORTED_BY if name in columns_of(connection, rows)]
     order = f" order by {', '.join(keys)}" if keys else ""
     query = f"select * exclude run_id from {rows}{order}"
-    file = write(connection, warehouse, run_id, table, "rows", query, SMALL_ROW_GROUP_ROWS)
-    if int(file["n_bytes"]) <= TABLE_INSIDE_AT_MOST:
-        remove(warehouse.root / str(file["file"]))
+    size, least = SMALL_ROW_GROUP_ROWS, TABLE_INSIDE_AT_MOST + 1
+    file = write(connection, warehouse, run_id, table, "rows", query, size, least)
+    if file is None:
         connection.execute(f"insert into {table_inside(connection, table)} by name from {rows}")
     else:
         insert_row(connection, "parquet_files", file)

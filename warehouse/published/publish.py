@@ -31,7 +31,7 @@ from selfrepair.warehouse.facts.run_facts import (
     part_of,
     restore_manifests,
 )
-from selfrepair.warehouse.locks import run_held
+from selfrepair.warehouse.locks import held, run_held
 from selfrepair.warehouse.object_store import store_of
 from selfrepair.warehouse.paths import Warehouse, slug
 from selfrepair.warehouse.published import build_generation as build
@@ -40,7 +40,7 @@ from selfrepair.warehouse.published.build_anew import fill_anew, look_into
 from selfrepair.warehouse.published.generations import Last
 from selfrepair.warehouse.published.runs import known_runs, refuse_unknown
 from selfrepair.warehouse.published.sorted_facts import insert_facts
-from selfrepair.warehouse.sealed import set_aside
+from selfrepair.warehouse.sealed import DAMAGED, is_intact, set_aside
 from selfrepair.warehouse.sql_files import (
     Source,
     comment_all,
@@ -145,14 +145,25 @@ def delete(
         if warehouse.run_folder(run_id).exists():
             shutil.rmtree(warehouse.run_folder(run_id))
         warehouse.run_lock(run_id).unlink(missing_ok=True)
-        still_read = list(warehouse.outside.glob(f"*/run={slug(run_id)}/*"))
-        if still_read:
-            logger.warning(
-                f"{len(still_read)} file(s) of {run_id} stay in {warehouse.outside} while somebody "
-                "reads them; the next publishing after that removes them"
-            )
+        _remove_outside(warehouse, run_id)
     progress(1.0, "deleted")
     return made
+
+
+def _remove_outside(warehouse: Warehouse, run_id: str) -> None:
+    """Removes what is left of a deleted run beside the published file, or says that it is read."""
+    own = f"*/run={slug(run_id)}/*"
+    for path in warehouse.outside.glob(own):
+        if DAMAGED in path.name:
+            outside.remove(path)
+    if any(warehouse.outside.glob(own)):
+        with held(warehouse.lock, "another publisher is at work ({holder})", waiting=lambda: None):
+            generations.remove_old(warehouse, 1)
+    if left := list(warehouse.outside.glob(own)):
+        logger.warning(
+            f"{len(left)} file(s) of {run_id} stay in {warehouse.outside}: an older generation "
+            "names them, which somebody reads; a publishing removes them when nobody does"
+        )
 
 
 @dataclass(frozen=True)
@@ -180,7 +191,8 @@ def _next_generation(warehouse: Warehouse, change: _Change, progress: Progress) 
         try:
             why_anew = _build(warehouse, building, number, last, change, progress)
             progress(0.99, "serving the new generation")
-            kept = generations.KEPT if change.run_row or not change.run_id else 1
+            deleting = change.run_id and not change.run_row and not why_anew
+            kept = 1 if deleting else generations.KEPT
             files = build.files_outside(building)
             path = generations.serve(warehouse, building, number, files, kept)
         finally:
@@ -269,9 +281,11 @@ def _carried(warehouse: Warehouse, building: Path, last: Last, others: list[str]
     """Whether the other runs' rows could all be read out of the last generation."""
     try:
         build.carry_over(warehouse, building, last.path, others)
+        with working_connection(warehouse, building) as connection:
+            rows = connection.execute("select file from parquet_files").fetchall()
     except duckdb.Error:
         return False
-    return True
+    return all(is_intact(warehouse.root / file) for (file,) in rows)
 
 
 def _empty(warehouse: Warehouse, building: Path, source: Source | None) -> None:

@@ -3,12 +3,11 @@
 import fcntl
 import os
 import weakref
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import duckdb
-
-from selfrepair.warehouse.locks import is_held
 
 
 def hold_while_open(generation: Path, connection: duckdb.DuckDBPyConnection) -> None:
@@ -29,13 +28,13 @@ def hold_while_open(generation: Path, connection: duckdb.DuckDBPyConnection) -> 
     weakref.finalize(connection, os.close, descriptor)
 
 
-def is_read(generation: Path) -> bool:
-    """Whether somebody has a generation open: through this project, or any other DuckDB."""
-    if is_held(generation):
-        return True
-    try:
-        with generation.open("r+b") as file:  # DuckDB's lock is of the other kind (POSIX)
-            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return True
-    return False
+@contextmanager
+def unread(generation: Path) -> Iterator[None]:
+    """Keeps new readers from a generation that nobody reads, until what is done here is done.
+
+    Raises OSError where somebody has it open: through this project, or any other DuckDB.
+    """
+    with generation.open("r+b") as file:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # DuckDB's lock is of the other kind
+        yield

@@ -170,7 +170,8 @@ def _of_published(warehouse: Warehouse, looked: Looked) -> Iterator[Trouble]:
     if bad:
         yield Trouble(
             f"published runs: {len(bad)} damaged or missing file(s): {_some(list(map(str, bad)))}",
-            "sets damaged ones aside, and builds the published file anew from the shards",
+            "sets damaged ones aside, and builds the published file anew from the shards; a run "
+            "whose shards were dropped must be measured again",
             mend=lambda: _publish_without(warehouse, bad),
         )
     elif (last or known) and not contents.is_whole:
@@ -191,7 +192,8 @@ def _of_published(warehouse: Warehouse, looked: Looked) -> Iterator[Trouble]:
     left = generations.leftovers(warehouse)
     if left:
         yield Trouble(
-            f"{warehouse.generations}: {len(left)} half-built file(s) of a publisher that is gone",
+            f"{warehouse.root}: {len(left)} half-built file(s) of a publisher that is gone, or "
+            "files that nothing names",
             "removes them",
             mend=lambda: _remove_half_built(warehouse),
         )
@@ -232,7 +234,7 @@ def _restore(warehouse: Warehouse, run_id: str) -> None:
 
 def _publish_without(warehouse: Warehouse, damaged: list[Path]) -> None:
     for path in damaged:
-        if path.exists():
+        if path.exists() and not is_intact(path, afresh=True):
             set_aside(path)
     publish_anew(warehouse)
 

@@ -161,6 +161,8 @@ def _put(connection: Connection, warehouse: Warehouse, rows: _Rows, apart: bool)
             file = outside.write(
                 connection, warehouse, rows.run_id, table, stem, f"select {some}", size
             )
+            if file is None:
+                raise WarehouseError(f"no file of {table} was written for {rows.run_id}")
             insert_row(connection, "parquet_files", file)
             yield int(file["n_rows"])
         else:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from selfrepair.warehouse.paths import Warehouse
+from selfrepair.warehouse.published import outside
 from selfrepair.warehouse.published.read import open_serving
 from tests.helpers.runs.small_run import run_row, write_run
 
@@ -65,3 +66,13 @@ def contents(warehouse: Warehouse, *without: str) -> dict[str, list[tuple[Any, .
             for name in names
             if name not in ("generation", *without)
         }
+
+
+def shown(warehouse: Warehouse) -> dict[str, list[tuple[Any, ...]]]:
+    """What a reader sees, but for where the rows lie."""
+    found = contents(warehouse, "parquet_files")
+    return {name: rows for name, rows in found.items() if not name.endswith(outside.INSIDE)}
+
+
+def files_outside(warehouse: Warehouse) -> set[Path]:
+    return {path for path in warehouse.outside.rglob("*") if path.is_file()}

@@ -5,49 +5,30 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
 from selfrepair.app.console import sql_console
+from selfrepair.warehouse.connection import working_connection
 from selfrepair.warehouse.errors import WarehouseError
 from selfrepair.warehouse.facts.run_table import RunTable
-from selfrepair.warehouse.paths import TEMPORARY, Warehouse
+from selfrepair.warehouse.paths import Warehouse
 from selfrepair.warehouse.published import outside
 from selfrepair.warehouse.published.generations import current, outside_of
-from selfrepair.warehouse.published.publish import delete, publish, publish_anew
+from selfrepair.warehouse.published.publish import delete, publish
 from selfrepair.warehouse.published.read import open_serving
-from selfrepair.warehouse.published.repair import troubles
 from selfrepair.warehouse.sealed import is_intact
 from selfrepair.warehouse.sql_files import relations
 from tests.helpers.runs.app_runs import publish_run
-from tests.helpers.runs.small_publishing import contents, measured, small_sql
-
-FILES = "parquet_files"
+from tests.helpers.runs.small_publishing import files_outside as files
+from tests.helpers.runs.small_publishing import measured, shown, small_sql
 
 
 @pytest.fixture
 def sql(tmp_path: Path) -> Path:
     return small_sql(tmp_path / "sql")
-
-
-@pytest.fixture
-def all_outside(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every run is taken for a large one, and every table of it."""
-    monkeypatch.setattr(outside, "RUN_INSIDE_AT_MOST", 0)
-    monkeypatch.setattr(outside, "TABLE_INSIDE_AT_MOST", 0)
-
-
-def shown(warehouse: Warehouse) -> dict[str, list[tuple[Any, ...]]]:
-    """What a reader sees, but for where the rows lie."""
-    found = contents(warehouse, FILES)
-    return {name: rows for name, rows in found.items() if not name.endswith(outside.INSIDE)}
-
-
-def files(warehouse: Warehouse) -> set[Path]:
-    return {path for path in warehouse.outside.rglob("*") if path.is_file()}
 
 
 def test_it_answers_as_one_file_does(
@@ -68,7 +49,7 @@ def test_it_answers_as_one_file_does(
     with open_serving(one) as a, open_serving(warehouse) as b:
         compared = 0
         for name in names:
-            if name in (FILES, "generation"):
+            if name in ("parquet_files", "generation"):
                 continue
             described = [connection.execute(f"describe {name}").fetchall() for connection in (a, b)]
             columns = [[(column, kind) for column, kind, *_ in found] for found in described]
@@ -97,7 +78,7 @@ def test_publishing_another_run_touches_no_file_of_the_first(
     assert [row for row in both["head_ablations"] if row[0] == "a"] == first["head_ablations"]
     with open_serving(warehouse) as connection:
         inside = connection.execute("select count(*) from head_ablations_inside").fetchone()
-        named = connection.execute(f"select file, n_rows, n_bytes from {FILES}").fetchall()
+        named = connection.execute("select file, n_rows, n_bytes from parquet_files").fetchall()
     assert inside == (0,)
     assert {warehouse.root / file for file, _, _ in named} == files(warehouse)
     for file, n_rows, n_bytes in named:
@@ -124,8 +105,10 @@ def test_a_run_that_becomes_large_leaves_the_file(
         assert files(warehouse)
     publish(warehouse, measured(warehouse, "a"), source=sql)
     publish(warehouse, measured(warehouse, "a"), source=sql)
-    assert contents(warehouse).keys() == before.keys() | {FILES}
     assert shown(warehouse) == before
+    with open_serving(warehouse) as connection:
+        tables = [name for (name,) in connection.execute("show tables").fetchall()]
+    assert [name for name in tables if name.endswith(outside.INSIDE)] == []
     assert files(warehouse) == set(), "no generation names them any longer"
     assert list(warehouse.outside.rglob("*")) == []
 
@@ -145,94 +128,6 @@ def test_a_warehouse_can_be_moved(warehouse: Warehouse, sql: Path) -> None:
     delete(moved, "a", source=sql)
     publish(moved, measured(moved, "b"), source=sql)
     assert files(moved) == set(), "what is published there lies inside"
-
-
-@pytest.mark.usefixtures("all_outside")
-def test_whoever_reads_an_old_generation_goes_on(
-    warehouse: Warehouse, sql: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    """Through this project, or with DuckDB alone in another process, while the run is deleted."""
-    publish(warehouse, measured(warehouse, "a"), source=sql)
-    publish(warehouse, measured(warehouse, "b"), source=sql)
-    old, count = current(warehouse) or Path(), "select count(*) from head_ablations"
-    program = (
-        f"import duckdb, sys; c = duckdb.connect({str(old)!r}, read_only=True, "
-        f"config={{'file_search_path': {str(warehouse.root)!r}}})\n"
-        "for line in sys.stdin: print(c.execute(line).fetchall(), flush=True)"
-    )
-    ours = [open_serving(warehouse)]
-    with subprocess.Popen(
-        [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as theirs:
-        said, heard = theirs.stdin, theirs.stdout
-        assert said is not None
-        assert heard is not None
-
-        def asked() -> list[str]:
-            print(count, file=said, flush=True)
-            return [str(ours[0].execute(count).fetchall()), heard.readline().strip()]
-
-        before = asked()
-        for run_id in ("a", "b"):
-            delete(warehouse, run_id, source=sql)
-        assert asked() == before == ["[(192,)]"] * 2
-        assert "of a stay in" in caplog.text
-        ours.clear()
-        publish(warehouse, measured(warehouse, "c"), source=sql)
-        assert old.exists(), "the other process reads it"
-        said.close()
-        theirs.wait()
-    publish(warehouse, measured(warehouse, "d"), source=sql)
-    assert not old.exists()
-    assert {path.parent.name for path in files(warehouse)} == {"run=c", "run=d"}
-
-
-@pytest.mark.usefixtures("all_outside")
-def test_a_deleted_runs_files_go_at_once_where_nobody_reads(
-    warehouse: Warehouse, sql: Path
-) -> None:
-    publish(warehouse, measured(warehouse, "a"), source=sql)
-    publish(warehouse, measured(warehouse, "b"), source=sql)
-    delete(warehouse, "a", source=sql)
-    assert {path.parent.name for path in files(warehouse)} == {"run=b"}
-    delete(warehouse, "b", source=sql)
-    assert files(warehouse) == set()
-
-
-@pytest.mark.usefixtures("all_outside")
-@pytest.mark.parametrize("how", ["gone", "damaged"])
-def test_a_lost_file_is_made_anew_from_the_shards(
-    warehouse: Warehouse, sql: Path, how: str
-) -> None:
-    publish(warehouse, measured(warehouse, "a"), source=sql)
-    publish(warehouse, measured(warehouse, "b"), source=sql)
-    before = shown(warehouse)
-    victim = next(path for path in files(warehouse) if path.parents[1].name == "direct_effects")
-    if how == "gone":
-        victim.unlink()
-    else:
-        victim.write_bytes(b"?" + victim.read_bytes()[1:])
-    found = list(troubles(warehouse))
-    assert [trouble.run_id for trouble in found] == [None]
-    assert victim.name in found[0].what
-    assert found[0].mend is not None
-    if how == "damaged":
-        found[0].mend()
-    publish_anew(warehouse, source=sql)
-    assert shown(warehouse) == before
-    assert list(troubles(warehouse)) == []
-
-
-@pytest.mark.usefixtures("all_outside")
-def test_a_killed_publishers_files_go(warehouse: Warehouse, sql: Path) -> None:
-    publish(warehouse, measured(warehouse, "a"), source=sql)
-    before = files(warehouse)
-    there = next(iter(before))
-    for name in ("rows.0123.parquet", f"rows.parquet{TEMPORARY}1"):
-        shutil.copy(there, there.with_name(name))
-    assert len(list(troubles(warehouse))) == 1
-    publish(warehouse, measured(warehouse, "a"), source=sql)
-    assert files(warehouse) == before
 
 
 @pytest.mark.usefixtures("all_outside")
@@ -295,6 +190,11 @@ def test_a_visitors_statement_reaches_them_and_nothing_else(
     shard = next((warehouse.root / "facts").rglob("*.parquet"))
     assert asked(f"from '{shard}'").table is None, "a file that no view names"
     shard = next(iter(files(warehouse)))
+    name = shard.relative_to(warehouse.root)
+    for hidden in (f"select filename from '{name}'", f"select filename from '{shard}'"):
+        refused = asked(hidden)
+        assert refused.table is None
+        assert str(warehouse.root) not in str(refused.error), "nor where it lies"
     before = {path: path.read_bytes() for path in files(warehouse)}
     written = asked(f"copy (select 1) to '{shard}'")
     assert "refused" in str(written.error)
@@ -315,3 +215,25 @@ def test_the_command_line_finds_them(warehouse: Warehouse, sql: Path, all_outsid
         check=True,
     )
     assert json.loads(done.stdout) == [{"n": 96}]
+
+
+def test_a_name_from_elsewhere_stays_in_its_folder(warehouse: Warehouse) -> None:
+    """Parts are named after ablations, which an import may have from anywhere."""
+    with working_connection(warehouse) as connection:
+        file = outside.write(
+            connection, warehouse, "a", "tokens", "../../x/../a.b-0", "select 1 as token"
+        )
+    assert file is not None
+    assert is_intact(warehouse.root / str(file["file"]))
+    assert Path(str(file["file"])).parent == Path("published/tokens/run=a")
+
+
+def test_without_landlock_the_page_says_what_it_does_not_read() -> None:
+    statement = object.__new__(sql_console.Statement)
+    statement.statement, statement._began, statement._cancelled = "", 0.0, False
+    statement._seconds, statement._memory_mb = 1.0, 1
+    error = 'Permission Error: Cannot access file "published/t/run=a/rows.1.parquet"'
+    said = {"ok": False, "landlock": False, "error": error}
+    for there, words in ((["/a/b"], "ask `selfrepair sql`"), ([], "published/t")):
+        statement._request = {"outside": there}
+        assert words in str(statement._read(json.dumps(said).encode() + b"\n", 0).error)
