@@ -7,7 +7,7 @@ from pathlib import Path
 from selfrepair.warehouse.connection import Progress, insert_row, working_connection
 from selfrepair.warehouse.errors import WarehouseError, one_clear_line
 from selfrepair.warehouse.facts.tables import fact_tables
-from selfrepair.warehouse.paths import Warehouse, written_whole
+from selfrepair.warehouse.paths import Warehouse, slug, written_whole
 from selfrepair.warehouse.published import build_generation as build
 from selfrepair.warehouse.published import generations
 from selfrepair.warehouse.published.read import open_serving
@@ -32,6 +32,7 @@ def pack(warehouse: Warehouse, run_id: str, output: Path, progress: Progress) ->
     Raises WarehouseError where the run is not published, or was by another version of the project,
     and where `output` is there already.
     """
+    slug(run_id)  # a name that can be none
     known, output = published_runs(warehouse), output.absolute()
     if run_id not in known:
         raise WarehouseError(

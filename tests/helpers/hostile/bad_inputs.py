@@ -165,5 +165,12 @@ COMMANDS: dict[str, tuple[list[str], str]] = {
     "a report into nothing": (["report", "{model}", "--output", ""], "--output is empty"),
     "a report below nothing": (["report", "{model}", "--output", "{folder}/no/r.html"], "make the"),
     "a report without a run": (["report", "gone"], "nothing is published"),
-    "publish as it is not": (["publish", "--facts", "nowhere"], "nowhere"),
+    "publish with an option that is gone": (["publish", "--facts", "external"], "--facts"),
+    **{
+        f"{command} a name of {what}": ([command, name, "--output", "{folder}/new"], word)
+        for command in ("export", "pack")
+        for what, (name, _, word) in NAMES.items()
+    },
+    "pack what is not published": (["pack", "{model}", "--output", "{folder}"], "not published"),
+    "pack without a file": (["pack", "{model}"], "--output"),
 }
