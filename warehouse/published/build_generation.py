@@ -109,7 +109,8 @@ def fill_stored_results(
 ) -> None:
     """Computes every stored result of these runs, in the order in which they read each other.
 
-    Of a run that lies outside, what is large lies there too.
+    Of a run that lies outside, what is large lies there too. Meanwhile the tables show, of what
+    lies outside, this run's rows alone; afterwards all.
 
     done: called with the fraction of the stored results that are there, and the one under way.
     """
@@ -117,10 +118,17 @@ def fill_stored_results(
         rows = connection.execute("select distinct run_id from parquet_files").fetchall()
     apart = {run_id for (run_id,) in rows}
     stored = [found for found in relations(source) if found.kind == "stored"]
-    todo = [(found, run_id) for found in stored for run_id in run_ids]
+    todo = [(found, run_id) for run_id in run_ids for found in stored]
     for n, (found, run_id) in enumerate(todo):
         done(n / len(todo), f"computing {found.name}")
+        if apart and found is stored[0]:
+            with working_connection(warehouse, building) as connection:
+                outside.show_all_outside(connection, run_id)
         _fill(_StoredResult(warehouse, building, found, run_id, apart=run_id in apart))
+    if apart:
+        with working_connection(warehouse, building) as connection:
+            outside.write_list_anew(connection)
+            outside.show_all_outside(connection)
 
 
 @dataclass(frozen=True)

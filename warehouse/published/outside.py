@@ -102,18 +102,24 @@ def remove(path: Path) -> None:
             folder.rmdir()
 
 
-def show_outside(connection: Connection, table: str) -> None:
+def show_outside(connection: Connection, table: str, only: str | None = None) -> None:
     """Lets a table, where rows of it lie outside, show these beside its own.
 
     Its columns are those of the definition; a file that was written when it had fewer has null.
+
+    only: the run whose files are shown; None: all. A query opens a file of every run that it might
+        be about, each time that it is asked.
     """
     files = connection.execute(
-        "select run_id, file from parquet_files where table_name = ? order by rowid", [table]
+        "select run_id, file from parquet_files where table_name = $table"
+        " and run_id = coalesce($only, run_id) order by rowid",
+        {"table": table, "only": only},
     ).fetchall()
-    if not files:
-        return
     inside = table + INSIDE
-    if inside not in _tables(connection):
+    is_apart = inside in _tables(connection)
+    if not files and not is_apart:
+        return
+    if not is_apart:
         connection.execute(f"alter table {table} rename to {inside}")
         connection.execute(
             f"comment on table {inside} is 'The rows that lie in this file; {table} has all.'"
@@ -138,9 +144,18 @@ def refuse_comma(warehouse: Warehouse, files: Collection[object]) -> None:
         )
 
 
-def show_all_outside(connection: Connection) -> None:
+def show_all_outside(connection: Connection, only: str | None = None) -> None:
+    """Lets all tables show the rows that lie outside: those of one run, or of all."""
     for (table,) in connection.execute("select distinct table_name from parquet_files").fetchall():
-        show_outside(connection, table)
+        show_outside(connection, table, only)
+
+
+def write_list_anew(connection: Connection) -> None:
+    """Writes `parquet_files` in one piece: each row by itself had blocks of its own in the file."""
+    connection.execute("create temp table listed as from parquet_files order by rowid")
+    connection.execute("delete from parquet_files")
+    connection.execute("checkpoint")
+    connection.execute("insert into parquet_files from listed")
 
 
 def take_names_back(connection: Connection) -> None:
@@ -171,7 +186,7 @@ def put_apart(
         connection.execute(f"insert into {table_inside(connection, table)} by name from {rows}")
     else:
         insert_row(connection, "parquet_files", file)
-        show_outside(connection, table)
+        show_outside(connection, table, run_id)
 
 
 def _tables(connection: Connection) -> list[str]:
