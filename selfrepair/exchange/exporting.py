@@ -17,10 +17,10 @@ from selfrepair.warehouse.connection import Progress
 from selfrepair.warehouse.errors import WarehouseError, one_clear_line
 from selfrepair.warehouse.facts.run_facts import measured_tables
 from selfrepair.warehouse.locks import run_held
-from selfrepair.warehouse.paths import TEMPORARY, Warehouse, slug
+from selfrepair.warehouse.paths import TEMPORARY, Warehouse
 from selfrepair.warehouse.published.generations import copy
 from selfrepair.warehouse.published.read import open_serving
-from selfrepair.warehouse.published.runs import published_runs
+from selfrepair.warehouse.published.runs import refuse_unpublished
 from selfrepair.warehouse.sealed import sha256
 
 
@@ -32,13 +32,7 @@ def export(warehouse: Warehouse, run_id: str, output: Path, progress: Progress) 
     Raises WarehouseError where the run is not published, its shards are gone or damaged, or
     `output` is there already.
     """
-    slug(run_id)  # a name that can be none
-    known = published_runs(warehouse)
-    if run_id not in known:
-        raise WarehouseError(
-            f"{run_id} is not published in {warehouse.root}; there are: "
-            f"{', '.join(known) or 'no runs'}"
-        )
+    refuse_unpublished(warehouse, run_id)
     output = output.absolute()
     if os.path.lexists(output):
         raise WarehouseError(f"{output} is there already: name a folder that is not")

@@ -7,11 +7,11 @@ from pathlib import Path
 from selfrepair.warehouse.connection import Progress, insert_row, working_connection
 from selfrepair.warehouse.errors import WarehouseError, one_clear_line
 from selfrepair.warehouse.facts.tables import fact_tables
-from selfrepair.warehouse.paths import Warehouse, slug, written_whole
+from selfrepair.warehouse.paths import Warehouse, written_whole
 from selfrepair.warehouse.published import build_generation as build
 from selfrepair.warehouse.published import generations
 from selfrepair.warehouse.published.read import open_serving
-from selfrepair.warehouse.published.runs import published_runs
+from selfrepair.warehouse.published.runs import refuse_unpublished
 from selfrepair.warehouse.published.sorted_facts import writing
 from selfrepair.warehouse.sql_files import (
     comment_all,
@@ -32,13 +32,8 @@ def pack(warehouse: Warehouse, run_id: str, output: Path, progress: Progress) ->
     Raises WarehouseError where the run is not published, or was by another version of the project,
     and where `output` is there already.
     """
-    slug(run_id)  # a name that can be none
-    known, output = published_runs(warehouse), output.absolute()
-    if run_id not in known:
-        raise WarehouseError(
-            f"{run_id} is not published in {warehouse.root}; there are: "
-            f"{', '.join(known) or 'no runs'}"
-        )
+    refuse_unpublished(warehouse, run_id)
+    output = output.absolute()
     if os.path.lexists(output):
         raise WarehouseError(f"{output} is there already: name a file that is not")
     if not output.parent.is_dir():  # what the user named is made, and no more

@@ -6,7 +6,7 @@ import duckdb
 
 from selfrepair.warehouse.errors import WarehouseError, one_clear_line
 from selfrepair.warehouse.facts.run_facts import all_tables, is_ended
-from selfrepair.warehouse.paths import Warehouse
+from selfrepair.warehouse.paths import Warehouse, slug
 from selfrepair.warehouse.published import generations
 from selfrepair.warehouse.published.build_anew import published_rows
 from selfrepair.warehouse.published.read import open_serving
@@ -24,6 +24,17 @@ def refuse_unknown(warehouse: Warehouse, run_id: str) -> None:
     if not is_known(warehouse, run_id):
         known = ", ".join(known_runs(warehouse)) or "nothing"
         raise WarehouseError(f"there is no run {run_id} in {warehouse.root}; published: {known}")
+
+
+def refuse_unpublished(warehouse: Warehouse, run_id: str) -> None:
+    """Raises WarehouseError where a run is not in the served generation, or has an odd name."""
+    slug(run_id)
+    known = published_runs(warehouse)
+    if run_id not in known:
+        raise WarehouseError(
+            f"{run_id} is not published in {warehouse.root}; there are: "
+            f"{', '.join(known) or 'no runs'}"
+        )
 
 
 def published_runs(warehouse: Warehouse) -> list[str]:
