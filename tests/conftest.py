@@ -1,9 +1,10 @@
 """What several test files of the command line share: the command, a tiny model, a warehouse."""
 
+import logging
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,15 @@ from tests.helpers.runs.asset_runs import write_text
 from tests.helpers.runs.cli_runs import Said, small
 
 EXIT_STATUS = pytest.StashKey[int]()
+
+
+@pytest.fixture(autouse=True)
+def _logs_go_on() -> Iterator[None]:
+    """No test, and no command called in this process, silences the logs of what comes after it."""
+    yield
+    silenced = logging.root.manager.disable
+    logging.disable(logging.NOTSET)
+    assert silenced == logging.NOTSET, "something called logging.disable and did not undo it"
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ from typing import Any
 import duckdb
 import pandas as pd
 import streamlit as st
+from streamlit.logger import set_log_level
 
 from selfrepair.warehouse.connection import draw_no_bar
 from selfrepair.warehouse.paths import Warehouse
@@ -24,6 +25,9 @@ from selfrepair.warehouse.sql_parsing import filled_in
 
 MOST_MARKS = 3_000  # that one chart draws
 SECONDS = 60  # that one query of the app may take
+
+if not st.runtime.exists():  # a report or a notebook asks: Streamlit would warn of it at each step
+    set_log_level("ERROR")
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
 import traceback
@@ -125,7 +124,6 @@ def publish(root: str, run_id: str | None, drop_shards: bool) -> None:
 def report(root: str, run_id: str, output: str) -> None:
     """Write every figure of MODEL's run into one self-contained HTML file."""
     extras.require("app", "the report")
-    logging.disable(logging.WARNING)  # Streamlit warns that its own server is not there
     from selfrepair.app.figures.report import write_report
 
     write_report(Warehouse(root), run_id, output)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from typing import Any
 
 import click
@@ -40,14 +39,10 @@ def figure(root: str, run_id: str, choices: tuple[str, ...], **asked: Any) -> No
     """
     extras.require("paper", "a figure for a paper")
     chosen = dict(_chosen(choice) for choice in choices)
-    logging.disable(logging.WARNING)  # Streamlit warns that its own server is not there
-    try:
-        from selfrepair.library.opened import open as opened
+    from selfrepair.library.opened import open as opened
 
-        with opened(root) as warehouse:
-            paths = warehouse.save_figure(asked.pop("figure"), run_id, **asked, **chosen)
-    finally:
-        logging.disable(logging.NOTSET)
+    with opened(root) as warehouse:
+        paths = warehouse.save_figure(asked.pop("figure"), run_id, **asked, **chosen)
     for path in paths:
         click.echo(path)
 

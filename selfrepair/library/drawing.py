@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import plotly.graph_objects as go
 
+from selfrepair.app.figures import registry
+from selfrepair.app.questions.queries import newest_generation
+from selfrepair.app.questions.subject import Subject
 from selfrepair.names import unknown
 from selfrepair.warehouse.paths import Warehouse
 from selfrepair_assets.measurement.errors import InputError
-
-logging.getLogger("streamlit").setLevel(logging.ERROR)  # it warns that its server is not there
-
-from selfrepair.app.figures import registry  # noqa: E402
-from selfrepair.app.questions.queries import newest_generation  # noqa: E402
-from selfrepair.app.questions.subject import Subject  # noqa: E402
 
 
 def draw(
