@@ -8,7 +8,7 @@ Every relation is one file, named after it:
 | `sql/stored/` | a bare `select` for one run (`stored_results.py`) | a table, filled per run |
 | `sql/views/`  | a bare `select` | a view |
 | `sql/macros/` | one `create macro` statement | itself |
-| `sql/data/`   | CSV files, one per table that the project fills (`reference_data.py`) | rows |
+| `sql/data/`   | CSV files, one per table that the project fills (`sql_created.py`) | rows |
 | `sql/checks/` | a bare `select` of the rows that break a rule | nothing: it is run |
 
 A file's leading `--` lines are its documentation, the first of them its grain ("One row per ...").
@@ -24,7 +24,7 @@ import importlib.resources
 import json
 import re
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from graphlib import CycleError, TopologicalSorter
@@ -32,11 +32,8 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
-import duckdb
-
-from selfrepair.warehouse import reference_data
 from selfrepair.warehouse.errors import WarehouseError
-from selfrepair.warehouse.sql_parsing import literal, macro_parts, names_read
+from selfrepair.warehouse.sql_parsing import macro_parts, names_read
 
 FOLDERS = {
     "tables": "table",
@@ -134,6 +131,18 @@ def relation(name: str, source: Source | None = None) -> Relation:
     raise WarehouseError(f"sql/ defines no relation {name!r}")
 
 
+def with_upstream(names: Iterable[str], source: Source | None = None) -> set[str]:
+    """These relations and all that they read, themselves or through others."""
+    known = {found.name: found for found in relations(source)}
+    todo, found = list(names), set[str]()
+    while todo:
+        name = todo.pop()
+        if name not in found:
+            found.add(name)
+            todo += known[name].upstream
+    return found
+
+
 def published_definitions(source: Source | None = None) -> str:
     """sha256 over all that decides which rows a generation stores.
 
@@ -141,14 +150,9 @@ def published_definitions(source: Source | None = None) -> str:
     that nothing stored reads are made anew at every publishing, and do not count.
     """
     known = {found.name: found for found in relations(source)}
-    todo = [n for n, found in known.items() if found.kind in ("table", "stored")]
-    counted: set[str] = set()
-    while todo:
-        name = todo.pop()
-        if name not in counted:
-            counted.add(name)
-            todo += known[name].upstream
-    text = json.dumps([(name, known[name].body) for name in sorted(counted)])
+    stored = [name for name, found in known.items() if found.kind in ("table", "stored")]
+    counted = sorted(with_upstream(stored, source))
+    text = json.dumps([(name, known[name].body) for name in counted])
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -180,91 +184,6 @@ def _meaning(column: str, own: dict[str, Any], general: dict[str, Any]) -> str |
         if rest != column and (meaning := _meaning(rest, own, general)):
             return str(general[rule]).format(meaning)
     return None
-
-
-def create_tables(connection: duckdb.DuckDBPyConnection, source: Source | None = None) -> None:
-    """Makes the empty tables of `sql/tables/` where they do not exist yet."""
-    have = _existing(connection)
-    for found in relations(source):
-        if found.kind == "table" and found.name not in have:
-            connection.execute(found.body)
-
-
-def create_all(
-    connection: duckdb.DuckDBPyConnection, source: Source | None = None, *, comments: bool = True
-) -> None:
-    """Makes every stored result, view and macro on a connection that has the tables.
-
-    The tables may be tables or views (over Parquet, say) of the same names; one that is not there
-    is made, empty, and so is a stored result (`stored_results.fill` puts a run's rows in). Old
-    views and macros are replaced.
-    """
-    create_tables(connection, source)
-    reference_data.fill(connection, source or packaged_sql())
-    have = _existing(connection)
-    for found in relations(source):
-        if found.kind == "view":
-            connection.execute(f"create or replace view {found.name} as {found.body}")
-        elif found.kind == "macro":
-            create = found.body.replace("create macro", "create or replace macro", 1)
-            connection.execute(create)
-        elif found.kind == "stored" and found.name not in have:
-            _create_empty(connection, found)
-    if comments:
-        comment_all(connection, source)
-
-
-def _create_empty(connection: duckdb.DuckDBPyConnection, stored: Relation) -> None:
-    """Makes a stored result's table, with the columns that its query has, without rows."""
-    numbers = dict.fromkeys(("layer", "head", "first_head", "last_head"), 0)
-    anything = numbers | {"run_id": "", "top_fraction": 0.5, "n_tokens": 1}
-    connection.execute(
-        f"create table {stored.name} as select * from ({stored.body}) limit 0",
-        {name: anything[name] for name in stored.parameters},
-    )
-
-
-def comment_all(connection: duckdb.DuckDBPyConnection, source: Source | None = None) -> None:
-    """Puts the files' documentation on every relation and column of the connection.
-
-    Raises WarehouseError for a column that `columns.toml` does not explain.
-    """
-    shown_as = _existing(connection)
-    statements = []
-    for found in relations(source):
-        text = literal(found.comment)
-        if found.kind == "macro":
-            what = "macro table" if found.is_table_macro else "macro"
-            statements.append(f"comment on {what} {found.name} is {text}")
-        elif found.kind != "check":
-            statements.append(f"comment on {shown_as[found.name]} {found.name} is {text}")
-            described = connection.execute(f"describe {found.name}").fetchall()
-            columns = [row[0] for row in described]
-            statements += [
-                f'comment on column {found.name}."{column}" is {literal(meaning)}'
-                for column, meaning in column_comments(found.name, columns, source).items()
-            ]
-    # Hundreds of comments, each of which would be synced to the disk by itself.
-    connection.execute("begin")
-    for statement in statements:
-        connection.execute(statement)
-    connection.execute("commit")
-
-
-def _existing(connection: duckdb.DuckDBPyConnection) -> dict[str, str]:
-    """Name of each table and view of the connection's own database -> 'table' or 'view'."""
-    rows = connection.execute(
-        """
-        select table_name, 'table'
-        from duckdb_tables()
-        where database_name in (current_database(), 'temp')
-        union all
-        select view_name, 'view'
-        from duckdb_views()
-        where not internal and database_name in (current_database(), 'temp')
-        """
-    ).fetchall()
-    return dict(rows)
 
 
 def _columns_toml(source: Source) -> dict[str, Any]:

@@ -13,14 +13,8 @@ from collections.abc import Iterator
 
 import duckdb
 
-from selfrepair.warehouse.sql_files import (
-    FOLDERS,
-    Relation,
-    Source,
-    column_comments,
-    create_all,
-    relations,
-)
+from selfrepair.warehouse.sql_created import create_all
+from selfrepair.warehouse.sql_files import FOLDERS, Relation, Source, column_comments, relations
 
 TITLES = {
     "table": ("Tables", "What is measured, and the runs: stored as it was written."),

@@ -10,7 +10,8 @@ import dagster as dg
 import duckdb
 
 from selfrepair.warehouse.facts.tables import fact_tables
-from selfrepair.warehouse.sql_files import Relation, create_all, relations
+from selfrepair.warehouse.sql_created import create_all
+from selfrepair.warehouse.sql_files import Relation, relations
 from selfrepair_assets.assets.metadata import column_schema, describe
 
 GROUPS = {"stored": "stored_results", "view": "views"}

@@ -5,14 +5,11 @@ from typing import Any
 
 import dagster as dg
 
-from selfrepair.warehouse.facts.tables import facts_read
+from selfrepair.warehouse.facts.tables import CLOSER_LOOKS, facts_read
 from selfrepair.warehouse.sql_files import relations
 from selfrepair_assets.assets.metadata import describe
 from selfrepair_assets.assets.resources import WarehouseResource, mistakes_are_not_retried
 from selfrepair_assets.steps.published import check
-
-CLOSER_LOOKS = ("neuron_changes", "self_reinforcement")
-"""Measured after `head_ablations`, whose own checks they wait for."""
 
 
 def shown_at(check: str) -> str:

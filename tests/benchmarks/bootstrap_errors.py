@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from selfrepair.warehouse import sql_files
+from selfrepair.warehouse import sql_created
 from selfrepair.warehouse.paths import Warehouse
 from selfrepair.warehouse.published.read import open_serving
 from tests.helpers.runs.literal_facts import (
@@ -157,7 +157,7 @@ def simulated(n_clusters: int, seed: int, repairs: float, n_heads: int = 200) ->
         }
         insert_arrow(made, "self_reinforcement", pa.table(rows))
     copy_direct_effects(made)
-    sql_files.create_all(made, comments=False)
+    sql_created.create_all(made, comments=False)
     fill_stored_results(made)
     return made
 

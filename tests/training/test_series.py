@@ -10,7 +10,8 @@ import torch
 import selfrepair
 from selfrepair.warehouse.paths import Warehouse
 from selfrepair.warehouse.published.publish import publish
-from selfrepair.warehouse.sql_files import create_tables, relation
+from selfrepair.warehouse.sql_created import create_tables
+from selfrepair.warehouse.sql_files import relation
 from selfrepair_assets.measurement.run_spec import RunSpec
 from selfrepair_assets.steps.clean_run import CLEAN_RUN
 from selfrepair_assets.steps.head_ablations import HEAD_ABLATIONS, keep_top_rows

@@ -9,13 +9,8 @@ import pytest
 
 from selfrepair.warehouse.errors import WarehouseError
 from selfrepair.warehouse.published import stored_results
-from selfrepair.warehouse.sql_files import (
-    create_all,
-    create_tables,
-    published_definitions,
-    relation,
-    relations,
-)
+from selfrepair.warehouse.sql_created import create_all, create_tables
+from selfrepair.warehouse.sql_files import published_definitions, relation, relations
 
 
 def sql_folder(root: Path, **files: str) -> Path:
@@ -137,6 +132,36 @@ def test_everything_that_is_made_carries_its_comment(tmp_path: Path) -> None:
     assert connection.execute(
         "select function_name, comment from duckdb_functions() where not internal order by all"
     ).fetchall() == [("m", "Twice x."), ("t", "One row per run.")]
+
+
+def test_a_meaning_that_changed_is_put_in_the_place_of_the_old_one(tmp_path: Path) -> None:
+    connection = duckdb.connect()
+    create_all(connection, sql_folder(tmp_path / "old", tables__runs=RUNS))
+    columns = 'run_id = "the run\'s name"\nx = "a number"\n'
+    create_all(connection, sql_folder(tmp_path / "new", tables__runs=RUNS, columns=columns))
+    assert connection.execute(
+        "select comment from duckdb_columns() where not internal"
+    ).fetchall() == [
+        ("the run's name",),
+        ("a number",),
+    ]
+
+
+def test_no_more_is_made_than_what_some_relations_read(tmp_path: Path) -> None:
+    source = sql_folder(
+        tmp_path,
+        tables__runs=RUNS,
+        macros__m="-- Twice x.\ncreate macro m(x) as 2 * x",
+        views__read="-- One row per run.\nselect m(x) as x from runs",
+        views__other="-- One row per run.\nselect x from runs",
+        stored__kept="-- One row per run.\nselect run_id, x from runs where run_id = $run_id",
+        checks__c="-- No x is odd.\nselect x from read where x % 2 = 1",
+    )
+    connection = duckdb.connect()
+    create_all(connection, source, comments=False, only=["c"])
+    relations_made = "select table_name from duckdb_columns() where not internal group by all"
+    assert sorted(connection.execute(relations_made).fetchall()) == [("read",), ("runs",)]
+    assert connection.execute("select m(4)").fetchall() == [(8,)]
 
 
 def test_a_stored_result_is_filled_run_by_run(tmp_path: Path) -> None:

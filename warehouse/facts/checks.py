@@ -21,7 +21,8 @@ from selfrepair.warehouse.facts.run_facts import part_of
 from selfrepair.warehouse.facts.shard_views import view_external_facts
 from selfrepair.warehouse.facts.tables import facts_read
 from selfrepair.warehouse.paths import Warehouse
-from selfrepair.warehouse.sql_files import Relation, Source, create_all, create_tables, relations
+from selfrepair.warehouse.sql_created import create_all, create_tables
+from selfrepair.warehouse.sql_files import Relation, Source, relations
 
 ROWS_SHOWN = 20
 
@@ -66,10 +67,10 @@ def run_checks(
         connection.execute("set preserve_insertion_order = false")
         create_tables(connection, source)
         insert_row(connection, "runs", run_row)
-        read = set().union(*(facts_read(found.name, source) for found in wanted))
+        names = [found.name for found in wanted]
+        read = facts_read(*names, source=source)
         view_external_facts(connection, warehouse, {run_id: part_of(run_row)}, read)
-        if any(not _is_table(name, source) for found in wanted for name in found.upstream):
-            create_all(connection, source, comments=False)
+        create_all(connection, source, comments=False, only=names)
         for done, found in enumerate(wanted):
             if progress:
                 progress(done / len(wanted), found.name)
@@ -98,7 +99,3 @@ def _run(connection: Connection, found: Relation, run_row: Mapping[str, Any]) ->
 
 def _checks(source: Source | None) -> list[Relation]:
     return [found for found in relations(source) if found.kind == "check"]
-
-
-def _is_table(name: str, source: Source | None) -> bool:
-    return any(found.kind == "table" for found in relations(source) if found.name == name)

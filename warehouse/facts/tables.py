@@ -7,7 +7,7 @@ import duckdb
 import pyarrow as pa
 
 from selfrepair.warehouse.errors import WarehouseError
-from selfrepair.warehouse.sql_files import Source, relations
+from selfrepair.warehouse.sql_files import Source, relations, with_upstream
 
 
 def fact_tables() -> list[str]:
@@ -19,16 +19,9 @@ def fact_tables() -> list[str]:
     ]
 
 
-def facts_read(relation: str, source: Source | None = None) -> set[str]:
-    """The fact tables that a relation reads, itself or through macros and views."""
-    known = {found.name: found for found in relations(source)}
-    todo, names = [relation], set[str]()
-    while todo:
-        name = todo.pop()
-        if name not in names:
-            names.add(name)
-            todo += known[name].upstream
-    return names & set(fact_tables())
+def facts_read(*names: str, source: Source | None = None) -> set[str]:
+    """The fact tables that some relations read, themselves or through macros and views."""
+    return with_upstream(names, source) & set(fact_tables())
 
 
 CLOSER_LOOKS = ("neuron_changes", "self_reinforcement")

@@ -4,13 +4,14 @@ A generation is built alone in a file that nobody else opens, so nothing here ne
 """
 
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import duckdb
 
 from selfrepair.warehouse.connection import (
+    ROW_GROUP_ROWS,
     Config,
     Connection,
     columns_of,
@@ -22,9 +23,10 @@ from selfrepair.warehouse.paths import Warehouse
 from selfrepair.warehouse.published import outside, stored_results
 from selfrepair.warehouse.published.generations import attached
 from selfrepair.warehouse.published.sorted_facts import (
+    WritingOne,
     carry_facts,
     columns_in_common,
-    writing,
+    writing_each,
 )
 from selfrepair.warehouse.sql_files import Relation, Source, relations
 
@@ -104,7 +106,7 @@ def fill_stored_results(
     warehouse: Warehouse,
     building: Path,
     source: Source | None,
-    run_ids: Iterable[str],
+    run_ids: Sequence[str],
     done: Callable[[float, str], None],
 ) -> None:
     """Computes every stored result of these runs, in the order in which they read each other.
@@ -116,19 +118,29 @@ def fill_stored_results(
     """
     with working_connection(warehouse, building) as connection:
         rows = connection.execute("select distinct run_id from parquet_files").fetchall()
-    apart = {run_id for (run_id,) in rows}
+        apart = {run_id for (run_id,) in rows}
+        small = {run_id for run_id in run_ids if _is_small(connection, run_id)} - apart
     stored = [found for found in relations(source) if found.kind == "stored"]
-    todo = [(found, run_id) for run_id in run_ids for found in stored]
-    for n, (found, run_id) in enumerate(todo):
-        done(n / len(todo), f"computing {found.name}")
-        if apart and found is stored[0]:
+    for nth, run_id in enumerate(run_ids):
+        if apart:
             with working_connection(warehouse, building) as connection:
                 outside.show_all_outside(connection, run_id)
-        _fill(_StoredResult(warehouse, building, found, run_id, apart=run_id in apart))
+        with writing_each(warehouse, building, together=run_id in small) as writing_one:
+            for n, found in enumerate(stored, nth * len(stored)):
+                done(n / len(stored) / len(run_ids), f"computing {found.name}")
+                _fill(_StoredResult(warehouse, found, run_id, run_id in apart, writing_one))
     if apart:
         with working_connection(warehouse, building) as connection:
             outside.write_list_anew(connection)
             outside.show_all_outside(connection)
+
+
+def _is_small(connection: Connection, run_id: str) -> bool:
+    """Whether a run has so few rows that the memory which they take is none to speak of."""
+    row = connection.execute(
+        "select n_tokens * n_layers * n_heads * len(ablations) from runs where run_id = ?", [run_id]
+    ).fetchone()
+    return row is not None and row[0] is not None and row[0] < ROW_GROUP_ROWS
 
 
 @dataclass(frozen=True)
@@ -136,14 +148,14 @@ class _StoredResult:
     """One stored result of one run, which lies in the file, or apart from it where it is large."""
 
     warehouse: Warehouse
-    building: Path
     found: Relation
     run_id: str
     apart: bool
+    writing_one: WritingOne
 
     def fill(self, memory_limit: str) -> None:
         name = self.found.name
-        with writing(self.warehouse, self.building, name, memory_limit) as connection:
+        with self.writing_one(name, memory_limit) as connection:
             if not self.apart:
                 inside = outside.table_inside(connection, name)
                 stored_results.fill(connection, self.found, self.run_id, inside)

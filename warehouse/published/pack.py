@@ -13,12 +13,8 @@ from selfrepair.warehouse.published import generations
 from selfrepair.warehouse.published.read import open_serving
 from selfrepair.warehouse.published.runs import refuse_unpublished
 from selfrepair.warehouse.published.sorted_facts import writing
-from selfrepair.warehouse.sql_files import (
-    comment_all,
-    create_all,
-    published_definitions,
-    relations,
-)
+from selfrepair.warehouse.sql_created import comment_all, create_all
+from selfrepair.warehouse.sql_files import published_definitions, relations
 from selfrepair.warehouse.sql_parsing import literal
 
 

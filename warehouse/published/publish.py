@@ -41,13 +41,8 @@ from selfrepair.warehouse.published.generations import Last
 from selfrepair.warehouse.published.runs import known_runs, refuse_unknown
 from selfrepair.warehouse.published.sorted_facts import insert_facts
 from selfrepair.warehouse.sealed import DAMAGED, is_intact, set_aside
-from selfrepair.warehouse.sql_files import (
-    Source,
-    comment_all,
-    create_all,
-    create_tables,
-    published_definitions,
-)
+from selfrepair.warehouse.sql_created import comment_all, create_all, create_tables
+from selfrepair.warehouse.sql_files import Source, published_definitions
 
 logger = logging.getLogger(__name__)
 

@@ -6,9 +6,10 @@ no sorting: each shard has its rows in order, and the shards follow each other. 
 would take twice as long: each asks all footers again.)
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from selfrepair.warehouse.connection import (
 )
 from selfrepair.warehouse.errors import WarehouseError
 from selfrepair.warehouse.facts.run_facts import all_tables, measured_tables
+from selfrepair.warehouse.facts.run_table import RunTable
 from selfrepair.warehouse.facts.shard_views import parquet
 from selfrepair.warehouse.facts.shards import HEADS_BY, SORTED_BY
 from selfrepair.warehouse.facts.tables import fact_tables
@@ -31,6 +33,7 @@ from selfrepair.warehouse.published.generations import attached
 from selfrepair.warehouse.sql_parsing import literal
 
 SORTED_AT_ONCE = 200_000_000  # bytes of Parquet: some 8 M rows of head_ablations
+SMALL = 2**21  # bytes of Parquet of a run whose tables are written together
 
 # Rows of a row group where a row has a list: a number per neuron, twice, is 24 KB of GPT2-Small.
 ROW_GROUPS_OF_LISTS = {
@@ -60,22 +63,23 @@ def insert_facts(
     tables = measured_tables(warehouse, run_id, part)
     apart = not one_file and outside.lies_outside(warehouse, tables)
     total, before = max(sum(of_run.row_count() for of_run in tables), 1), 0
-    for of_run in tables:
-        table, count = of_run.table, of_run.row_count()
-        done(before / total, f"inserting {table}")
-        with writing(warehouse, building, table) as connection:
-            size = outside.n_bytes(of_run)
-            rows = _Rows(run_id, table, parquet(of_run.files()), count, size)
-            inserted = 0
-            for more in _put(connection, warehouse, rows, apart):
-                inserted += more
-                done((before + inserted) / total, f"inserting {table}")
-        if inserted != count:
-            raise WarehouseError(
-                f"{table} of {run_id} has {inserted} rows, its manifest counts {count}: "
-                "measure it again with --restart"
-            )
-        before += count
+    with writing_each(warehouse, building, together=not apart and is_small(tables)) as writing_one:
+        for of_run in tables:
+            table, count = of_run.table, of_run.row_count()
+            done(before / total, f"inserting {table}")
+            with writing_one(table) as connection:
+                size = outside.n_bytes(of_run)
+                rows = _Rows(run_id, table, parquet(of_run.files()), count, size)
+                inserted = 0
+                for more in _put(connection, warehouse, rows, apart):
+                    inserted += more
+                    done((before + inserted) / total, f"inserting {table}")
+            if inserted != count:
+                raise WarehouseError(
+                    f"{table} of {run_id} has {inserted} rows, its manifest counts {count}: "
+                    "measure it again with --restart"
+                )
+            before += count
 
 
 def carry_facts(warehouse: Warehouse, building: Path, served: Path, run_id: str) -> None:
@@ -87,22 +91,24 @@ def carry_facts(warehouse: Warehouse, building: Path, served: Path, run_id: str)
     """
     tables = all_tables(warehouse, run_id)
     apart = outside.lies_outside(warehouse, tables)
-    for of_run in tables:
-        table = of_run.table
-        with (
-            writing(warehouse, building, table) as connection,
-            attached(connection, served, "served"),
-        ):
-            if _named_again(connection, run_id, table):
-                continue
-            there = _table_there(connection, table)
-            if there is None:
-                continue
-            own = f"from {there} where run_id = {literal(run_id)}"
-            row = connection.execute(f"select count(*) {own}").fetchone()
-            source = f"(select * exclude run_id {own})"
-            rows = _Rows(run_id, table, source, row[0] if row else 0, outside.n_bytes(of_run))
-            list(_put(connection, warehouse, rows, apart))
+    with writing_each(warehouse, building, together=not apart and is_small(tables)) as writing_one:
+        for of_run in tables:
+            with writing_one(of_run.table) as connection, attached(connection, served, "served"):
+                _carry(connection, warehouse, of_run, apart)
+
+
+def _carry(connection: Connection, warehouse: Warehouse, of_run: RunTable, apart: bool) -> None:
+    run_id, table = of_run.run_id, of_run.table
+    if _named_again(connection, run_id, table):
+        return
+    there = _table_there(connection, table)
+    if there is None:
+        return
+    own = f"from {there} where run_id = {literal(run_id)}"
+    row = connection.execute(f"select count(*) {own}").fetchone()
+    source = f"(select * exclude run_id {own})"
+    rows = _Rows(run_id, table, source, row[0] if row else 0, outside.n_bytes(of_run))
+    list(_put(connection, warehouse, rows, apart))
 
 
 def columns_in_common(connection: Connection, table: str, database: str) -> list[str]:
@@ -120,6 +126,35 @@ def writing(
     """A connection for one table's rows: what DuckDB keeps in memory of them goes with it."""
     rows = row_group_rows(table)
     return working_connection(warehouse, building, memory_limit, row_group_rows=rows)
+
+
+WritingOne = Callable[..., AbstractContextManager[Connection]]
+"""Table, and perhaps how much memory it may take, to a connection that writes its rows."""
+
+
+@contextmanager
+def writing_each(warehouse: Warehouse, building: Path, *, together: bool) -> Iterator[WritingOne]:
+    """How to write one table after another of a run: each by its own connection (`writing`).
+
+    together: by the same one, for few rows, which take less time than another connection.
+    """
+    if not together:
+        yield partial(writing, warehouse, building)
+        return
+    rows = SMALL_ROW_GROUP_ROWS
+    with working_connection(warehouse, building, row_group_rows=rows) as connection:
+
+        def writing_one(_table: str, memory_limit: str | None = None) -> nullcontext[Connection]:
+            if memory_limit:
+                connection.execute(f"set memory_limit = '{memory_limit}'")
+            return nullcontext(connection)
+
+        yield writing_one
+
+
+def is_small(tables: Iterable[RunTable]) -> bool:
+    """Whether the tables of a run, or of a part of it, are to be written together."""
+    return 0 < sum(outside.n_bytes(of_run) for of_run in tables) <= SMALL
 
 
 def row_group_rows(table: str) -> int:

@@ -10,7 +10,7 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from selfrepair.warehouse import sql_files
+from selfrepair.warehouse import sql_created, sql_files
 from selfrepair.warehouse.published import stored_results
 
 RUN = {
@@ -104,7 +104,7 @@ def warehouse_of(
             run_id, sequence, position = place
             given.append({**TOKEN, "run_id": run_id, "sequence": sequence, "position": position})
     connection = duckdb.connect()
-    sql_files.create_tables(connection)
+    sql_created.create_tables(connection)
     most_heads = max([RUN["n_heads"], *(row["head"] + 1 for row in head_ablations)])
     for run in runs:
         row = {**RUN, "n_heads": most_heads, **run}
@@ -120,7 +120,7 @@ def warehouse_of(
         if rows:
             insert_arrow(connection, table, pa.Table.from_pylist(rows))
     copy_direct_effects(connection)
-    sql_files.create_all(connection, comments=comments)
+    sql_created.create_all(connection, comments=comments)
     fill_stored_results(connection)
     return connection
 

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from selfrepair.warehouse import sql_files
+from selfrepair.warehouse import sql_created
 from tests.helpers.runs.literal_facts import (
     RUN,
     answer,
@@ -50,7 +50,7 @@ def connection() -> duckdb.DuckDBPyConnection:
         rows |= {name: values.ravel().astype(np.float32) for name, values in columns.items()}
         insert_arrow(made, "head_ablations", pa.table(rows))
     copy_direct_effects(made)
-    sql_files.create_all(made, comments=False)
+    sql_created.create_all(made, comments=False)
     fill_stored_results(made)
     return made
 

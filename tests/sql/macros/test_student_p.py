@@ -4,14 +4,14 @@ import duckdb
 import mpmath
 import pytest
 
-from selfrepair.warehouse import sql_files
+from selfrepair.warehouse import sql_created
 
 
 @pytest.fixture(scope="module")
 def connection() -> duckdb.DuckDBPyConnection:
     made = duckdb.connect()
-    sql_files.create_tables(made)
-    sql_files.create_all(made, comments=False)
+    sql_created.create_tables(made)
+    sql_created.create_all(made, comments=False)
     return made
 
 
