@@ -100,6 +100,9 @@ class Bench:
     ) -> Comparison:
         """Rounds of everything in turn, after each was run a little to warm up and be counted."""
         measurers = {precision: self._measurer(precision) for precision in precisions}
+        late = [head for head in self.heads if head.layer >= self.loaded.n_layers - 2]
+        for measurer in measurers.values():  # what is compiled is compiled now
+            list(measurer.ablate(self._request(late)))
         algorithm = AuthorsAlgorithm(self.loaded.bridge)
         ways = {AUTHORS: Timed("fp32", self._flops_of_authors(algorithm))} | {
             f"this, {precision}": Timed(precision, self._flops_of_ours(measurer))
@@ -155,10 +158,11 @@ class Bench:
         measurer = Measurer(self.loaded, spec)
         if precision == "fp32":
             return measurer
+        measurer = Measurer(self.loaded, spec, fused=False)
         sample, partners = self.tokens[:2, :SAMPLE], self.partners[:2, :SAMPLE]
         request = AblationRequest(sample, measurer.sampled_heads, ["resample"], partners)
         chosen = fast_error.chosen(measurer.error_of_fast(request), precision)
-        return Measurer(self.loaded, spec, chosen.layers)
+        return Measurer(self.loaded, spec, chosen.layers, fused=self.loaded.device.type == "cpu")
 
     def _authors(
         self, way: Timed, algorithm: AuthorsAlgorithm, turns: range, progress: Progress

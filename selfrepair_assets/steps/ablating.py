@@ -11,9 +11,8 @@ from selfrepair.warehouse.facts.tables import schema
 from selfrepair_assets.measurement.ablations import any_needs
 from selfrepair_assets.measurement.engine.fast_error import LayerPrecision
 from selfrepair_assets.measurement.engine.interface import AblationRequest
-from selfrepair_assets.measurement.engine.kept_rows import KeptRows
 from selfrepair_assets.measurement.engine.measure import Measurer, Progress
-from selfrepair_assets.measurement.engine.results import AblatedHeads
+from selfrepair_assets.measurement.engine.results import AblatedHeads, KeptRows
 from selfrepair_assets.measurement.heads import Head
 from selfrepair_assets.steps.run_spec import load_for
 from selfrepair_assets.steps.sharded.run_folder import RunFolder

@@ -10,8 +10,8 @@ import numpy as np
 
 from selfrepair.warehouse.facts.top_rows import most_direct_heads, top_rows_by_mlp_repair
 from selfrepair_assets.measurement.engine.fast_error import LayerPrecision
-from selfrepair_assets.measurement.engine.kept_rows import KeptRows
 from selfrepair_assets.measurement.engine.measure import Progress
+from selfrepair_assets.measurement.engine.results import KeptRows
 from selfrepair_assets.measurement.heads import Head
 from selfrepair_assets.steps.ablating import ablate, has_neurons, kept_rows, run_facts
 from selfrepair_assets.steps.precision import layer_precision

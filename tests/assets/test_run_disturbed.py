@@ -11,7 +11,7 @@ import pytest
 from selfrepair.warehouse.paths import Warehouse
 from selfrepair.warehouse.sealed import DamagedError
 from selfrepair_assets.measurement.engine.fast_error import LayerPrecision
-from selfrepair_assets.measurement.engine.kept_rows import KeptRows
+from selfrepair_assets.measurement.engine.results import KeptRows
 from selfrepair_assets.measurement.errors import InputError
 from selfrepair_assets.steps import run_spec as run_spec_step
 from selfrepair_assets.steps.ablating import ablate

@@ -25,6 +25,7 @@ from selfrepair_assets.measurement.engine.clean_run import (
     squared_scale,
 )
 from selfrepair_assets.measurement.model.folded_model import FoldedBlock, FoldedModel
+from selfrepair_assets.measurement.model.precision import AT_FIRST
 
 AttendTo = Callable[[FoldedModel, FoldedBlock, LayerActivations, Tensor, Tensor, Tensor], Tensor]
 """Changed q, k, v, each (rows, batch, head, pos, d_head), to the change of z."""
@@ -148,10 +149,21 @@ def mlp_change(
     read: Tensor,
     precision: str,
 ) -> tuple[Tensor, Tensor]:
-    """The changes of `mlp_post` and of what the MLP writes, for a change of what it reads."""
-    pre = block.mlp_in.of_change(read, precision).add_(layer.mlp_pre)
-    post = activate(model, pre).sub_(layer.mlp_post)
-    return post, written_change(layer.mlp, block.mlp_out.of_change(post, precision))
+    """The changes of `mlp_post` and of what the MLP writes, for a change of what it reads.
+
+    The first positions go through it by themselves, in fp32 (`precision.py`).
+    """
+
+    def through(read: Tensor, pre: Tensor, post: Tensor, precision: str) -> tuple[Tensor, Tensor]:
+        changed = block.mlp_in.of_change(read, precision).add_(pre)
+        post_change = activate(model, changed).sub_(post)
+        return post_change, block.mlp_out.of_change(post_change, precision)
+
+    post, out = through(read, layer.mlp_pre, layer.mlp_post, precision)
+    if precision != "fp32":
+        pre, clean_post = layer.mlp_pre[AT_FIRST], layer.mlp_post[AT_FIRST]
+        post[AT_FIRST], out[AT_FIRST] = through(read[AT_FIRST], pre, clean_post, "fp32")
+    return post, written_change(layer.mlp, out)
 
 
 def mid_change(
@@ -188,11 +200,76 @@ def block_change(
         attend_to: how a position sees the changes of those before it.
     """
     read = pre_norm_change(model, layer.resid_pre, delta, layer.squared_pre)
-    qkv = block.qkv.of_change(read, precision).add_(layer.qkv)
+    qkv = block.qkv.of_change_by_position(read, precision).add_(layer.qkv)
     z = attend_to(model, block, layer, *split_heads(model, block, qkv))
-    attn_out = written_change(layer.attn, block.out.of_change(z, precision))
+    attn_out = written_change(layer.attn, block.out.of_change_by_position(z, precision))
     delta = delta.add_(attn_out)
     if not model.parallel_attention:
         read = pre_norm_change(model, layer.resid_mid, delta, layer.squared_mid)
     post, mlp_out = mlp_change(model, block, layer, read, precision)
     return BlockChange(z, attn_out, post, mlp_out, delta.add_(mlp_out))
+
+
+@dataclass(frozen=True)
+class Followed:
+    """What is left of a `BlockChange`: each (rows, batch, pos, ...).
+
+    The effects are on the target's logit, `change . u_t`, not yet divided by S: (rows, batch, pos).
+    """
+
+    resid_post: Tensor
+    z: Tensor | None
+    heads_effect: Tensor | None
+    mlp_effect: Tensor
+    mlp_post: Tensor | None
+
+    @classmethod
+    def of(cls, change: BlockChange, u: Tensor, neurons: bool) -> Followed:
+        heads_effect = None if change.attn_out is None else dot(change.attn_out, u)
+        mlp_post = change.mlp_post if neurons else None
+        return cls(change.resid_post, change.z, heads_effect, dot(change.mlp_out, u), mlp_post)
+
+
+Step = Callable[
+    [FoldedModel, FoldedBlock, LayerActivations, Tensor, str, Tensor, bool],
+    Followed,
+]
+"""Of a change `delta`, whose memory is reused, in a precision; `u`: the target's direction; and
+whether the change of `mlp_post` is wanted."""
+
+
+def follow_block(
+    model: FoldedModel,
+    block: FoldedBlock,
+    layer: LayerActivations,
+    delta: Tensor,
+    precision: str,
+    u: Tensor,
+    neurons: bool,
+) -> Followed:
+    """A change of what a block reads (`block_change`)."""
+    return Followed.of(block_change(model, block, layer, delta, precision), u, neurons)
+
+
+def follow_mid(
+    model: FoldedModel,
+    block: FoldedBlock,
+    layer: LayerActivations,
+    delta: Tensor,
+    precision: str,
+    u: Tensor,
+    neurons: bool,
+) -> Followed:
+    """A change of what a sequential block's MLP reads (`mid_change`)."""
+    return Followed.of(mid_change(model, block, layer, delta, precision), u, neurons)
+
+
+@dataclass(frozen=True)
+class Steps:
+    """How a change is followed: in the ablated head's own block, and through each later one."""
+
+    mid: Step
+    block: Step
+
+
+PLAIN = Steps(follow_mid, follow_block)

@@ -8,10 +8,14 @@ from selfrepair_assets.measurement.engine.perturbation import PerturbationEngine
 from selfrepair_assets.measurement.model.models import LoadedModel
 
 
-def choose_engine(loaded: LoadedModel) -> Engine:
+def choose_engine(loaded: LoadedModel, *, fused: bool = False) -> Engine:
     """The fastest engine that knows the model.
+
+    fused: where an engine has fused steps, it takes them.
 
     Raises:
         InputError: neither engine can measure the model.
     """
-    return HookedEngine(loaded) if loaded.folded is None else PerturbationEngine(loaded.folded)
+    if loaded.folded is None:
+        return HookedEngine(loaded)
+    return PerturbationEngine(loaded.folded, fused=fused)

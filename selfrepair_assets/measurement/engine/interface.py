@@ -14,8 +14,12 @@ import torch
 from torch import Tensor
 
 from selfrepair_assets.measurement.ablations import ABLATIONS, Ablation, LayerZ
-from selfrepair_assets.measurement.engine.kept_rows import KeptRows
-from selfrepair_assets.measurement.engine.results import AblatedHeads, CleanFacts, ReinforcedHeads
+from selfrepair_assets.measurement.engine.results import (
+    AblatedHeads,
+    CleanFacts,
+    KeptRows,
+    ReinforcedHeads,
+)
 from selfrepair_assets.measurement.heads import Head, by_layer
 
 

@@ -21,8 +21,7 @@ import torch
 from torch import Tensor
 
 from selfrepair_assets.measurement.engine.interface import AblationRequest, on_device
-from selfrepair_assets.measurement.engine.kept_rows import KeptRows
-from selfrepair_assets.measurement.engine.results import AblatedHeads
+from selfrepair_assets.measurement.engine.results import AblatedHeads, KeptRows
 from selfrepair_assets.measurement.heads import Head
 
 TOP_NEURONS = 50

@@ -22,6 +22,7 @@ from selfrepair.errors import OneLineError
 from selfrepair_assets.measurement.engine import fast_error
 from selfrepair_assets.measurement.engine.choose_engine import choose_engine
 from selfrepair_assets.measurement.engine.fast_error import Squares
+from selfrepair_assets.measurement.engine.fused import is_worth
 from selfrepair_assets.measurement.engine.interface import AblationRequest, tokens_on
 from selfrepair_assets.measurement.engine.results import (
     AblatedHeads,
@@ -34,8 +35,9 @@ from selfrepair_assets.measurement.heads import Head, by_layer
 from selfrepair_assets.measurement.model.models import LoadedModel, refuse_precision
 from selfrepair_assets.measurement.run_spec import RunSpec
 
-CPU_TOKENS_AT_ONCE = 2048
-"""Rows x positions of one propagation on a CPU: activations that stay in its caches."""
+CPU_TOKENS_AT_ONCE, FUSED_TOKENS_AT_ONCE = 2048, 4096
+"""Rows x positions of one propagation on a CPU: activations that stay in its caches. Fused steps
+have fewer, and gain by larger products."""
 LOGIT_TOLERANCE = 1e-3
 """Largest difference to the model's own logits, as a share of their largest, that is rounding."""
 
@@ -62,11 +64,19 @@ class Measurer:
     """
 
     def __init__(
-        self, loaded: LoadedModel, spec: RunSpec, layer_precision: Sequence[str] | None = None
+        self,
+        loaded: LoadedModel,
+        spec: RunSpec,
+        layer_precision: Sequence[str] | None = None,
+        fused: bool | None = None,
     ) -> None:
+        """fused: whether bf16's steps are compiled; None: where the run is long enough for it."""
         refuse_precision(spec.precision, loaded.device)
         self.loaded, self.spec = loaded, spec
-        self._engine = choose_engine(loaded)
+        if fused is None:
+            fused = loaded.folded is not None and is_worth(spec, loaded.folded)
+        self._cpu_tokens_at_once = FUSED_TOKENS_AT_ONCE if fused else CPU_TOKENS_AT_ONCE
+        self._engine = choose_engine(loaded, fused=fused)
         self.layer_precision = list(layer_precision or ["fp32"] * loaded.n_layers)
 
     @property
@@ -118,7 +128,7 @@ class Measurer:
         """The most `head x sequence` rows that are propagated together."""
         fits = int(self._free_memory() // 4 // max(1, self._engine.bytes_per_row(positions)))
         if self.loaded.device.type == "cpu":
-            fits = min(fits, max(self.loaded.n_heads, CPU_TOKENS_AT_ONCE // positions))
+            fits = min(fits, max(self.loaded.n_heads, self._cpu_tokens_at_once // positions))
         return min(max(1, fits), self.loaded.at_most.rows)
 
     def working_bytes(self, positions: int) -> int:

@@ -30,15 +30,16 @@ from torch import Tensor
 from selfrepair_assets.measurement.ablations import any_needs
 from selfrepair_assets.measurement.engine import clean_run
 from selfrepair_assets.measurement.engine.change import (
-    BlockChange,
+    PLAIN,
     CleanRun,
-    block_change,
-    mid_change,
+    Followed,
+    Steps,
     post_norm_part,
     scale_change,
     written_change,
 )
 from selfrepair_assets.measurement.engine.clean_run import dot, head_effects, run_layers
+from selfrepair_assets.measurement.engine.fused import fused_steps
 from selfrepair_assets.measurement.engine.interface import AblationRequest, on_device, tokens_on
 from selfrepair_assets.measurement.engine.kept_details import KeptDetails, answer
 from selfrepair_assets.measurement.engine.results import AblatedHeads, CleanFacts, ReinforcedHeads
@@ -53,6 +54,7 @@ def propagate(
     replacement: Tensor,
     precision: str,
     details: KeptDetails | None = None,
+    steps: Steps = PLAIN,
 ) -> dict[str, Tensor]:
     """Ablate each of `ablated` (heads of one layer) by itself and follow the change to the logit.
 
@@ -70,6 +72,7 @@ def propagate(
         precision: `fp32`, `tf32` or `bf16`, of the products with changes.
         replacement: stands in for the layer's `z`; broadcastable to (batch, pos, head, d_head).
         details: is shown each layer's changes, and keeps what it wants of the kept rows.
+        steps: how a change is followed through a block.
 
     Returns:
         `ABLATION_COLUMNS`, each (head, batch, pos).
@@ -89,26 +92,26 @@ def propagate(
     from_heads, from_mlps = torch.zeros_like(effect_change), torch.zeros_like(effect_change)
     from_last_mlp = torch.zeros_like(effect_change)
 
-    change: BlockChange | None = None
+    change: Followed | None = None
     for i in range(start, model.n_layers):
         layer, block = clean.layers[i], model.blocks[i]
+        neurons = details is not None and i == model.n_layers - 1
         if i > start:
-            change = block_change(model, block, layer, delta, precision)
+            change = steps.block(model, block, layer, delta, precision, u, neurons)
         elif not model.parallel_attention:
-            change = mid_change(model, block, layer, delta, precision)
+            change = steps.mid(model, block, layer, delta, precision, u, neurons)
         else:
             continue  # nothing in the ablated head's own block reads what it writes
-        delta = change.resid_post
-        if change.attn_out is not None:
-            from_heads += dot(change.attn_out, u)
-        from_last_mlp = dot(change.mlp_out, u)
+        delta, from_last_mlp = change.resid_post, change.mlp_effect
+        if change.heads_effect is not None:
+            from_heads += change.heads_effect
         from_mlps += from_last_mlp
         if details is not None:
             if change.z is not None:
                 details.add_heads(change.z, clean.head_directions[i], model.n_heads)
             details.add_mlp(from_last_mlp)
 
-    if details is not None and change is not None:
+    if details is not None and change is not None and change.mlp_post is not None:
         details.add_neurons(layer.mlp_post, change.mlp_post, clean.neuron_direction)
     x = clean.layers[-1].resid_post
     squared_ablated, inverse, inverse_change = scale_change(x, delta, clean.squared_final_scale)
@@ -134,8 +137,10 @@ class PerturbationEngine:
     name = "perturbation"
     has_neurons = True
 
-    def __init__(self, model: FoldedModel) -> None:
+    def __init__(self, model: FoldedModel, *, fused: bool = False) -> None:
+        """fused: steps in a fast precision are compiled (`fused.py`), which takes seconds once."""
         self.model = model
+        self.steps = fused_steps() if fused else PLAIN
 
     def logits(self, tokens: Tensor) -> Tensor:
         return clean_run.logits(self.model, tokens)
@@ -163,7 +168,7 @@ class PerturbationEngine:
             for i in range(0, len(heads), at_once):
                 stacked, precision = heads[i : i + at_once], layer_precision[layer]
                 details = KeptDetails.wanted(request, stacked, model.device)
-                columns = propagate(clean, stacked, replacement, precision, details)
+                columns = propagate(clean, stacked, replacement, precision, details, self.steps)
                 parts.append(answer(kind.name, stacked, columns, details, clean.final_scale))
             yield AblatedHeads.of_heads(parts)
 

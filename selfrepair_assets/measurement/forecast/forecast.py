@@ -17,6 +17,7 @@ import psutil
 import torch
 
 from selfrepair_assets.measurement.engine.fast_error import HEADS_IN_SAMPLE, WATCHED_SHARE
+from selfrepair_assets.measurement.engine.fused import is_worth
 from selfrepair_assets.measurement.engine.hooked import bytes_of_pass
 from selfrepair_assets.measurement.engine.measure import Measurer
 from selfrepair_assets.measurement.forecast.disk import (
@@ -141,7 +142,8 @@ def memory_of(device: torch.device) -> tuple[int, int]:
 
 def _rates(thin: LoadedModel, spec: RunSpec, n_layers: int, clock: Clock) -> FastRates:
     layers = [head.layer for head in spec.chosen_heads(n_layers, thin.n_heads)]
-    return fast_rates(thin, spec, len(layers) / len(set(layers)), clock)
+    fused = thin.folded is not None and is_worth(spec, thin.folded, n_layers)
+    return fast_rates(thin, spec, len(layers) / len(set(layers)), clock, fused=fused)
 
 
 def _forecast(

@@ -21,8 +21,8 @@ import torch
 
 from selfrepair_assets.measurement.ablations import any_needs
 from selfrepair_assets.measurement.engine.interface import AblationRequest
-from selfrepair_assets.measurement.engine.kept_rows import KeptRows
 from selfrepair_assets.measurement.engine.measure import Measurer
+from selfrepair_assets.measurement.engine.results import KeptRows
 from selfrepair_assets.measurement.heads import Head
 from selfrepair_assets.measurement.model.models import LoadedModel
 from selfrepair_assets.measurement.run_spec import RunSpec
@@ -110,13 +110,19 @@ def first_layers(loaded: LoadedModel) -> LoadedModel:
 
 
 def fast_rates(
-    thin: LoadedModel, spec: RunSpec, heads: float, clock: Clock = time.perf_counter
+    thin: LoadedModel,
+    spec: RunSpec,
+    heads: float,
+    clock: Clock = time.perf_counter,
+    *,
+    fused: bool = False,
 ) -> FastRates:
     """Times the perturbation engine on a thin model of `LAYERS` layers, or of one.
 
     heads: how many of a layer are ablated, on average.
+    fused: whether the run takes fused steps.
     """
-    run = _Timed(thin, spec, clock)
+    run = _Timed(thin, spec, clock, fused=fused)
     n = max(1, min(round(heads), run.most_heads))
     none, last = run.ablating(0, 0), run.ablating(thin.n_layers - 1, n)
     first = run.ablating(0, n)
@@ -168,9 +174,11 @@ def _line(depths: Sequence[int], seconds: Sequence[float]) -> tuple[float, float
 class _Timed:
     """What a run asks of its engine, on random tokens."""
 
-    def __init__(self, loaded: LoadedModel, spec: RunSpec, clock: Clock) -> None:
-        self.loaded, self.spec, self.clock = loaded, spec, clock
-        self.measurer = Measurer(loaded, spec, [spec.precision] * loaded.n_layers)
+    def __init__(
+        self, loaded: LoadedModel, spec: RunSpec, clock: Clock, *, fused: bool = False
+    ) -> None:
+        self.loaded, self.spec, self.clock, self.fused = loaded, spec, clock, fused
+        self.measurer = Measurer(loaded, spec, [spec.precision] * loaded.n_layers, fused)
         self.sequences = min(self.measurer.batch_size(spec.sequence_length), spec.n_sequences)
         self.fed_length = spec.n_reinforcement_positions + 1
         fed = self.measurer.batch_size(self.fed_length)
@@ -200,6 +208,8 @@ class _Timed:
             np.tile(places // self.sequences % (length - 1), n_heads),
         )
         request = AblationRequest(tokens, heads, [self.kind], partners, kept=kept)
+        if self.fused:  # they are compiled first
+            list(self.measurer.ablate(request))
         return self._seconds(lambda: list(self.measurer.ablate(request)))
 
     def feeding(self, layer: int, n_heads: int) -> float:

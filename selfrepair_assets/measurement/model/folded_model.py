@@ -54,6 +54,11 @@ class FoldedBlock:
     def maps(self) -> tuple[LinearMap, ...]:
         return self.qkv, self.out, self.mlp_in, self.mlp_out
 
+    def prepare_bf16(self) -> None:
+        """Rounds the weights, where they are not yet."""
+        for linear in self.maps:
+            _ = linear.weight_bf16
+
 
 @dataclass(frozen=True)
 class FoldedModel:

@@ -22,6 +22,8 @@ from torch.nn.functional import linear
 
 FIRST_POSITIONS = 4
 """The positions of a sequence whose changes are always in fp32; 9 % of bf16's time on a CPU."""
+AT_FIRST = (..., slice(FIRST_POSITIONS), slice(None))
+"""Their index, of (..., pos, d)."""
 
 
 def has_tf32(device: torch.device) -> bool:
@@ -60,7 +62,7 @@ class LinearMap:
         self.bias = bias.float().contiguous()
 
     @cached_property
-    def _weight_bf16(self) -> Tensor:
+    def weight_bf16(self) -> Tensor:
         return self.weight.bfloat16()
 
     @cached_property
@@ -71,18 +73,19 @@ class LinearMap:
         return linear(x, self.weight, self.bias)
 
     def of_change(self, delta: Tensor, precision: str) -> Tensor:
-        """`delta W'` of `delta` (..., pos, in), with operands of that precision; fp32 (..., out).
-
-        The first positions are in fp32, whatever the precision.
-        """
+        """`delta W'` of `delta` (..., in), with operands of that precision; fp32 (..., out)."""
         if precision == "fp32":
-            return linear(delta, self.weight)
+            # Laid out in one piece: one product, and not one for each row.
+            rows = delta.reshape(-1, delta.shape[-1])
+            return linear(rows, self.weight).unflatten(0, delta.shape[:-1])
         if precision == "tf32":
             with tf32_products():
-                product = linear(_nearest_tf32(delta), self._weight_tf32)
-        else:
-            product = linear(delta.bfloat16(), self._weight_bf16).float()
-        first = delta[..., :FIRST_POSITIONS, :]  # laid out in one piece: one product, not one a row
-        exact = linear(first.reshape(-1, first.shape[-1]), self.weight)
-        product[..., :FIRST_POSITIONS, :] = exact.unflatten(0, first.shape[:-1])
+                return linear(_nearest_tf32(delta), self._weight_tf32)
+        return linear(delta.bfloat16(), self.weight_bf16).float()
+
+    def of_change_by_position(self, delta: Tensor, precision: str) -> Tensor:
+        """`of_change` of `delta` (..., pos, in), but with the first positions in fp32."""
+        product = self.of_change(delta, precision)
+        if precision != "fp32":
+            product[AT_FIRST] = self.of_change(delta[AT_FIRST], "fp32")
         return product

@@ -33,7 +33,7 @@ from selfrepair.warehouse.facts.run_facts import all_tables, remove_leftovers, s
 from selfrepair.warehouse.facts.run_table import RunTable
 from selfrepair.warehouse.object_store import store_of
 from selfrepair.warehouse.paths import Warehouse
-from selfrepair_assets.measurement.engine.kept_rows import KeptRows
+from selfrepair_assets.measurement.engine.results import KeptRows
 from selfrepair_assets.measurement.errors import InputError
 from selfrepair_assets.measurement.run_spec import RunSpec
 from selfrepair_assets.measurement.text.corpus import Text
@@ -224,7 +224,7 @@ class RunFolder:
 
     def top_rows(self, start: int = 0, stop: int | None = None) -> KeptRows:
         """The heads' top rows in sequences `start` to `stop - 1`, counted from `start`."""
-        from selfrepair_assets.measurement.engine.kept_rows import KeptRows
+        from selfrepair_assets.measurement.engine.results import KeptRows
 
         rows = np.load(self._files.need("top_rows"), mmap_mode="r")
         first, last = np.searchsorted(

@@ -8,8 +8,8 @@ import torch
 
 from selfrepair_assets.measurement.ablations import ABLATIONS
 from selfrepair_assets.measurement.engine.kept_details import curve_counts
-from selfrepair_assets.measurement.engine.kept_rows import KeptRows
 from selfrepair_assets.measurement.engine.measure import Measurer
+from selfrepair_assets.measurement.engine.results import KeptRows
 from selfrepair_assets.measurement.heads import Head
 from selfrepair_assets.measurement.model.models import LoadedModel
 from tests.helpers.models.engine_truth import (

@@ -20,8 +20,8 @@ from transformers import PreTrainedModel
 
 from selfrepair_assets.measurement.ablations import ABLATIONS
 from selfrepair_assets.measurement.engine.interface import AblationRequest, tokens_on
-from selfrepair_assets.measurement.engine.kept_rows import KeptRows
 from selfrepair_assets.measurement.engine.perturbation import PerturbationEngine
+from selfrepair_assets.measurement.engine.results import KeptRows
 from selfrepair_assets.measurement.heads import Head
 from selfrepair_assets.measurement.model.families.known import fold
 from tests.helpers.models.families import FAMILIES, MODERN, random_model, random_tokens

@@ -5,8 +5,7 @@ import pytest
 import torch
 
 from selfrepair_assets.measurement.engine.kept_details import curve_counts, summarize_neurons
-from selfrepair_assets.measurement.engine.kept_rows import KeptRows
-from selfrepair_assets.measurement.engine.results import AblatedHeads
+from selfrepair_assets.measurement.engine.results import AblatedHeads, KeptRows
 from selfrepair_assets.measurement.heads import Head
 from tests.helpers.runs.literal_facts import warehouse_of
 

@@ -15,10 +15,9 @@ from selfrepair_assets.measurement.engine import measure, perturbation
 from selfrepair_assets.measurement.engine.change import CleanRun
 from selfrepair_assets.measurement.engine.hooked import HookedEngine
 from selfrepair_assets.measurement.engine.interface import AblationRequest
-from selfrepair_assets.measurement.engine.kept_rows import KeptRows
 from selfrepair_assets.measurement.engine.measure import Measurer
 from selfrepair_assets.measurement.engine.perturbation import PerturbationEngine
-from selfrepair_assets.measurement.engine.results import AblatedHeads
+from selfrepair_assets.measurement.engine.results import AblatedHeads, KeptRows
 from selfrepair_assets.measurement.errors import InputError
 from selfrepair_assets.measurement.heads import Head
 from selfrepair_assets.measurement.model.models import AtMost

@@ -1,0 +1,124 @@
+"""Steps whose element-wise parts are fused by `torch.compile`, for long runs in bf16 on a CPU.
+
+Between two bf16 products a plain step reads and writes activations some eight times, which takes
+longer than the products where a CPU has matrix units. What is compiled is the plain step itself
+(`change.py`), so there is one source. It needs a C++ compiler; where there is none, or what it
+makes does not agree with the plain step, the plain one is taken, and the log says so.
+
+Only bf16 is fused: fp32, by which bf16 is chosen and watched, is always plain, and checks it.
+"""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from dataclasses import fields, replace
+from functools import cache
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from selfrepair_assets.measurement.engine.change import PLAIN, Followed, Step, Steps
+from selfrepair_assets.measurement.engine.clean_run import LayerActivations
+from selfrepair_assets.measurement.model.folded_model import FoldedBlock, FoldedModel
+from selfrepair_assets.measurement.run_spec import RunSpec
+
+LEAST_PRODUCTS = 3e13
+"""Multiplications and additions of a run from which on fusing is worth its seconds of compiling."""
+LEAST_ROWS = 4
+"""Rows of a change that is followed by a fused step: each small number of them would be compiled
+by itself."""
+TOLERANCE = 2e-2
+"""Largest relative difference to the plain step that is bf16's rounding, in another order."""
+
+logger = logging.getLogger(__name__)
+
+
+def is_worth(spec: RunSpec, model: FoldedModel, n_layers: int | None = None) -> bool:
+    """Whether a run gains more by fused steps than their compiling takes.
+
+    n_layers: of the whole model, where `model` is its first layers.
+    """
+    n_layers = n_layers or model.n_layers
+    after = sum(n_layers - head.layer for head in spec.chosen_heads(n_layers, model.n_heads))
+    weights = sum(linear.weight.numel() for linear in model.blocks[0].maps)
+    head_tokens = after * spec.n_sequences * spec.sequence_length * len(spec.ablations)
+    is_fusible = spec.precision == "bf16" and model.device.type == "cpu"
+    return is_fusible and 2.0 * weights * head_tokens > LEAST_PRODUCTS
+
+
+@cache
+def fused_steps() -> Steps:
+    """The process' own: what is compiled serves all models of one shape."""
+    return Steps(FusedStep(PLAIN.mid), FusedStep(PLAIN.block))
+
+
+class FusedStep:
+    """A plain step, compiled when it is first taken in bf16, and compared with the plain one."""
+
+    def __init__(self, plain: Step) -> None:
+        self.plain = plain
+        self._fused: Any = torch.compile(plain)
+        self._agrees = False
+
+    def __call__(
+        self,
+        model: FoldedModel,
+        block: FoldedBlock,
+        layer: LayerActivations,
+        delta: Tensor,
+        precision: str,
+        u: Tensor,
+        neurons: bool,
+    ) -> Followed:
+        few = neurons or len(delta) < LEAST_ROWS  # for one layer, nothing is compiled
+        if self._fused is None or precision != "bf16" or few:
+            return self.plain(model, block, layer, delta, precision, u, neurons)
+        block.prepare_bf16()
+        torch._dynamo.maybe_mark_dynamic(delta, 0)
+        arguments = (model, block, layer, delta, precision, u, neurons)
+        if self._agrees:
+            followed: Followed = self._fused(*arguments)
+            return followed
+        return self._first(*arguments)
+
+    def _first(
+        self,
+        model: FoldedModel,
+        block: FoldedBlock,
+        layer: LayerActivations,
+        delta: Tensor,
+        *more: Any,
+    ) -> Followed:
+        plain = self.plain(model, block, layer, delta.clone(), *more)
+        try:
+            with warnings.catch_warnings():  # a rotary embedding's cache is not used there
+                warnings.filterwarnings("ignore", ".*lru_cache", UserWarning)
+                fused = self._fused(model, block, layer, delta, *more)
+        except (torch._dynamo.exc.TorchDynamoException, OSError) as error:
+            reason = str(error).strip().partition("\n")[0]
+            logger.info(f"bf16 is measured without fused steps: they cannot be compiled ({reason})")
+            self._fused = None
+            return plain
+        difference = _difference(fused, plain)
+        if not difference <= TOLERANCE:
+            logger.warning(
+                "bf16 is measured without fused steps: what was compiled differs from the plain "
+                f"step by {difference:.2g}"
+            )
+            self._fused = None
+            return plain
+        self._agrees = True
+        return replace(fused)
+
+
+def _difference(fused: Followed, plain: Followed) -> float:
+    """The largest relative one of all that a step gives."""
+    pairs = [(getattr(fused, f.name), getattr(plain, f.name)) for f in fields(plain)]
+    differences = [
+        (torch.linalg.vector_norm(ours - theirs) / torch.linalg.vector_norm(theirs)).item()
+        for ours, theirs in pairs
+        if theirs is not None and theirs.any()
+    ]
+    return max(differences, default=0.0)

@@ -1,0 +1,134 @@
+"""Fused steps give what plain ones give, and where they cannot be had, plain ones are taken."""
+
+import logging
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from selfrepair_assets.measurement.engine import fused
+from selfrepair_assets.measurement.engine.change import PLAIN, CleanRun, Followed, Step
+from selfrepair_assets.measurement.engine.fused import LEAST_ROWS, FusedStep, is_worth
+from selfrepair_assets.measurement.engine.measure import Measurer
+from tests.helpers.models.engine_truth import ablate, loaded, spec_of, truth
+from tests.helpers.models.families import random_tokens
+
+LAYER = 1  # of three
+
+
+@pytest.fixture(autouse=True)
+def _compiled_anew() -> Iterator[None]:
+    torch._dynamo.reset()
+    fused.fused_steps.cache_clear()
+    yield
+    torch._dynamo.reset()
+    fused.fused_steps.cache_clear()
+
+
+def followed(step: Step, name: str, rows: int = LEAST_ROWS, precision: str = "bf16") -> Followed:
+    """A random change of what block `LAYER` reads, followed through it."""
+    model = loaded(name).folded
+    assert model is not None
+    generator = torch.Generator().manual_seed(rows)
+    with torch.inference_mode():
+        clean = CleanRun.of(model, random_tokens(2, 12, seed=1))
+        layer = clean.layers[LAYER]
+        delta = torch.randn((rows, *layer.resid_pre.shape), generator=generator)
+        block, u = model.blocks[LAYER], clean.direction
+        return step(model, block, layer, delta, precision, u, False)
+
+
+def tensors(of: Followed) -> list[Tensor]:
+    return [value for value in vars(of).values() if value is not None]
+
+
+# Sequential with a plain MLP; gated with post-norms, a cap and a window; parallel with GELU.
+@pytest.mark.parametrize("name", ["gpt2", "gemma2", "gpt_neox"])
+def test_a_fused_step_agrees_with_the_plain_one(name: str) -> None:
+    step = FusedStep(PLAIN.block)
+    for rows in (LEAST_ROWS, LEAST_ROWS + 3):  # the first is compared and compiled, both for any
+        ours, right = followed(step, name, rows), followed(PLAIN.block, name, rows)
+        assert step._fused is not None, "it was not compiled"
+        for fused_value, plain_value in zip(tensors(ours), tensors(right), strict=True):
+            error = (fused_value - plain_value).norm() / plain_value.norm()
+            assert error < 1e-2
+    assert step._agrees
+
+
+def test_a_whole_measurement_with_fused_steps_keeps_the_bound() -> None:
+    expected, model = truth("llama"), loaded("llama")
+    fast = ["bf16"] * model.n_layers
+    measured, plain = (
+        ablate(Measurer(model, spec_of(precision="bf16"), fast, fused), expected)
+        for fused in (True, False)
+    )
+    steps = fused.fused_steps()
+    assert isinstance(steps.mid, FusedStep)
+    assert isinstance(steps.block, FusedStep)
+    assert [steps.mid._agrees, steps.block._agrees] == [True, True]
+    for key, columns in measured.items():
+        right = expected.columns[key]["logit_change"]
+        error, of_plain = (
+            (values["logit_change"] - right).norm() / right.norm()
+            for values in (columns, plain[key])
+        )
+        assert error < 2e-2 or error < 1.2 * of_plain, key
+
+
+def test_what_is_few_or_in_fp32_is_not_fused(monkeypatch: pytest.MonkeyPatch) -> None:
+    step = FusedStep(PLAIN.block)
+
+    def compiled(*_: Any) -> Followed:
+        raise AssertionError("the compiled step was taken")
+
+    monkeypatch.setattr(step, "_fused", compiled)
+    followed(step, "gpt2", rows=LEAST_ROWS - 1)
+    followed(step, "gpt2", precision="fp32")
+
+
+def test_without_a_compiler_the_plain_step_is_taken_and_the_log_says_so(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tmp_path: Any
+) -> None:
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))  # nothing is there from before
+    step = FusedStep(PLAIN.block)
+    with (
+        caplog.at_level(logging.INFO),
+        torch._inductor.config.patch({"cpp.cxx": (str(tmp_path / "no-compiler"),)}),
+    ):
+        ours = followed(step, "gpt2")
+    right = followed(PLAIN.block, "gpt2")
+    assert all(map(torch.equal, tensors(ours), tensors(right)))
+    assert step._fused is None
+    assert "without fused steps: they cannot be compiled" in caplog.text
+    assert "\n" not in caplog.messages[-1]
+
+
+def test_a_step_that_was_compiled_wrongly_is_not_taken(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    step = FusedStep(PLAIN.block)
+
+    def wrong(*arguments: Any) -> Followed:
+        right = PLAIN.block(*arguments)
+        return replace(right, mlp_effect=1.05 * right.mlp_effect)
+
+    monkeypatch.setattr(step, "_fused", wrong)
+    ours, right = followed(step, "gpt2"), followed(PLAIN.block, "gpt2")
+    assert all(map(torch.equal, tensors(ours), tensors(right)))
+    assert "what was compiled differs from the plain step by 0.05" in caplog.text
+    assert all(map(torch.equal, tensors(followed(step, "gpt2")), tensors(right)))
+
+
+def test_a_long_run_in_bf16_is_worth_it() -> None:
+    model = loaded("gpt2").folded
+    assert model is not None
+    long = spec_of(precision="bf16", tokens=10**10)
+    assert is_worth(long, model)
+    assert not is_worth(spec_of(precision="fp32", tokens=10**10), model)
+    assert not is_worth(spec_of(precision="bf16"), model)
+    in_between = spec_of(precision="bf16", tokens=10**7)
+    assert not is_worth(in_between, model)
+    assert is_worth(in_between, model, n_layers=300)
