@@ -11,6 +11,7 @@ Only bf16 is fused: fp32, by which bf16 is chosen and watched, is always plain, 
 from __future__ import annotations
 
 import logging
+import os
 import warnings
 from dataclasses import fields, replace
 from functools import cache
@@ -21,6 +22,7 @@ from torch import Tensor
 
 from selfrepair_assets.measurement.engine.change import PLAIN, Followed, Step, Steps
 from selfrepair_assets.measurement.engine.clean_run import LayerActivations
+from selfrepair_assets.measurement.model import bundled
 from selfrepair_assets.measurement.model.folded_model import FoldedBlock, FoldedModel
 from selfrepair_assets.measurement.run_spec import RunSpec
 
@@ -50,7 +52,11 @@ def is_worth(spec: RunSpec, model: FoldedModel, n_layers: int | None = None) -> 
 
 @cache
 def fused_steps() -> Steps:
-    """The process' own: what is compiled serves all models of one shape."""
+    """The process' own: what is compiled serves all models of one shape.
+
+    It is kept in the user's cache: torch's default is a name in /tmp that others could take first.
+    """
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(bundled.cache_folder() / "fused"))
     return Steps(FusedStep(PLAIN.mid), FusedStep(PLAIN.block))
 
 

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -90,7 +91,7 @@ def test_what_is_few_or_in_fp32_is_not_fused(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_without_a_compiler_the_plain_step_is_taken_and_the_log_says_so(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tmp_path: Any
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))  # nothing is there from before
     step = FusedStep(PLAIN.block)
@@ -104,6 +105,19 @@ def test_without_a_compiler_the_plain_step_is_taken_and_the_log_says_so(
     assert step._fused is None
     assert "without fused steps: they cannot be compiled" in caplog.text
     assert "\n" not in caplog.messages[-1]
+
+
+def test_what_is_compiled_is_kept_where_nobody_else_writes(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("SELFREPAIR_CACHE", str(tmp_path))
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", "")  # as it was is restored after the test
+    monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR")
+    step = fused.fused_steps().block
+    assert isinstance(step, FusedStep)
+    followed(step, "gpt2")
+    assert step._agrees
+    assert any(path.is_file() for path in (tmp_path / "fused").rglob("*"))
 
 
 def test_a_step_that_was_compiled_wrongly_is_not_taken(
