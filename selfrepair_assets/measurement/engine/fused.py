@@ -13,7 +13,7 @@ from __future__ import annotations
 import logging
 import os
 import warnings
-from dataclasses import fields, replace
+from dataclasses import fields
 from functools import cache
 from typing import Any
 
@@ -61,12 +61,15 @@ def fused_steps() -> Steps:
 
 
 class FusedStep:
-    """A plain step, compiled when it is first taken in bf16, and compared with the plain one."""
+    """A plain step, compiled when it is first taken in bf16, and compared with the plain one.
+
+    For each shape and each sort of block that is new it is compiled again, and compared again.
+    """
 
     def __init__(self, plain: Step) -> None:
         self.plain = plain
         self._fused: Any = torch.compile(plain)
-        self._agrees = False
+        self._compared: set[tuple[object, ...]] = set()
 
     def __call__(
         self,
@@ -78,45 +81,34 @@ class FusedStep:
         u: Tensor,
         neurons: bool,
     ) -> Followed:
-        few = neurons or len(delta) < LEAST_ROWS  # for one layer, nothing is compiled
-        if self._fused is None or precision != "bf16" or few:
+        rare = neurons or len(delta) < LEAST_ROWS  # neurons are wanted of one layer
+        if self._fused is None or precision != "bf16" or rare:
             return self.plain(model, block, layer, delta, precision, u, neurons)
         block.prepare_bf16()
         torch._dynamo.maybe_mark_dynamic(delta, 0)
-        arguments = (model, block, layer, delta, precision, u, neurons)
-        if self._agrees:
-            followed: Followed = self._fused(*arguments)
+        sort = (id(model), delta.shape[1:], block.window, id(block.rotary))
+        if sort in self._compared:
+            followed: Followed = self._fused(model, block, layer, delta, precision, u, neurons)
             return followed
-        return self._first(*arguments)
-
-    def _first(
-        self,
-        model: FoldedModel,
-        block: FoldedBlock,
-        layer: LayerActivations,
-        delta: Tensor,
-        *more: Any,
-    ) -> Followed:
-        plain = self.plain(model, block, layer, delta.clone(), *more)
+        plain = self.plain(model, block, layer, delta.clone(), precision, u, neurons)
         try:
             with warnings.catch_warnings():  # a rotary embedding's cache is not used there
                 warnings.filterwarnings("ignore", ".*lru_cache", UserWarning)
-                fused = self._fused(model, block, layer, delta, *more)
+                followed = self._fused(model, block, layer, delta, precision, u, neurons)
         except (torch._dynamo.exc.TorchDynamoException, OSError) as error:
             reason = str(error).strip().partition("\n")[0]
-            logger.info(f"bf16 is measured without fused steps: they cannot be compiled ({reason})")
-            self._fused = None
-            return plain
-        difference = _difference(fused, plain)
+            return self._without(f"they cannot be compiled ({reason})", plain)
+        difference = _difference(followed, plain)
         if not difference <= TOLERANCE:
-            logger.warning(
-                "bf16 is measured without fused steps: what was compiled differs from the plain "
-                f"step by {difference:.2g}"
-            )
-            self._fused = None
-            return plain
-        self._agrees = True
-        return replace(fused)
+            return self._without(f"what was compiled differs by {difference:.2g}", plain)
+        self._compared.add(sort)
+        return followed
+
+    def _without(self, reason: str, plain: Followed) -> Followed:
+        """From now on the plain step alone."""
+        logger.warning(f"bf16 goes on without fused steps, and is slower: {reason}")
+        self._fused = None
+        return plain
 
 
 def _difference(fused: Followed, plain: Followed) -> float:
