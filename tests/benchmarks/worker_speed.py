@@ -25,6 +25,7 @@ from selfrepair_assets.steps.head_ablations import HEAD_ABLATIONS, keep_top_rows
 from selfrepair_assets.steps.run_spec import prepare, start
 from selfrepair_assets.steps.sharded.run_folder import RunFolder
 from selfrepair_assets.steps.sharded.step import Step
+from selfrepair_assets.steps.sharded.stored_shards import collect
 from selfrepair_assets.steps.workers.deployment import Workers
 
 
@@ -40,6 +41,8 @@ def seconds_of(number: int, spec: RunSpec, root: Path) -> tuple[float, float, fl
                 pass
 
         measure(CLEAN_RUN)
+        for table in CLEAN_RUN.tables:
+            collect(folder, table)
         keep_top_rows(folder)
         ready, busy, own = time.monotonic(), _busy(), _own()
         measure(HEAD_ABLATIONS)
