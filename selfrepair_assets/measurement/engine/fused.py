@@ -95,7 +95,7 @@ class FusedStep:
             with warnings.catch_warnings():  # a rotary embedding's cache is not used there
                 warnings.filterwarnings("ignore", ".*lru_cache", UserWarning)
                 followed = self._fused(model, block, layer, delta, precision, u, neurons)
-        except (torch._dynamo.exc.TorchDynamoException, OSError) as error:
+        except (torch._dynamo.exc.TorchDynamoException, OSError, ImportError) as error:
             reason = str(error).strip().partition("\n")[0]
             return self._without(f"they cannot be compiled ({reason})", plain)
         difference = _difference(followed, plain)

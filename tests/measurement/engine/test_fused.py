@@ -80,13 +80,14 @@ def test_a_whole_measurement_with_fused_steps_keeps_the_bound() -> None:
         assert error < 2e-2 or error < 1.2 * of_plain, key
 
 
+@pytest.mark.parametrize("error", [torch._dynamo.exc.TorchDynamoException, OSError, ImportError])
 def test_a_block_of_another_sort_is_compared_too(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, error: type[Exception]
 ) -> None:
     step, compiled = FusedStep(PLAIN.block), PLAIN.block
 
     def breaks(*_: Any) -> Followed:
-        raise torch._dynamo.exc.TorchDynamoException("no space left\nand a long story")
+        raise error("no space left\nand a long story")
 
     monkeypatch.setattr(step, "_fused", compiled)
     followed(step, "gpt2")
