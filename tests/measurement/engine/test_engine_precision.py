@@ -1,5 +1,8 @@
 """What bf16 and tf32 may cost, and that a layer which would pay more is measured in fp32."""
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
 import torch
 
@@ -7,12 +10,16 @@ from selfrepair_assets.measurement.ablations import ABLATIONS
 from selfrepair_assets.measurement.engine import fast_error
 from selfrepair_assets.measurement.engine.fast_error import ERROR_BOUND
 from selfrepair_assets.measurement.engine.measure import Measurer
+from selfrepair_assets.measurement.engine.results import AblatedHeads, KeptRows
 from selfrepair_assets.measurement.errors import InputError
+from selfrepair_assets.measurement.heads import Head
 from selfrepair_assets.measurement.model import models
 from selfrepair_assets.measurement.model import precision as products
 from selfrepair_assets.measurement.model.precision import FIRST_POSITIONS
 from tests.helpers.models.engine_truth import (
+    BF16_BOUND,
     PERTURBATION,
+    Truth,
     ablate,
     assert_equal,
     choose_precision,
@@ -75,6 +82,46 @@ def check_bound(name: str, fast: str, bound: float) -> None:
     assert precision[-1] == fast  # the last layers are what it is for
     # Measured, not assumed; a parallel model's last layer has no product after the ablated head.
     assert all(error is not None and error > 1e-5 for error in errors[:-1])
+
+
+@pytest.mark.parametrize("name", PERTURBATION)
+def test_bf16_keeps_its_bound_in_every_column_and_detail_of_each_head(name: str) -> None:
+    """Sums over heads and MLPs, each head and MLP, each neuron: by its own size, head by head."""
+    expected, model = truth(name), loaded(name)
+    request = replace(request_of(expected), kept=every_row(expected), all_neurons=True)
+    spec = spec_of(precision="bf16")
+    chosen, _ = choose_precision(Measurer(model, spec), request_of(expected).in_sequences(0, 2))
+    exact, fast = (
+        {(of.ablation, head): changes_of(of, head) for of in results for head in of.heads}
+        for results in (Measurer(model, spec, p).ablate(request) for p in (None, chosen))
+    )
+    assert exact.keys() == fast.keys() == expected.columns.keys()
+    seen = 0.0
+    for key, changes in exact.items():
+        for quantity, right in changes.items():
+            error = (fast[key][quantity] - right).norm().item()
+            assert error <= BF16_BOUND * right.norm().item(), f"{quantity} of {key}"
+            seen = max(seen, error)
+    assert seen > 0
+
+
+def every_row(expected: Truth) -> KeptRows:
+    heads = {head for _, head in expected.columns}
+    n, pos = expected.tokens[:, 1:].shape
+    rows = np.array([(h.layer, h.head, s, p) for h in heads for s in range(n) for p in range(pos)])
+    return KeptRows(*rows.T)
+
+
+def changes_of(found: AblatedHeads, head: Head) -> dict[str, torch.Tensor]:
+    """All that the ablation of a head changes, and what each component and neuron does of it."""
+    assert found.kept is not None
+    assert found.details is not None
+    i, rows = found.heads.index(head), torch.from_numpy(found.kept.head == head.head)
+    changes = {name: column[i] for name, column in found.columns.items()}
+    changes["direct_effect_ablated"] = changes["direct_effect_ablated"] - changes["direct_effect"]
+    details = {name: values[rows] for name, values in found.details.items()}
+    neurons = details.pop("direct_effects_ablated") - details.pop("direct_effects")
+    return changes | details | {"neurons": neurons}
 
 
 def test_a_layer_that_bf16_cannot_measure_is_measured_in_fp32(
