@@ -27,7 +27,18 @@ from selfrepair_assets.measurement.engine.clean_run import (
 from selfrepair_assets.measurement.model.folded_model import FoldedBlock, FoldedModel
 from selfrepair_assets.measurement.model.precision import AT_FIRST
 
-AttendTo = Callable[[FoldedModel, FoldedBlock, LayerActivations, Tensor, Tensor, Tensor], Tensor]
+
+@dataclass(frozen=True)
+class CleanBlock:
+    """A block of the clean run, through which a change is followed."""
+
+    model: FoldedModel
+    block: FoldedBlock
+    layer: LayerActivations
+    direction: Tensor  # batch pos d_model: u_t
+
+
+AttendTo = Callable[[CleanBlock, Tensor, Tensor, Tensor], Tensor]
 """Changed q, k, v, each (rows, batch, head, pos, d_head), to the change of z."""
 
 
@@ -49,13 +60,18 @@ class CleanRun:
         return self.squared_final_scale.sqrt().squeeze(-1)
 
     @cached_property
+    def blocks(self) -> list[CleanBlock]:
+        """One for each layer."""
+        return [
+            CleanBlock(self.model, block, layer, self.direction)
+            for block, layer in zip(self.model.blocks, self.layers, strict=True)
+        ]
+
+    @cached_property
     def head_directions(self) -> list[Tensor]:
         """Per layer `u_t` through each head's `W_O` (and the clean post-norm), (batch, pos,
         (head d_head)): one product per token, shared by all ablations."""
-        return [
-            layer.attn.direction(self.direction) @ block.out.weight
-            for layer, block in zip(self.layers, self.model.blocks, strict=True)
-        ]
+        return [at.layer.attn.direction(at.direction) @ at.block.out.weight for at in self.blocks]
 
     @cached_property
     def neuron_direction(self) -> Tensor:
@@ -122,13 +138,11 @@ def post_norm_part(written: Written, before: Tensor, u: Tensor) -> Tensor:
     return changed * inverse_change.squeeze(-1)
 
 
-def attend_to_changed(
-    model: FoldedModel, block: FoldedBlock, layer: LayerActivations, q: Tensor, k: Tensor, v: Tensor
-) -> Tensor:
+def attend_to_changed(at: CleanBlock, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     """The change of `z` where keys and values change at every position, as queries do."""
     changed = [t.flatten(0, 1) for t in (q, k, v)]
-    z: Tensor = attend(model, block, *changed).unflatten(0, q.shape[:2])
-    return z.sub_(layer.z)
+    z: Tensor = attend(at.model, at.block, *changed).unflatten(0, q.shape[:2])
+    return z.sub_(at.layer.z)
 
 
 @dataclass(frozen=True)
@@ -142,17 +156,13 @@ class BlockChange:
     resid_post: Tensor
 
 
-def mlp_change(
-    model: FoldedModel,
-    block: FoldedBlock,
-    layer: LayerActivations,
-    read: Tensor,
-    precision: str,
-) -> tuple[Tensor, Tensor]:
+def mlp_change(at: CleanBlock, read: Tensor, precision: str) -> tuple[Tensor, Tensor]:
     """The changes of `mlp_post` and of what the MLP writes, for a change of what it reads.
 
     The first positions go through it by themselves, in fp32 (`precision.py`).
     """
+
+    model, block, layer = at.model, at.block, at.layer
 
     def through(read: Tensor, pre: Tensor, post: Tensor, precision: str) -> tuple[Tensor, Tensor]:
         changed = block.mlp_in.of_change(read, precision).add_(pre)
@@ -166,25 +176,18 @@ def mlp_change(
     return post, written_change(layer.mlp, out)
 
 
-def mid_change(
-    model: FoldedModel, block: FoldedBlock, layer: LayerActivations, delta: Tensor, precision: str
-) -> BlockChange:
+def mid_change(at: CleanBlock, delta: Tensor, precision: str) -> BlockChange:
     """A change `delta` of `resid_mid` alone: of the sequential block whose head was ablated.
 
     delta: (rows, batch, pos, d_model); its memory is reused for the change of `resid_post`.
     """
-    read = pre_norm_change(model, layer.resid_mid, delta, layer.squared_mid)
-    post, out = mlp_change(model, block, layer, read, precision)
+    read = pre_norm_change(at.model, at.layer.resid_mid, delta, at.layer.squared_mid)
+    post, out = mlp_change(at, read, precision)
     return BlockChange(None, None, post, out, delta.add_(out))
 
 
 def block_change(
-    model: FoldedModel,
-    block: FoldedBlock,
-    layer: LayerActivations,
-    delta: Tensor,
-    precision: str,
-    attend_to: AttendTo = attend_to_changed,
+    at: CleanBlock, delta: Tensor, precision: str, attend_to: AttendTo = attend_to_changed
 ) -> BlockChange:
     """A change of `resid_pre`, followed through attention and MLP:
 
@@ -199,14 +202,15 @@ def block_change(
         delta: (rows, batch, pos, d_model); its memory is reused for the change of `resid_post`.
         attend_to: how a position sees the changes of those before it.
     """
+    model, block, layer = at.model, at.block, at.layer
     read = pre_norm_change(model, layer.resid_pre, delta, layer.squared_pre)
     qkv = block.qkv.of_change_by_position(read, precision).add_(layer.qkv)
-    z = attend_to(model, block, layer, *split_heads(model, block, qkv))
+    z = attend_to(at, *split_heads(model, block, qkv))
     attn_out = written_change(layer.attn, block.out.of_change_by_position(z, precision))
     delta = delta.add_(attn_out)
     if not model.parallel_attention:
         read = pre_norm_change(model, layer.resid_mid, delta, layer.squared_mid)
-    post, mlp_out = mlp_change(model, block, layer, read, precision)
+    post, mlp_out = mlp_change(at, read, precision)
     return BlockChange(z, attn_out, post, mlp_out, delta.add_(mlp_out))
 
 
@@ -230,38 +234,19 @@ class Followed:
         return cls(change.resid_post, change.z, heads_effect, dot(change.mlp_out, u), mlp_post)
 
 
-Step = Callable[
-    [FoldedModel, FoldedBlock, LayerActivations, Tensor, str, Tensor, bool],
-    Followed,
-]
-"""Of a change `delta`, whose memory is reused, in a precision; `u`: the target's direction; and
-whether the change of `mlp_post` is wanted."""
+Step = Callable[[CleanBlock, Tensor, str, bool], Followed]
+"""Of a change `delta`, whose memory is reused, in a precision; and whether the change of `mlp_post`
+is wanted."""
 
 
-def follow_block(
-    model: FoldedModel,
-    block: FoldedBlock,
-    layer: LayerActivations,
-    delta: Tensor,
-    precision: str,
-    u: Tensor,
-    neurons: bool,
-) -> Followed:
+def follow_block(at: CleanBlock, delta: Tensor, precision: str, neurons: bool) -> Followed:
     """A change of what a block reads (`block_change`)."""
-    return Followed.of(block_change(model, block, layer, delta, precision), u, neurons)
+    return Followed.of(block_change(at, delta, precision), at.direction, neurons)
 
 
-def follow_mid(
-    model: FoldedModel,
-    block: FoldedBlock,
-    layer: LayerActivations,
-    delta: Tensor,
-    precision: str,
-    u: Tensor,
-    neurons: bool,
-) -> Followed:
+def follow_mid(at: CleanBlock, delta: Tensor, precision: str, neurons: bool) -> Followed:
     """A change of what a sequential block's MLP reads (`mid_change`)."""
-    return Followed.of(mid_change(model, block, layer, delta, precision), u, neurons)
+    return Followed.of(mid_change(at, delta, precision), at.direction, neurons)
 
 
 @dataclass(frozen=True)

@@ -20,10 +20,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from selfrepair_assets.measurement.engine.change import PLAIN, Followed, Step, Steps
-from selfrepair_assets.measurement.engine.clean_run import LayerActivations
+from selfrepair_assets.measurement.engine.change import PLAIN, CleanBlock, Followed, Step, Steps
 from selfrepair_assets.measurement.model import bundled
-from selfrepair_assets.measurement.model.folded_model import FoldedBlock, FoldedModel
+from selfrepair_assets.measurement.model.folded_model import FoldedModel
 from selfrepair_assets.measurement.run_spec import RunSpec
 
 LEAST_PRODUCTS = 3e13
@@ -71,30 +70,21 @@ class FusedStep:
         self._fused: Any = torch.compile(plain)
         self._compared: set[tuple[object, ...]] = set()
 
-    def __call__(
-        self,
-        model: FoldedModel,
-        block: FoldedBlock,
-        layer: LayerActivations,
-        delta: Tensor,
-        precision: str,
-        u: Tensor,
-        neurons: bool,
-    ) -> Followed:
+    def __call__(self, at: CleanBlock, delta: Tensor, precision: str, neurons: bool) -> Followed:
         rare = neurons or len(delta) < LEAST_ROWS  # neurons are wanted of one layer
         if self._fused is None or precision != "bf16" or rare:
-            return self.plain(model, block, layer, delta, precision, u, neurons)
-        block.prepare_bf16()
+            return self.plain(at, delta, precision, neurons)
+        at.block.prepare_bf16()
         torch._dynamo.maybe_mark_dynamic(delta, 0)
-        sort = (id(model), delta.shape[1:], block.window, id(block.rotary))
+        sort = (id(at.model), delta.shape[1:], at.block.window, id(at.block.rotary))
         if sort in self._compared:
-            followed: Followed = self._fused(model, block, layer, delta, precision, u, neurons)
+            followed: Followed = self._fused(at, delta, precision, neurons)
             return followed
-        plain = self.plain(model, block, layer, delta.clone(), precision, u, neurons)
+        plain = self.plain(at, delta.clone(), precision, neurons)
         try:
             with warnings.catch_warnings():  # a rotary embedding's cache is not used there
                 warnings.filterwarnings("ignore", ".*lru_cache", UserWarning)
-                followed = self._fused(model, block, layer, delta, precision, u, neurons)
+                followed = self._fused(at, delta, precision, neurons)
         except (torch._dynamo.exc.TorchDynamoException, OSError, ImportError) as error:
             reason = str(error).strip().partition("\n")[0]
             return self._without(f"they cannot be compiled ({reason})", plain)

@@ -94,12 +94,11 @@ def propagate(
 
     change: Followed | None = None
     for i in range(start, model.n_layers):
-        layer, block = clean.layers[i], model.blocks[i]
-        neurons = details is not None and i == model.n_layers - 1
+        at, neurons = clean.blocks[i], details is not None and i == model.n_layers - 1
         if i > start:
-            change = steps.block(model, block, layer, delta, precision, u, neurons)
+            change = steps.block(at, delta, precision, neurons)
         elif not model.parallel_attention:
-            change = steps.mid(model, block, layer, delta, precision, u, neurons)
+            change = steps.mid(at, delta, precision, neurons)
         else:
             continue  # nothing in the ablated head's own block reads what it writes
         delta, from_last_mlp = change.resid_post, change.mlp_effect
@@ -112,12 +111,11 @@ def propagate(
             details.add_mlp(from_last_mlp)
 
     if details is not None and change is not None and change.mlp_post is not None:
-        details.add_neurons(layer.mlp_post, change.mlp_post, clean.neuron_direction)
+        details.add_neurons(clean.layers[-1].mlp_post, change.mlp_post, clean.neuron_direction)
     x = clean.layers[-1].resid_post
     squared_ablated, inverse, inverse_change = scale_change(x, delta, clean.squared_final_scale)
     logit_change = dot(delta, u) * inverse.squeeze(-1) + dot(x, u) * inverse_change.squeeze(-1)
-    layer = clean.layers[start]
-    effect = head_effects(model, model.blocks[start], layer.z, layer.attn.direction(u))
+    effect = head_effects(model, block, layer.z, layer.attn.direction(u))
     effect = effect.movedim(-1, 0)[chosen] / scale
     return {
         "direct_effect": effect,

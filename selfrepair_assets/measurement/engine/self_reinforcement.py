@@ -21,9 +21,13 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-from selfrepair_assets.measurement.engine.change import CleanRun, block_change, scale_change
+from selfrepair_assets.measurement.engine.change import (
+    CleanBlock,
+    CleanRun,
+    block_change,
+    scale_change,
+)
 from selfrepair_assets.measurement.engine.clean_run import (
-    LayerActivations,
     head_effects,
     pattern_of,
     shared_keys,
@@ -31,21 +35,20 @@ from selfrepair_assets.measurement.engine.clean_run import (
 from selfrepair_assets.measurement.engine.interface import on_device
 from selfrepair_assets.measurement.engine.results import ReinforcedHeads
 from selfrepair_assets.measurement.heads import Head, by_layer
-from selfrepair_assets.measurement.model.folded_model import FoldedBlock, FoldedModel
+from selfrepair_assets.measurement.model.folded_model import FoldedModel
 
 
-def attend_to_own_position(
-    model: FoldedModel, block: FoldedBlock, layer: LayerActivations, q: Tensor, k: Tensor, v: Tensor
-) -> Tensor:
+def attend_to_own_position(at: CleanBlock, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     """The change of `z` where each position sees its own change and the others clean.
 
     q, k, v: changed, (rows, batch, head, pos, d_head).
     """
+    model, layer = at.model, at.layer
     clean_k, clean_v = shared_keys(model, layer.k), shared_keys(model, layer.v)
     k_change, v_change = (shared_keys(model, a - b) for a, b in ((k, layer.k), (v, layer.v)))
     scores = q @ clean_k.transpose(-1, -2)
     scores.diagonal(dim1=-2, dim2=-1).add_((q * k_change).sum(-1))
-    pattern = pattern_of(model, block, scores)
+    pattern = pattern_of(model, at.block, scores)
     z = pattern @ clean_v + pattern.diagonal(dim1=-2, dim2=-1).unsqueeze(-1) * v_change
     return z.transpose(-2, -3).flatten(-2) - layer.z
 
@@ -91,9 +94,7 @@ def _reinforce(clean: CleanRun, heads: list[Head], scales: Sequence[float]) -> R
 
     own_change: Tensor | None = None
     for i in range(start, model.n_layers):
-        change = block_change(
-            model, model.blocks[i], clean.layers[i], delta, "fp32", attend_to_own_position
-        )
+        change = block_change(clean.blocks[i], delta, "fp32", attend_to_own_position)
         own_change = change.z if i == start else own_change
         delta = change.resid_post
 

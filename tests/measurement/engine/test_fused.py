@@ -36,10 +36,9 @@ def followed(step: Step, name: str, rows: int = LEAST_ROWS, precision: str = "bf
     generator = torch.Generator().manual_seed(rows)
     with torch.inference_mode():
         clean = CleanRun.of(model, random_tokens(2, 12, seed=1))
-        layer = clean.layers[LAYER]
-        delta = torch.randn((rows, *layer.resid_pre.shape), generator=generator)
-        block, u = model.blocks[LAYER], clean.direction
-        return step(model, block, layer, delta, precision, u, False)
+        at = clean.blocks[LAYER]
+        delta = torch.randn((rows, *at.layer.resid_pre.shape), generator=generator)
+        return step(at, delta, precision, False)
 
 
 def tensors(of: Followed) -> list[Tensor]:
