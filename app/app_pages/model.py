@@ -215,8 +215,7 @@ def page() -> None:
         heat_map(subject, choice)
     table(subject, choice)
     who_repairs_whom(subject)
-    if not queries.lacking(generation, "beside_paper"):
-        authors.beside(subject)
+    authors.beside(subject)
 
 
 page()

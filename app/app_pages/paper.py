@@ -43,8 +43,7 @@ def page() -> None:
         return
     with _beside_the_paper(subject, entry):
         show_figure(name, subject, link_to_paper=False)
-    if not queries.lacking(generation, "beside_paper"):
-        authors.beside(subject)
+    authors.beside(subject)
 
 
 @contextmanager
