@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import secrets
 import shutil
@@ -51,8 +52,14 @@ def instance_of_command_line(warehouse: Warehouse) -> Iterator[dg.DagsterInstanc
     """
     from selfrepair.dagster_project.unexported import instance_that_captures_nothing
 
-    with instance_that_captures_nothing(make_history(warehouse)) as instance:
-        yield instance
+    pool = logging.getLogger("sqlalchemy.pool")
+    before = pool.level
+    pool.setLevel(logging.CRITICAL)  # Ctrl-C while it closes a connection prints a traceback there
+    try:
+        with instance_that_captures_nothing(make_history(warehouse)) as instance:
+            yield instance
+    finally:
+        pool.setLevel(before)
 
 
 def make_history(warehouse: Warehouse) -> Path:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import sqlalchemy
 
 from selfrepair.dagster_project.instance import (
     history_problem,
@@ -43,6 +44,25 @@ def heads(root: Path) -> list[int]:
         with sqlite3.connect(root / "dagster" / name) as database:
             counts += database.execute("select count(*) from alembic_version").fetchone()
     return counts
+
+
+def test_control_c_while_a_connection_is_closed_prints_no_traceback(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    def close(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    def close_one() -> None:
+        engine = sqlalchemy.create_engine("sqlite://", poolclass=sqlalchemy.NullPool)
+        monkeypatch.setattr(engine.dialect, "do_close", close)
+        with pytest.raises(KeyboardInterrupt), engine.connect():
+            pass
+
+    with instance_of_command_line(Warehouse(tmp_path)):
+        close_one()
+    assert not caplog.records
+    close_one()  # so the test can fail
+    assert "Exception closing connection" in caplog.text
 
 
 def test_made_at_once_by_four_processes_it_has_one_version(tmp_path: Path) -> None:
