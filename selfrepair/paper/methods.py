@@ -1,5 +1,6 @@
 """What a paper says of how a run was measured, in words, and whom it cites."""
 
+from collections import Counter
 from collections.abc import Mapping
 from importlib.metadata import version
 from typing import Any
@@ -21,6 +22,8 @@ PAPER = """\
   eprint    = {2402.15390},
   eprinttype = {arXiv},
 }"""
+MULTIPLIED = {"bf16_fp32": "in bf16 with sums kept in fp32"}
+"""A precision in words, where its name says too little."""
 SOFTWARE = """\
 @software{{selfrepair,
   author  = {{{{The selfrepair contributors}}}},
@@ -97,7 +100,7 @@ def _version(run: Mapping[str, Any]) -> str:
 def _precision(run: Mapping[str, Any]) -> str:
     """What was computed in which precision."""
     layers = list(run["layer_precision"]) if _known(run["layer_precision"]) else []
-    fast = [precision for precision in layers if precision != "fp32"]
+    fast = Counter(precision for precision in layers if precision != "fp32")
     if not fast:
         return "All was computed in fp32."
     errors = run["precision_error"] if _known(run["precision_error"]) else [None] * len(layers)
@@ -108,9 +111,13 @@ def _precision(run: Mapping[str, Any]) -> str:
         if seen
         else ""
     )
+    counts = " and ".join(
+        f"{MULTIPLIED.get(precision, f'in {precision}')} for the heads of {n}"
+        for precision, n in fast.items()
+    )
     return (
-        f"Changes were multiplied in {fast[0]} for the heads of {len(fast)} of {len(layers)} "
-        f"layers{worst.replace('%', ' %')}, and all else was computed in fp32."
+        f"Changes were multiplied {counts} of {len(layers)} layers{worst.replace('%', ' %')}, and "
+        "all else was computed in fp32."
     )
 
 

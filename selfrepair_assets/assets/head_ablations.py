@@ -5,6 +5,7 @@ out. A shard that is on disk is not planned again, unless a layer has gone back 
 (`steps/precision.py`): such shards are measured anew at the end.
 """
 
+from collections import Counter
 from collections.abc import Iterator
 
 import dagster as dg
@@ -41,8 +42,8 @@ def plan_shards(
             layers = layer_precision(folder, work.add).layers
             withdraw_superseded(folder)
         work.close()
-        fast = folder.spec.precision
-        context.log.info(f"{layers.count(fast)} of {len(layers)} layers are measured in {fast}")
+        counts = ", ".join(f"{n} in {precision}" for precision, n in Counter(layers).items())
+        context.log.info(f"layers by precision: {counts}")
     missing = HEAD_ABLATIONS.left(folder)
     context.log.info(
         f"{len(folder.shards) - len(missing)} of {len(folder.shards)} shards are there"

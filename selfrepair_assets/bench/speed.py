@@ -161,7 +161,7 @@ class Bench:
         measurer = Measurer(self.loaded, spec, fused=False)
         sample, partners = self.tokens[:2, :SAMPLE], self.partners[:2, :SAMPLE]
         request = AblationRequest(sample, measurer.sampled_heads, ["resample"], partners)
-        chosen = fast_error.chosen(measurer.error_of_fast(request), precision)
+        chosen = fast_error.chosen(measurer.sample(request), precision)
         return Measurer(self.loaded, spec, chosen.layers, fused=self.loaded.device.type == "cpu")
 
     def _authors(

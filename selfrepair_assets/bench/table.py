@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -24,7 +25,7 @@ def conditions(bench: Bench, found: Comparison) -> str:
         for precision, of_rounds in found.matrix_rates.items()
     )
     chosen = "".join(
-        f" {layers.count(precision)} of {len(layers)} layers are in {precision}, as a run chooses."
+        f" Of {precision}'s layers, as a run chooses, {_counted(layers)}."
         for precision, layers in found.layers.items()
         if precision != "fp32"
     )
@@ -33,6 +34,12 @@ def conditions(bench: Bench, found: Comparison) -> str:
         f"sequences of {tokens.shape[1]} tokens, on {where}; matrix products: {rates} TFLOP/s."
         f"{chosen}"
     )
+
+
+def _counted(layers: Sequence[str]) -> str:
+    """`26 are in bf16, 4 in bf16_fp32`."""
+    counts = [f"{n} in {precision}" for precision, n in Counter(layers).most_common()]
+    return ", ".join(counts).replace(" in ", " are in ", 1)
 
 
 def relative_errors(measured: LogitChanges, reference: LogitChanges) -> dict[int, float]:

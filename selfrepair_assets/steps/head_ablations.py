@@ -10,8 +10,9 @@ import pyarrow.parquet as pq
 
 from selfrepair.warehouse.facts.top_rows import top_rows
 from selfrepair_assets.measurement.engine.fast_error import LayerPrecision
-from selfrepair_assets.measurement.engine.measure import EngineMismatchError, Progress
+from selfrepair_assets.measurement.engine.measure import Progress
 from selfrepair_assets.measurement.engine.results import AblatedHeads
+from selfrepair_assets.measurement.errors import EngineMismatchError
 from selfrepair_assets.steps.ablating import ablate, has_neurons, kept_rows, run_facts
 from selfrepair_assets.steps.clean_run import predictions
 from selfrepair_assets.steps.precision import is_watched, layer_precision, watch

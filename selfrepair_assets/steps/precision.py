@@ -1,6 +1,7 @@
 """A fast precision is watched on the run: a layer whose error leaves its bound leaves it for fp32.
 
-1. Before the run, a sample says which layers may be measured in it (`layer_precision`).
+1. Before the run, a sample says which layers may be measured in it (`layer_precision`); of bf16's
+   two, bf16 and bf16_fp32, a layer takes the faster one that keeps the bound.
 2. Before a shard is measured, a few of its rows of each of those layers are measured both ways, and
    what they show is noted (`watch`). The note is on the disk before the shard is.
 3. What the sample and the notes show together decides each layer's precision. A layer that leaves
@@ -23,7 +24,7 @@ import numpy as np
 from selfrepair.warehouse.facts.shards import shard_precision
 from selfrepair_assets.measurement.ablations import any_needs
 from selfrepair_assets.measurement.engine import fast_error
-from selfrepair_assets.measurement.engine.fast_error import LayerPrecision, Squares
+from selfrepair_assets.measurement.engine.fast_error import LayerPrecision, Sampled
 from selfrepair_assets.measurement.engine.interface import AblationRequest
 from selfrepair_assets.measurement.engine.measure import Measurer, Progress
 from selfrepair_assets.steps.run_spec import load_for
@@ -73,10 +74,10 @@ def watch(folder: RunFolder, shard: Shard) -> LayerPrecision:
     """
     if not is_watched(folder, shard):
         spec, model, number = folder.spec, folder.model, folder.shards.index(shard)
-        size = shard.stop - shard.start
+        size, sampled = shard.stop - shard.start, _sampled_choice(folder).layers
         heads = fast_error.watched_heads(
             spec.chosen_heads(model["n_layers"], model["n_heads"]),
-            _sampled_choice(folder).layers,
+            sampled,
             number,
             size,
         )
@@ -89,11 +90,11 @@ def watch(folder: RunFolder, shard: Shard) -> LayerPrecision:
             np.asarray(folder.tokens[[partner]]),
             folder.mean_z() if any_needs(spec.ablations, "mean_z") else None,
         )
-        squares = Measurer(load_for(folder), spec).error_of_fast(request)
+        [squares] = Measurer(load_for(folder), spec).errors_of_fast(request, [sampled])
         before = layer_precision(folder)
         seen = {"sequence": sequence, "heads": [str(head) for head in heads]}
         folder.note(_watched_note(folder, shard), seen | {"squares": squares.tolist()})
-        _tell(spec.precision, before, layer_precision(folder))
+        _tell(before, layer_precision(folder))
     return layer_precision(folder)
 
 
@@ -124,7 +125,7 @@ def _sampled_choice(folder: RunFolder) -> LayerPrecision:
     return fast_error.chosen(sample, folder.spec.precision)
 
 
-def _sampled_squares(folder: RunFolder, progress: Progress | None = None) -> Squares | None:
+def _sampled_squares(folder: RunFolder, progress: Progress | None = None) -> Sampled | None:
     """What a sample of the run shows of the error, measured once; None where all is in fp32."""
     spec = folder.spec
     if spec.precision == "fp32" or folder.model["engine"] != "perturbation":
@@ -136,10 +137,13 @@ def _sampled_squares(folder: RunFolder, progress: Progress | None = None) -> Squ
         measurer = Measurer(load_for(folder), spec)
         heads = measurer.sampled_heads
         request = AblationRequest(tokens, heads, spec.ablations, partners, mean_z)
-        squares = measurer.error_of_fast(request, progress)
-        noted = {"squares": squares.tolist()}
+        sampled = measurer.sample(request, progress)
+        noted = {"squares": {fast: squares.tolist() for fast, squares in sampled.items()}}
         folder.note(sample_note(folder), noted)
-    return np.array(noted["squares"])
+    squares = noted["squares"]
+    if isinstance(squares, list):  # of a run that an older version began
+        squares = {spec.precision: squares}
+    return {fast: np.array(of) for fast, of in squares.items()}
 
 
 def sample_note(folder: RunFolder) -> str:
@@ -161,10 +165,10 @@ def _precision_sample(folder: RunFolder) -> tuple[np.ndarray, np.ndarray]:
     return np.asarray(folder.tokens[sequences]), np.asarray(folder.tokens[partners])
 
 
-def _tell(fast: str, before: LayerPrecision, now: LayerPrecision) -> None:
+def _tell(before: LayerPrecision, now: LayerPrecision) -> None:
     for layer, (was, error) in enumerate(zip(before.layers, now.errors, strict=True)):
         if was != now.layers[layer]:
             logger.warning(
-                f"layer {layer} is measured in fp32 from now on, and anew: the error of {fast} is "
+                f"layer {layer} is measured in fp32 from now on, and anew: the error of {was} is "
                 f"{error:.2%} of its logit change so far"
             )

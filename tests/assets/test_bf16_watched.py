@@ -33,13 +33,13 @@ def of(*layers: tuple[float, float]) -> np.ndarray:
 
 
 def kept(sample: np.ndarray, watched: Iterable[np.ndarray | None]) -> fast_error.LayerPrecision:
-    return fast_error.kept(sample, watched, "bf16")
+    return fast_error.kept({"bf16": sample}, watched, "bf16")
 
 
 def test_what_was_seen_adds_up_in_the_shards_order() -> None:
     bound = BOUND**2
     sample = of((0.25 * bound, 1), (0.25 * bound, 1), (2 * bound, 1), (0, 0))
-    first = fast_error.chosen(sample, "bf16")
+    first = fast_error.chosen({"bf16": sample}, "bf16")
     assert first.layers == ["bf16", "bf16", "fp32", "fp32"]  # the last one was not seen at all
     assert first.errors == [0.5e-2, 0.5e-2, pytest.approx(2**0.5 * 1e-2), None]
     calm, loud = (of((0.25 * bound, 1), (x * bound, 1), (0, 0), (0, 0)) for x in (0.25, 3.75))
@@ -53,10 +53,26 @@ def test_what_was_seen_adds_up_in_the_shards_order() -> None:
     assert kept(sample, [calm, None, loud]).layers[1] == "bf16"
 
 
+def test_a_layer_that_bf16_cannot_measure_keeps_its_sums_in_fp32_where_that_is_enough() -> None:
+    bound = BOUND**2
+    coarse = of((0.25 * bound, 1), (2 * bound, 1), (4 * bound, 1))
+    fine = of((0.1 * bound, 1), (0.25 * bound, 1), (2 * bound, 1))
+    sample = {"bf16": coarse, "bf16_fp32": fine}
+    first = fast_error.chosen(sample, "bf16")
+    assert first.layers == ["bf16", "bf16_fp32", "fp32"]
+    assert first.errors == [0.5e-2, 0.5e-2, pytest.approx(2**0.5 * 1e-2)]
+    # What is seen later adds to what the sample showed of the layer's own precision.
+    later = of((0.25 * bound, 1), (1.2 * bound, 1), (0, 0))
+    after = fast_error.kept(sample, [later, later], "bf16")
+    assert after.layers == ["bf16", "bf16_fp32", "fp32"]
+    assert after.errors == [0.5e-2, pytest.approx((2.65 / 3) ** 0.5 * 1e-2), first.errors[2]]
+    assert fast_error.kept(sample, [later] * 6, "bf16").layers == ["bf16", "fp32", "fp32"]
+
+
 def test_the_error_is_the_worst_ablation_and_no_number_is_too_large() -> None:
     seen = np.array([[[1e-6, 1.0], [0, 0]], [[4e-6, 1.0], [np.nan, 1.0]]])
     assert relative_error(seen)[0] == pytest.approx(2e-3)
-    assert fast_error.chosen(seen, "bf16").layers == ["bf16", "fp32"]
+    assert fast_error.chosen({"bf16": seen}, "bf16").layers == ["bf16", "fp32"]
     quiet = np.array([[[0, 1.0], [0, 1.0]], [[0, 1.0], [0, 1.0]]])
     assert kept(quiet, [seen]).layers == ["bf16", "fp32"]
 
@@ -91,14 +107,14 @@ def instance() -> Iterator[dg.DagsterInstance]:
 @pytest.fixture(autouse=True)
 def later_sequences_are_hard(monkeypatch: pytest.MonkeyPatch) -> None:
     """In the second shard and the third, bf16 is a hundred times worse on one layer."""
-    measure, watch = Measurer.error_of_fast, precision.watch
+    measure, watch = Measurer.errors_of_fast, precision.watch
     number = [0]
 
-    def hard(self: Measurer, *args: Any) -> np.ndarray:
-        squares = measure(self, *args)
-        if number[0] in (1, 2):
+    def hard(self: Measurer, *args: Any) -> list[np.ndarray]:
+        found = measure(self, *args)
+        for squares in found if number[0] in (1, 2) else ():
             squares[:, LEAVES, 0] *= 1e4
-        return squares
+        return found
 
     def numbered(folder: RunFolder, shard: Any) -> Any:
         number[0] = folder.shards.index(shard)
@@ -107,7 +123,7 @@ def later_sequences_are_hard(monkeypatch: pytest.MonkeyPatch) -> None:
         finally:
             number[0] = 0
 
-    monkeypatch.setattr(Measurer, "error_of_fast", hard)
+    monkeypatch.setattr(Measurer, "errors_of_fast", hard)
     monkeypatch.setattr(head_ablations, "watch", numbered)
 
 

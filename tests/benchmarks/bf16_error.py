@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 
@@ -117,10 +118,10 @@ def main() -> int:
             f"| {'yes' if of.is_within else 'NO'} |"
         )
     beyond = [of.layer for of in layers if not of.is_within]
-    fast_layers = sum(of.precision == "bf16" for of in layers)
+    counts = Counter(of.precision for of in layers)
     print(
-        f"\n{fast_layers} of {len(layers)} layers in bf16; the bound is {BOUND:.0%}; "
-        f"beyond it: {beyond or 'none'}"
+        f"\n{', '.join(f'{n} of {len(layers)} layers in {p}' for p, n in counts.items())}; "
+        f"the bound is {BOUND:.0%}; beyond it: {beyond or 'none'}"
     )
     return 1 if beyond else 0
 

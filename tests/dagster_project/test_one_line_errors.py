@@ -9,8 +9,7 @@ from selfrepair.errors import OneLineError
 from selfrepair.warehouse.errors import WarehouseError
 from selfrepair.warehouse.sealed import DamagedError
 from selfrepair_assets.assets.resources import hiccups_are_retried
-from selfrepair_assets.measurement.engine.measure import EngineMismatchError
-from selfrepair_assets.measurement.errors import InputError
+from selfrepair_assets.measurement.errors import EngineMismatchError, InputError
 
 KINDS = [WarehouseError, DamagedError, InputError, EngineMismatchError]
 

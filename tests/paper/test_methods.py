@@ -36,6 +36,11 @@ def test_the_text_says_what_was_computed_in_which_precision() -> None:
         "measured both ways: 0.81 % of the logit changes in the worst layer), and all else was "
         "computed in fp32."
     )
+    run = {"layer_precision": ["bf16_fp32", "bf16", "bf16"], "precision_error": None}
+    assert methods._precision(run) == (
+        "Changes were multiplied in bf16 with sums kept in fp32 for the heads of 1 and in bf16 for "
+        "the heads of 2 of 3 layers, and all else was computed in fp32."
+    )
     for layers, errors in ((["fp32"] * 3, None), (["fp32"] * 3, [0.02] * 3)):
         run = {"layer_precision": layers, "precision_error": errors}
         assert methods._precision(run) == "All was computed in fp32."

@@ -1,7 +1,7 @@
 """What a fast precision costs: its error on what was measured both ways, and who may pay it.
 
-Of the rows (ablations) of a layer that were measured in fp32 and in the fast precision, tf32 or
-bf16, the error is
+Of the rows (ablations) of a layer that were measured in fp32 and in a fast precision (tf32, bf16,
+or bf16_fp32 where bf16 is too coarse) the error is
 
     ||logit_change(fast) - logit_change(fp32)|| / ||logit_change(fp32)||
 
@@ -30,10 +30,11 @@ WATCHED_SHARE = 1 / 64
 """Of a layer's rows (heads x sequences) in a shard: those that are measured both ways."""
 
 Squares = np.ndarray
+Sampled = Mapping[str, Squares]  # by fast precision, the fastest first
 
 
 class LayerPrecision(NamedTuple):
-    """Per layer `fp32` or the fast precision, and its error as far as it was seen (None: not)."""
+    """Per layer `fp32` or a fast precision, and its error as far as it was seen (None: not)."""
 
     layers: list[str]
     errors: list[float | None]
@@ -73,34 +74,46 @@ def relative_error(seen: Squares) -> list[float | None]:
     return errors
 
 
-def chosen(sample: Squares, fast: str) -> LayerPrecision:
-    """The first choice, by what a sample shows of the fast precision before the run."""
-    errors = relative_error(sample)
-    below = CHOSEN_BELOW * ERROR_BOUND[fast]
-    may = [error is not None and error <= below for error in errors]
-    return LayerPrecision([fast if m else "fp32" for m in may], errors)
+def chosen(sample: Sampled, asked: str) -> LayerPrecision:
+    """The first choice, by what a sample shows of the fast precisions before the run.
+
+    A layer gets the first that keeps the bound of the one asked for, else fp32 with the last error.
+    """
+    below = CHOSEN_BELOW * ERROR_BOUND[asked]
+    layers, errors = [], []
+    for of_layer in zip(*map(relative_error, sample.values()), strict=True):
+        found, error = "fp32", of_layer[-1]
+        for fast, seen in zip(sample, of_layer, strict=True):
+            if seen is not None and seen <= below:
+                found, error = fast, seen
+                break
+        layers.append(found)
+        errors.append(error)
+    return LayerPrecision(layers, errors)
 
 
-def kept(sample: Squares, watched: Iterable[Squares | None], fast: str) -> LayerPrecision:
+def kept(sample: Sampled, watched: Iterable[Squares | None], asked: str) -> LayerPrecision:
     """The choice after what was seen of the run.
 
     A layer that leaves the bound stays in fp32, with the error by which it left.
 
     Args:
         watched: what was seen of each shard, in the shards' order, up to the first that is None:
-            so the choice is the same in whichever order the shards were measured.
+            so the choice is the same in whichever order the shards were measured. Each layer's is
+            of the precision that the sample chose.
     """
-    first = chosen(sample, fast)
+    first = chosen(sample, asked)
     layers, errors = list(first.layers), list(first.errors)
-    seen = sample
+    last = [*sample.values()][-1]
+    seen = np.stack([sample.get(fast, last)[:, i] for i, fast in enumerate(layers)], axis=1)
     for of_shard in watched:
         if of_shard is None:
             break
         seen = seen + of_shard
         for layer, error in enumerate(relative_error(seen)):
-            if layers[layer] == fast:
+            if layers[layer] != "fp32":
                 errors[layer] = error
-                if error is None or not error <= LEFT_ABOVE * ERROR_BOUND[fast]:
+                if error is None or not error <= LEFT_ABOVE * ERROR_BOUND[asked]:
                     layers[layer] = "fp32"
     return LayerPrecision(layers, errors)
 

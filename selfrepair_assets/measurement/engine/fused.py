@@ -23,6 +23,7 @@ from torch import Tensor
 from selfrepair_assets.measurement.engine.change import PLAIN, CleanBlock, Followed, Step, Steps
 from selfrepair_assets.measurement.model import bundled
 from selfrepair_assets.measurement.model.folded_model import FoldedModel
+from selfrepair_assets.measurement.model.precision import FAST
 from selfrepair_assets.measurement.run_spec import RunSpec
 
 LEAST_PRODUCTS = 3e13
@@ -72,11 +73,12 @@ class FusedStep:
 
     def __call__(self, at: CleanBlock, delta: Tensor, precision: str, neurons: bool) -> Followed:
         rare = neurons or len(delta) < LEAST_ROWS  # neurons are wanted of one layer
-        if self._fused is None or precision != "bf16" or rare:
+        if self._fused is None or precision not in FAST["bf16"] or rare:
             return self.plain(at, delta, precision, neurons)
-        at.block.prepare_bf16()
+        if precision == "bf16":
+            at.block.prepare_bf16()
         torch._dynamo.maybe_mark_dynamic(delta, 0)
-        sort = (id(at.model), delta.shape[1:], at.block.window, id(at.block.rotary))
+        sort = (precision, id(at.model), delta.shape[1:], at.block.window, id(at.block.rotary))
         if sort in self._compared:
             followed: Followed = self._fused(at, delta, precision, neurons)
             return followed

@@ -130,7 +130,7 @@ class Engine(Protocol):
     ) -> Iterator[AblatedHeads]:
         """One answer for each of the request's `parts`.
 
-        layer_precision: `fp32`, `tf32` or `bf16` for the heads of each layer; an engine may take
+        layer_precision: `fp32` or a fast one for the heads of each layer; an engine may take
             fp32.
         """
 

@@ -18,10 +18,9 @@ import psutil
 import torch
 from torch import Tensor
 
-from selfrepair.errors import OneLineError
 from selfrepair_assets.measurement.engine import fast_error
 from selfrepair_assets.measurement.engine.choose_engine import choose_engine
-from selfrepair_assets.measurement.engine.fast_error import Squares
+from selfrepair_assets.measurement.engine.fast_error import Sampled, Squares
 from selfrepair_assets.measurement.engine.fused import is_worth
 from selfrepair_assets.measurement.engine.interface import AblationRequest, tokens_on
 from selfrepair_assets.measurement.engine.results import (
@@ -30,9 +29,10 @@ from selfrepair_assets.measurement.engine.results import (
     CleanFacts,
     ReinforcedHeads,
 )
-from selfrepair_assets.measurement.errors import InputError
+from selfrepair_assets.measurement.errors import EngineMismatchError, InputError
 from selfrepair_assets.measurement.heads import Head, by_layer
 from selfrepair_assets.measurement.model.models import LoadedModel, refuse_precision
+from selfrepair_assets.measurement.model.precision import fast_precisions
 from selfrepair_assets.measurement.run_spec import RunSpec
 
 CPU_TOKENS_AT_ONCE, FUSED_TOKENS_AT_ONCE = 2048, 4096
@@ -46,14 +46,6 @@ logger = logging.getLogger(__name__)
 
 Progress = Callable[[int], None]
 """Is told how many head-tokens (heads x prediction positions) were done since it was last told."""
-
-
-class EngineMismatchError(OneLineError):
-    """The engine's clean logits differ from the model's: nothing must be measured with it.
-
-    It is the project's to put right and no `InputError`. Whoever ran the model needs the line and
-    no traceback all the same, and the command exits with the same code 2: nothing was measured.
-    """
 
 
 class Measurer:
@@ -222,20 +214,33 @@ class Measurer:
         return fast_error.sampled_heads(heads)
 
     def sample_work(self, tokens: np.ndarray) -> int:
-        """The head-tokens of trying it on `tokens` [sequence pos], in both precisions."""
-        return 2 * len(self.sampled_heads) * len(self.spec.ablations) * tokens[:, 1:].size
+        """The head-tokens of trying it on `tokens` [sequence pos], in fp32 and in each fast one."""
+        times = 1 + len(fast_precisions(self.spec.precision, self.loaded.device))
+        return times * len(self.sampled_heads) * len(self.spec.ablations) * tokens[:, 1:].size
 
-    def error_of_fast(self, request: AblationRequest, progress: Progress | None = None) -> Squares:
-        """Ablate as requested in fp32 and then in the run's fast precision: what that one costs."""
+    def sample(self, request: AblationRequest, progress: Progress | None = None) -> Sampled:
+        """What each fast precision of the run costs in every layer."""
+        tried = fast_precisions(self.spec.precision, self.loaded.device)
+        every = [[fast] * self.loaded.n_layers for fast in tried]
+        return dict(zip(tried, self.errors_of_fast(request, every, progress), strict=True))
 
-        def changes(precision: str) -> dict[tuple[str, int], np.ndarray]:
+    def errors_of_fast(
+        self,
+        request: AblationRequest,
+        choices: Sequence[Sequence[str]],
+        progress: Progress | None = None,
+    ) -> list[Squares]:
+        """Ablate as requested in fp32, and then with each choice of the layers' precisions."""
+
+        def changes(layer_precision: Sequence[str]) -> dict[tuple[str, int], np.ndarray]:
             measurer = copy(self)
-            measurer.layer_precision = [precision] * self.loaded.n_layers
+            measurer.layer_precision = list(layer_precision)
             results = measurer.ablate(request, progress)
             return {(r.ablation, r.layer): r.columns["logit_change"].numpy() for r in results}
 
-        exact, fast = changes("fp32"), changes(self.spec.precision)
-        return fast_error.squares(exact, fast, request.ablations, self.loaded.n_layers)
+        kinds, n_layers = request.ablations, self.loaded.n_layers
+        exact = changes(["fp32"] * n_layers)
+        return [fast_error.squares(exact, changes(of), kinds, n_layers) for of in choices]
 
     def _tensor(self, tokens: np.ndarray) -> Tensor:
         return tokens_on(self.loaded.device, tokens)

@@ -37,6 +37,7 @@ from selfrepair_assets.measurement.forecast.pilot import (
 )
 from selfrepair_assets.measurement.model.configured import ConfiguredModel, llama_like
 from selfrepair_assets.measurement.model.models import LoadedModel
+from selfrepair_assets.measurement.model.precision import FAST
 from selfrepair_assets.measurement.run_spec import RunSpec
 from selfrepair_assets.measurement.text.corpus import check_sequence_length
 
@@ -200,8 +201,9 @@ def _watching(spec: RunSpec, layers: list[int], clean: float, row: float) -> flo
     watched = sum(min(of, max(1, round(WATCHED_SHARE * of * size))) for of in of_layers)
     sampled = sum(min(of, HEADS_IN_SAMPLE) for of in of_layers)
     sequences = min(8, max(2, spec.n_sequences // 100))
-    shards = -(-spec.n_sequences // size)
-    return shards * (2 * clean + 3 * watched * row) + sequences * (2 * clean + 3 * sampled * row)
+    shards, tried = -(-spec.n_sequences // size), len(FAST[spec.precision])
+    of_sample = (1 + tried) * clean + (1 + 2 * tried) * sampled * row
+    return shards * (2 * clean + 3 * watched * row) + sequences * of_sample
 
 
 def _other_seconds(spec: RunSpec, shape: Shape, weights: int) -> float:

@@ -121,7 +121,7 @@ def columns_of(results: Iterable[AblatedHeads]) -> Columns:
 def choose_precision(measurer: Measurer, request: AblationRequest) -> LayerPrecision:
     """The precision of each layer by what the request's sequences show, as before a run."""
     sample = replace(request, heads=measurer.sampled_heads)
-    return fast_error.chosen(measurer.error_of_fast(sample), measurer.spec.precision)
+    return fast_error.chosen(measurer.sample(sample), measurer.spec.precision)
 
 
 def assert_equal(measured: Columns, expected: Columns) -> None:

@@ -9,8 +9,8 @@ import torch
 from selfrepair_assets.measurement.ablations import ABLATIONS
 from selfrepair_assets.measurement.engine.hooked import HookedEngine
 from selfrepair_assets.measurement.engine.interface import AblationRequest
-from selfrepair_assets.measurement.engine.measure import EngineMismatchError, Measurer
-from selfrepair_assets.measurement.errors import InputError
+from selfrepair_assets.measurement.engine.measure import Measurer
+from selfrepair_assets.measurement.errors import EngineMismatchError, InputError
 from selfrepair_assets.measurement.heads import Head
 from tests.helpers.models.engine_truth import (
     NOT_WRAPPED,

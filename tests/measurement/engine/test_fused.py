@@ -46,11 +46,14 @@ def tensors(of: Followed) -> list[Tensor]:
 
 
 # Sequential with a plain MLP; gated with post-norms, a cap and a window; parallel with GELU.
-@pytest.mark.parametrize("name", ["gpt2", "gemma2", "gpt_neox"])
-def test_a_fused_step_agrees_with_the_plain_one(name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "precision"),
+    [("gpt2", "bf16"), ("gemma2", "bf16"), ("gpt_neox", "bf16"), ("gemma2", "bf16_fp32")],
+)
+def test_a_fused_step_agrees_with_the_plain_one(name: str, precision: str) -> None:
     step = FusedStep(PLAIN.block)
     for rows in (LEAST_ROWS, LEAST_ROWS + 3):  # the first is compared and compiled, both for any
-        ours, right = followed(step, name, rows), followed(PLAIN.block, name, rows)
+        ours, right = (followed(s, name, rows, precision) for s in (step, PLAIN.block))
         assert step._fused is not None, "it was not compiled"
         for fused_value, plain_value in zip(tensors(ours), tensors(right), strict=True):
             error = (fused_value - plain_value).norm() / plain_value.norm()
