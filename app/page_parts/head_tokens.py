@@ -11,6 +11,7 @@ from selfrepair.app.page_parts.show_figure import show_figure
 from selfrepair.app.page_parts.token_view import Scale
 from selfrepair.app.questions import token_questions
 from selfrepair.app.questions.head_questions import ROWS_OF
+from selfrepair.app.questions.queries import Answer
 from selfrepair.app.questions.subject import Subject
 from selfrepair.app.questions.token_questions import FULL_COLOR, KINDS, ORDERS
 from selfrepair.app.wording import words
@@ -64,21 +65,26 @@ def listed(subject: Subject) -> None:
     with e:
         search = state.text("Find in the token or target", "find", placeholder="any text")
     asked = {"rows": rows, "order": order, "kind": kind, "search": search}
-    first = token_questions.instances(subject, **asked, limit=PER_PAGE, offset=0)
-    if first.frame.empty:
+
+    def page(number: int) -> Answer:
+        offset = PER_PAGE * (number - 1)
+        return token_questions.instances(subject, **asked, limit=PER_PAGE, offset=offset)
+
+    remembered = state.recall("page")
+    is_number = remembered.isdecimal() and len(remembered) < 10
+    likely = max(1, int(remembered)) if is_number else 1
+    answer = page(likely)
+    if answer.frame.empty and likely > 1:  # there are fewer pages of what is asked for now
+        likely, answer = 1, page(1)
+    if answer.frame.empty:
         st.info("No token is like that. Loosen the filter.", icon=":material/filter_alt_off:")
         in_all(subject, asked)
         return
-    n_found = int(first.frame["n_found"].iloc[0])
+    n_found = int(answer.frame["n_found"].iloc[0])
     n_pages = -(-n_found // PER_PAGE)
     number = state.whole_number(f"Page (of {n_pages:,})", "page", 1, n_pages, place=f)
-    answer = (
-        first
-        if number == 1
-        else token_questions.instances(
-            subject, **asked, limit=PER_PAGE, offset=PER_PAGE * (number - 1)
-        )
-    )
+    if number != likely:
+        answer = page(number)
     found = answer.frame
     around = token_questions.stretches(
         subject,

@@ -18,8 +18,15 @@ KINDS = {
     "overcorrected": "overcorrected",
     "broken": "broken",
 }
-
-
+WITH_TEXT = """(sequence, position) in (
+                    select (sequence, position)
+                    from tokens
+                    where run_id = $run
+                        and (
+                            contains(lower(target_text), $search)
+                            or contains(lower(token_text), $search)
+                        )
+                )"""
 FULL_COLOR = 0.995
 """The quantile of a head's absolute values that gets the full colour.
 
@@ -49,9 +56,34 @@ def instances(
     limit: int,
     offset: int,
 ) -> Answer:
-    """One page of the head's tokens; `n_found` is how many there are in all."""
+    """One page of the head's tokens; `n_found` is how many there are in all.
+
+    All of them are ordered by one column, and what else is shown is read for the page alone.
+    """
+    key, _, direction = ORDERS[order].partition(" ")
     return subject.ask(
         f"""
+        with
+
+        found as materialized (
+            select
+                sequence,
+                position,
+                {key} as sort_key
+            from {ROWS_OF[rows]}
+            {WHERE_HEAD}
+                and ablation = $ablation
+                and {KINDS[kind]}
+                and {WITH_TEXT if search else "true"}
+        ),
+
+        page as (
+            from found
+            order by sort_key {direction}, sequence, position
+            limit $limit
+            offset $offset
+        )
+
         select
             sequence,
             position,
@@ -67,16 +99,13 @@ def instances(
             self_repair_from_layernorm,
             overcorrected,
             broken,
-            count(*) over () as n_found
-        from {ROWS_OF[rows]}
+            (select count(*) from found) as n_found
+        from page
+        join {ROWS_OF[rows]} using (sequence, position)
         join tokens using (run_id, sequence, position)
         {WHERE_HEAD}
             and ablation = $ablation
-            and {KINDS[kind]}
-            and (contains(lower(target_text), $search) or contains(lower(token_text), $search))
-        order by {ORDERS[order]}, sequence, position
-        limit $limit
-        offset $offset
+        order by sort_key {direction}, sequence, position
         """,
         search=search.lower(),
         limit=limit,

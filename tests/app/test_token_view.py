@@ -67,3 +67,17 @@ def test_the_list_and_an_opened_token_have_one_scale(
     assert legends(rows="top by direct effect") == listed
     assert legends(instance="2:5") == listed
     assert legends(instance="2:5", colour="logit_change") != listed
+
+
+def test_a_page_that_is_not_there_is_the_last_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish_run(tmp_path, "toy")
+
+    def shown(number: str, **chosen: str) -> list[str]:
+        listed = sound(page(tmp_path, "head", monkeypatch, page=number, **chosen))
+        return [one.proto.body for one in listed.get("html")]
+
+    last = shown("6", rows="all tokens")  # 6 sequences x 8 positions, 8 on a page
+    assert last == shown("999", rows="all tokens") != shown("5", rows="all tokens")
+    assert shown("2") == shown("1"), "the top rows have one page alone"
