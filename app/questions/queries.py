@@ -8,6 +8,9 @@ The SQL that pages ask is beside this file; the visitor's own is run in `console
 import os
 import re
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -73,6 +76,31 @@ def newest_generation(root: str | None = None) -> Generation | None:
     return Generation(str(warehouse.root), number, stamp)
 
 
+_OPEN: ContextVar[duckdb.DuckDBPyConnection | None] = ContextVar("open", default=None)
+
+
+@contextmanager
+def asked_of(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
+    """Meanwhile all questions go to a connection that is open to the generation they are of.
+
+    It is one that `open_serving` has attached: a notebook's, which may not have the newest.
+    """
+    before = _OPEN.set(connection)
+    try:
+        yield
+    finally:
+        _OPEN.reset(before)
+
+
+def _cursor(generation: Generation) -> duckdb.DuckDBPyConnection:
+    given = _OPEN.get()
+    if given is None:
+        return _connection(generation).cursor()  # while it is here, its generation stays
+    cursor = given.cursor()
+    cursor.execute("use published")
+    return cursor
+
+
 @st.cache_resource(show_spinner=False, max_entries=2)
 def _connection(generation: Generation) -> duckdb.DuckDBPyConnection:
     """Opens the generation; kept while it is the newest or the one before."""
@@ -94,8 +122,7 @@ def _connection(generation: Generation) -> duckdb.DuckDBPyConnection:
 
 @st.cache_data(show_spinner=False, max_entries=300)
 def _rows(generation: Generation, sql: str, parameters: dict[str, Any]) -> pd.DataFrame:
-    connection = _connection(generation)  # while it is here, its generation stays
-    return connection.cursor().execute(sql, parameters or None).df()
+    return _cursor(generation).execute(sql, parameters or None).df()
 
 
 def ask(generation: Generation, sql: str, **parameters: Any) -> Answer:
@@ -170,8 +197,7 @@ def meanings(generation: Generation) -> dict[tuple[str | None, str], str]:
     Asked some thirty times for a page, so that it is kept as it is, not copied.
     """
     said: dict[tuple[str | None, str], str] = {}
-    connection = _connection(generation)
-    rows = connection.cursor().execute(
+    rows = _cursor(generation).execute(
         """
         select table_name, column_name, comment
         from duckdb_columns()

@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import plotly.graph_objects as go
 
 from selfrepair.app.figures import registry
-from selfrepair.app.questions.queries import newest_generation
+from selfrepair.app.questions.queries import Generation, asked_of
 from selfrepair.app.questions.subject import Subject
 from selfrepair.names import unknown
 from selfrepair.warehouse.paths import Warehouse
@@ -17,16 +18,23 @@ from selfrepair_assets.measurement.errors import InputError
 
 
 def draw(
-    warehouse: Warehouse, figure: str, subject: Mapping[str, Any], options: Mapping[str, Any]
+    warehouse: Warehouse,
+    connection: duckdb.DuckDBPyConnection,
+    figure: str,
+    subject: Mapping[str, Any],
+    options: Mapping[str, Any],
 ) -> go.Figure:
-    """The figure over the newest generation. Raises InputError where there is none of that name."""
-    chart = registry.draw(figure, _asked(warehouse, figure, subject, options), **options).chart
+    """The figure over what is open. Raises InputError where there is none of that name."""
+    with asked_of(connection):
+        asked = _asked(_generation(warehouse, connection), figure, subject, options)
+        chart = registry.draw(figure, asked, **options).chart
     chart.update_layout(template="plotly_white")
     return chart
 
 
 def save(
     warehouse: Warehouse,
+    connection: duckdb.DuckDBPyConnection,
     figure: str,
     subject: Mapping[str, Any],
     width: str,
@@ -39,12 +47,20 @@ def save(
 
     if width not in WIDTHS:
         raise InputError(unknown("width", width, WIDTHS))
-    asked = _asked(warehouse, figure, subject, options)
-    return for_paper(figure, asked, width, options).save(output)
+    with asked_of(connection):
+        asked = _asked(_generation(warehouse, connection), figure, subject, options)
+        return for_paper(figure, asked, width, options).save(output)
+
+
+def _generation(warehouse: Warehouse, connection: duckdb.DuckDBPyConnection) -> Generation:
+    """The one that is open, which may not be the newest."""
+    row = connection.execute("select generation, epoch_ns(published_at) from generation").fetchone()
+    assert row is not None  # each has one row
+    return Generation(str(warehouse.root), *row)
 
 
 def _asked(
-    warehouse: Warehouse, figure: str, subject: Mapping[str, Any], options: Mapping[str, Any]
+    generation: Generation, figure: str, subject: Mapping[str, Any], options: Mapping[str, Any]
 ) -> Subject:
     """What the figure is to be drawn of, with a head where none is named."""
     if figure not in registry.CHARTS:
@@ -57,7 +73,5 @@ def _asked(
                 if choices
                 else f"figure {figure} has no choice {name!r}, nor any other"
             )
-    generation = newest_generation(str(warehouse.root))
-    assert generation is not None, "it is open"
     named = Subject(generation, **subject)
     return named if "head" in subject else registry.with_head(figure, named)

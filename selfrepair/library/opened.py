@@ -195,7 +195,8 @@ from neuron_repairs
         extras.require("app", "a figure")
         from selfrepair.library.drawing import draw
 
-        return draw(self._warehouse, str(figure), self._subject(run, head, ablation), choices)
+        subject = self._subject(run, head, ablation)
+        return draw(self._warehouse, self._connection, str(figure), subject, choices)
 
     def save_figure(
         self,
@@ -217,7 +218,8 @@ from neuron_repairs
         from selfrepair.library.drawing import save
 
         subject = self._subject(run, head, ablation)
-        return save(self._warehouse, str(figure), subject, width, output, choices)
+        warehouse, connection = self._warehouse, self._connection
+        return save(warehouse, connection, str(figure), subject, width, output, choices)
 
     def cite(self, run: str) -> str:
         """Methods text with every setting of a run, versions, and the BibTeX to cite."""

@@ -170,3 +170,18 @@ def test_the_import_alone_is_light() -> None:
 def test_an_unknown_name_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="has no attribute 'opne'"):
         selfrepair.opne  # noqa: B018
+
+
+def test_a_figure_is_of_the_generation_that_is_open(tmp_path: Path) -> None:
+    publish_run(tmp_path, "first", seed=1)
+    warehouse = selfrepair.open(tmp_path)
+
+    def runs_drawn() -> set[str]:
+        drawn = warehouse.figure("1", "first", runs=["first", "second"])
+        return {trace.name for trace in drawn.data if trace.name}
+
+    before = runs_drawn()
+    publish_run(tmp_path, "second", seed=2)
+    assert runs_drawn() == before, "the tables beside it are of the first generation"
+    assert warehouse.refresh()
+    assert len(runs_drawn()) == len(before) + 1
