@@ -227,6 +227,20 @@ class Followed:
     mlp_effect: Tensor
     mlp_post: Tensor | None
 
+    def first(self, n: int) -> Followed:
+        """Of the first n rows."""
+        return Followed(
+            self.resid_post[:n],
+            None if self.z is None else self.z[:n],
+            None if self.heads_effect is None else self.heads_effect[:n],
+            self.mlp_effect[:n],
+            None if self.mlp_post is None else self.mlp_post[:n],
+        )
+
+    @property
+    def parts(self) -> tuple[Tensor | None, ...]:
+        return self.resid_post, self.z, self.heads_effect, self.mlp_effect, self.mlp_post
+
     @classmethod
     def of(cls, change: BlockChange, u: Tensor, neurons: bool) -> Followed:
         heads_effect = None if change.attn_out is None else dot(change.attn_out, u)

@@ -10,11 +10,15 @@ Only bf16 is fused: fp32, by which bf16 is chosen and watched, is always plain, 
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
+import platform
 import warnings
-from dataclasses import fields
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -29,11 +33,12 @@ from selfrepair_assets.measurement.run_spec import RunSpec
 LEAST_PRODUCTS = 3e13
 """Multiplications and additions of a run from which on fusing is worth its seconds of compiling."""
 LEAST_ROWS = 4
-"""Rows of a change that is followed by a fused step: each small number of them would be compiled
-by itself."""
-TOLERANCE = 2e-2
+"""Rows of a change that a fused step follows: each small number of them would be compiled by
+itself, and gets copies of its first row, so that what is watched is what is measured."""
+TOLERANCE = 5e-3
 """Largest relative difference to the plain step that is bf16's rounding, in another order."""
 
+CACHE = "TORCHINDUCTOR_CACHE_DIR"
 logger = logging.getLogger(__name__)
 
 
@@ -56,8 +61,19 @@ def fused_steps() -> Steps:
 
     It is kept in the user's cache: torch's default is a name in /tmp that others could take first.
     """
-    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(bundled.cache_folder() / "fused"))
+    from torch._inductor.runtime.cache_dir_utils import default_cache_dir  # a second to import
+
+    if os.environ.get(CACHE) in (None, os.path.abspath(default_cache_dir())):  # torch sets it too
+        os.environ[CACHE] = str(bundled.cache_folder() / "fused" / _cpu())
     return Steps(FusedStep(PLAIN.mid), FusedStep(PLAIN.block))
+
+
+def _cpu() -> str:
+    """What the processor can do, as a folder's name: code is compiled for that."""
+    cpus = Path("/proc/cpuinfo")
+    lines = cpus.read_text().splitlines() if cpus.exists() else []
+    found = next((line for line in lines if line.startswith(("flags", "Features"))), "")
+    return f"{platform.machine()}-{hashlib.sha256(found.encode()).hexdigest()[:8]}"
 
 
 class FusedStep:
@@ -72,9 +88,12 @@ class FusedStep:
         self._compared: set[tuple[object, ...]] = set()
 
     def __call__(self, at: CleanBlock, delta: Tensor, precision: str, neurons: bool) -> Followed:
-        rare = neurons or len(delta) < LEAST_ROWS  # neurons are wanted of one layer
-        if self._fused is None or precision not in FAST["bf16"] or rare:
+        n = len(delta)
+        if self._fused is None or precision not in FAST["bf16"] or neurons:  # these are rare
             return self.plain(at, delta, precision, neurons)
+        if n < LEAST_ROWS:
+            more = delta[:1].expand(LEAST_ROWS - n, *delta.shape[1:])
+            return self(at, torch.cat([delta, more]), precision, neurons).first(n)
         if precision == "bf16":
             at.block.prepare_bf16()
         torch._dynamo.maybe_mark_dynamic(delta, 0)
@@ -84,12 +103,13 @@ class FusedStep:
             return followed
         plain = self.plain(at, delta.clone(), precision, neurons)
         try:
-            with warnings.catch_warnings():  # a rotary embedding's cache is not used there
-                warnings.filterwarnings("ignore", ".*lru_cache", UserWarning)
+            with _quiet():
                 followed = self._fused(at, delta, precision, neurons)
         except (torch._dynamo.exc.TorchDynamoException, OSError, ImportError) as error:
-            reason = str(error).strip().partition("\n")[0]
-            return self._without(f"they cannot be compiled ({reason})", plain)
+            cause = getattr(error, "inner_exception", error)
+            reason = " ".join(str(cause).split())[:300]
+            where = os.environ.get(CACHE)
+            return self._without(f"they cannot be compiled ({reason}); cache: {where}", plain)
         difference = _difference(followed, plain)
         if not difference <= TOLERANCE:
             return self._without(f"what was compiled differs by {difference:.2g}", plain)
@@ -103,12 +123,26 @@ class FusedStep:
         return plain
 
 
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Compiling without torch's words: damaged files of its cache are a traceback each there."""
+    compiler = logging.getLogger("torch._inductor")
+    before = compiler.level
+    compiler.setLevel(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings():  # a rotary embedding's cache is not used there
+            warnings.filterwarnings("ignore", ".*lru_cache", UserWarning)
+            yield
+    finally:
+        compiler.setLevel(before)
+
+
 def _difference(fused: Followed, plain: Followed) -> float:
-    """The largest relative one of all that a step gives."""
-    pairs = [(getattr(fused, f.name), getattr(plain, f.name)) for f in fields(plain)]
-    differences = [
-        (torch.linalg.vector_norm(ours - theirs) / torch.linalg.vector_norm(theirs)).item()
-        for ours, theirs in pairs
-        if theirs is not None and theirs.any()
-    ]
-    return max(differences, default=0.0)
+    """The largest relative one of all that a step gives; NaN where one of them is."""
+    found = [torch.zeros(())]
+    for ours, theirs in zip(fused.parts, plain.parts, strict=True):
+        if ours is not None and theirs is not None:
+            difference = torch.linalg.vector_norm(ours - theirs)
+            if difference != 0:  # NaN neither
+                found.append(difference / torch.linalg.vector_norm(theirs))
+    return torch.stack(found).max().item()

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from torch._inductor.runtime.cache_dir_utils import default_cache_dir
 
 from selfrepair_assets.measurement.engine import fused
 from selfrepair_assets.measurement.engine.change import PLAIN, CleanRun, Followed, Step
@@ -96,19 +97,46 @@ def test_a_block_of_another_sort_is_compared_too(
     monkeypatch.setattr(step, "_fused", breaks)
     ours, right = followed(step, "gpt_neox"), followed(PLAIN.block, "gpt_neox")
     assert all(map(torch.equal, tensors(ours), tensors(right)))
-    assert "they cannot be compiled (no space left)" in caplog.text
+    assert "they cannot be compiled (no space left and a long story)" in caplog.text
     followed(step, "gpt2")
 
 
-def test_what_is_few_or_in_fp32_is_not_fused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_in_fp32_is_not_fused(monkeypatch: pytest.MonkeyPatch) -> None:
     step = FusedStep(PLAIN.block)
 
     def compiled(*_: Any) -> Followed:
         raise AssertionError("the compiled step was taken")
 
     monkeypatch.setattr(step, "_fused", compiled)
-    followed(step, "gpt2", rows=LEAST_ROWS - 1)
     followed(step, "gpt2", precision="fp32")
+
+
+def test_few_rows_are_fused_too_so_that_what_is_watched_is_what_is_measured(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    step, taken = FusedStep(PLAIN.block), []
+
+    def compiled(at: Any, delta: Tensor, *more: Any) -> Followed:
+        taken.append(len(delta))
+        return PLAIN.block(at, delta, *more)
+
+    monkeypatch.setattr(step, "_fused", compiled)
+    for rows in (1, LEAST_ROWS - 1):
+        ours, right = followed(step, "gpt2", rows), followed(PLAIN.block, "gpt2", rows)
+        for fused_value, plain_value in zip(tensors(ours), tensors(right), strict=True):
+            assert fused_value.shape == plain_value.shape
+            assert (fused_value - plain_value).norm() < 1e-6 * plain_value.norm()
+    assert taken == [LEAST_ROWS] * 2
+
+
+@pytest.mark.parametrize("field", ["resid_post", "z", "heads_effect", "mlp_effect"])
+@pytest.mark.parametrize("wrong", [float("nan"), 1.0])
+def test_one_wrong_number_of_a_compiled_step_is_seen(field: str, wrong: float) -> None:
+    zero = torch.zeros(2, 3)
+    right = Followed(zero, zero, zero, zero, None)
+    there = replace(right, **{field: torch.full((2, 3), wrong)})
+    assert not fused._difference(there, right) <= fused.TOLERANCE
+    assert fused._difference(right, right) == 0
 
 
 def test_without_a_compiler_the_plain_step_is_taken_and_the_log_says_so(
@@ -132,8 +160,8 @@ def test_what_is_compiled_is_kept_where_nobody_else_writes(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("SELFREPAIR_CACHE", str(tmp_path))
-    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", "")  # as it was is restored after the test
-    monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR")
+    # As torch sets it when it is imported, and transformers imports it.
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(Path(default_cache_dir()).absolute()))
     step = fused.fused_steps().block
     assert isinstance(step, FusedStep)
     followed(step, "gpt2")
