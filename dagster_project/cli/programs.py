@@ -66,6 +66,8 @@ def sql(root: str, arguments: Arguments) -> None:
 
     DuckDB's options are passed on, such as -c "from runs" or -json.
     """
+    from selfrepair.warehouse.published.generations import outside_of
+    from selfrepair.warehouse.published.outside import refuse_others
     from selfrepair.warehouse.published.read import current_generation
 
     warehouse = Warehouse(root)
@@ -73,6 +75,7 @@ def sql(root: str, arguments: Arguments) -> None:
         raise WarehouseError(
             f"nothing is published in {warehouse.root} yet: run `selfrepair run MODEL` first"
         )
+    refuse_others(warehouse, outside_of(warehouse.serving.resolve()))
     outside = f"set file_search_path = {literal(warehouse.root)}"
     _become(
         [_beside("duckdb"), "-cmd", outside, *arguments, "-readonly", str(warehouse.serving)],

@@ -17,8 +17,7 @@ from selfrepair.warehouse.connection import Progress
 from selfrepair.warehouse.errors import WarehouseError, one_clear_line
 from selfrepair.warehouse.facts.run_facts import measured_tables
 from selfrepair.warehouse.locks import run_held
-from selfrepair.warehouse.paths import TEMPORARY, Warehouse
-from selfrepair.warehouse.published.generations import copy
+from selfrepair.warehouse.paths import TEMPORARY, Warehouse, copy
 from selfrepair.warehouse.published.read import open_serving
 from selfrepair.warehouse.published.runs import refuse_unpublished
 from selfrepair.warehouse.sealed import sha256

@@ -186,6 +186,8 @@ def check(
     """
     config: Config = {"file_search_path": str(warehouse.root)}
     with duckdb.connect(str(building), read_only=True, config=config) as connection:
+        files = connection.execute("select file from parquet_files").fetchall()
+        outside.refuse_others(warehouse, [warehouse.root / file for (file,) in files])
         if run_ids_of(connection) != run_ids:
             raise WarehouseError("the file that was built does not hold the runs that it should")
         for table, count in rows.items():

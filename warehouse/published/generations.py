@@ -200,20 +200,34 @@ def leftovers(warehouse: Warehouse) -> list[Path]:
         *warehouse.generations.glob(f"*{TEMPORARY}*"),
         *warehouse.root.glob(f"{warehouse.serving.name}{TEMPORARY}*"),
         *_unnamed(warehouse),
+        *_obsolete_lists(warehouse),
     ]
+
+
+def _obsolete_lists(warehouse: Warehouse) -> list[Path]:
+    """The checksums of generations that are gone, not set aside, and older than one that is there.
+
+    The last one's are kept: from what they name, a publishing makes the generation again.
+    """
+    newest = max(map(number_of, _generations(warehouse)), default=0)
+    found = [list_.with_suffix("") for list_ in warehouse.generations.glob("*.duckdb.sha256")]
+    older = [path for path in found if NAME.fullmatch(path.name) and number_of(path) < newest]
+    lists = {path: checksum_file(path) for path in older}
+    return [own for path, own in lists.items() if [*path.parent.glob(f"{path.name}*")] == [own]]
 
 
 def _unnamed(warehouse: Warehouse) -> list[Path]:
     """The files outside that no generation names; none where one does not say what it names.
 
     Nor where there is no generation at all: they may be all that is left of a run. What a
-    generation named that is lost, or set aside, is still named by its list of checksums.
+    generation named that is lost, or set aside, is still named by its list of checksums, until a
+    newer one is there.
     """
     there = _generations(warehouse)
     named = [_named_in(generation) for generation in there]
     if not there or None in named or not warehouse.outside.is_dir():
         return []
-    lists = warehouse.generations.glob("*.duckdb.sha256")
+    lists = {*warehouse.generations.glob("*.duckdb.sha256")} - {*_obsolete_lists(warehouse)}
     known = {path for paths in named for path in paths or ()}
     known |= {path for list_ in lists for path in _sums(list_.with_suffix("")) or ()}
     return [
@@ -246,19 +260,6 @@ def attached(connection: duckdb.DuckDBPyConnection, generation: Path, name: str)
         yield
     finally:
         connection.execute(f"detach {name}")
-
-
-def copy(generation: Path, to: Path) -> None:
-    """Copies a file; where the file system can share blocks, no bytes are moved."""
-    with generation.open("rb") as source, to.open("wb") as target:
-        try:
-            while os.copy_file_range(source.fileno(), target.fileno(), 2**30):
-                pass
-        except OSError:  # not on this kernel, file system, or across two of them
-            source.seek(0)
-            target.seek(0)
-            target.truncate()
-            shutil.copyfileobj(source, target, 2**24)
 
 
 def serve(

@@ -135,13 +135,23 @@ def show_outside(connection: Connection, table: str, only: str | None = None) ->
     connection.execute(f"create or replace view {table} as select {columns} from ({query})")
 
 
-def refuse_comma(warehouse: Warehouse, files: Collection[object]) -> None:
-    """Raises WarehouseError where DuckDB cannot find files outside, of which there are some."""
+def refuse_others(warehouse: Warehouse, files: Collection[Path]) -> None:
+    """Raises WarehouseError where DuckDB would not find these files outside, or find others.
+
+    It looks for them from the current folder first, and in the warehouse's after that.
+    """
     if files and "," in str(warehouse.root):
         raise WarehouseError(
             f"the rows of large runs cannot be found in {warehouse.root}: DuckDB takes a comma for "
             "the end of a folder's name; move the warehouse to a folder without one"
         )
+    for file in files if Path(warehouse.outside.name).exists() else ():
+        here = Path(file.relative_to(warehouse.root))
+        if here.exists() and not (file.exists() and here.samefile(file)):
+            raise WarehouseError(
+                f"the current folder has a {here} of its own, which DuckDB would read in the place "
+                f"of the one in {warehouse.root}: go to another folder"
+            )
 
 
 def show_all_outside(connection: Connection, only: str | None = None) -> None:

@@ -33,7 +33,7 @@ from selfrepair.warehouse.facts.run_facts import (
 )
 from selfrepair.warehouse.locks import held, run_held
 from selfrepair.warehouse.object_store import store_of
-from selfrepair.warehouse.paths import Warehouse, slug
+from selfrepair.warehouse.paths import Warehouse, copy, slug
 from selfrepair.warehouse.published import build_generation as build
 from selfrepair.warehouse.published import generations, outside
 from selfrepair.warehouse.published.build_anew import fill_anew, look_into
@@ -157,7 +157,8 @@ def _remove_outside(warehouse: Warehouse, run_id: str) -> None:
     if left := list(warehouse.outside.glob(own)):
         logger.warning(
             f"{len(left)} file(s) of {run_id} stay in {warehouse.outside}: an older generation "
-            "names them, which somebody reads; a publishing removes them when nobody does"
+            "names them, which somebody reads, or which is set aside as damaged; a publishing "
+            "removes them when neither is so"
         )
 
 
@@ -214,12 +215,12 @@ def _build(
     definitions = published_definitions(source)
     old = look_into(last)
     named = generations.outside_of(last.path) if last and old.run_ids != [run_id] else []
-    outside.refuse_comma(warehouse, named)
+    outside.refuse_others(warehouse, named)
     copied = old.is_whole and old.run_ids != [run_id] and old.definitions == definitions
     why_anew = ""
     if copied and last:
         progress(0.0, "copying the last generation")
-        generations.copy(last.path, building)
+        copy(last.path, building)
         with working_connection(warehouse, building) as connection:
             build.remove_views_and_macros(connection)
             outside.take_names_back(connection)

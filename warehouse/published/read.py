@@ -8,7 +8,7 @@ from selfrepair.warehouse.connection import Config
 from selfrepair.warehouse.errors import WarehouseError, one_clear_line
 from selfrepair.warehouse.paths import Warehouse
 from selfrepair.warehouse.published.generations import current, number_of, outside_of
-from selfrepair.warehouse.published.outside import refuse_comma
+from selfrepair.warehouse.published.outside import refuse_others
 from selfrepair.warehouse.published.readers import hold_while_open
 from selfrepair.warehouse.sql_parsing import literal
 
@@ -48,7 +48,7 @@ def open_serving(
             raise WarehouseError(
                 f"nothing is published in {warehouse.root} yet: run `selfrepair run MODEL` first"
             )
-        refuse_comma(warehouse, outside_of(generation))
+        refuse_others(warehouse, outside_of(generation))
         with one_clear_line(f"open {generation}"):
             try:
                 connection = _opened(generation, attach, given)

@@ -237,3 +237,60 @@ def test_without_landlock_the_page_says_what_it_does_not_read() -> None:
     for there, words in ((["/a/b"], "ask `selfrepair sql`"), ([], "published/t")):
         statement._request = {"outside": there}
         assert words in str(statement._read(json.dumps(said).encode() + b"\n", 0).error)
+
+
+@pytest.mark.usefixtures("all_outside")
+def test_no_file_of_the_current_folder_is_read_in_the_place_of_the_warehouses(
+    warehouse: Warehouse,
+    tmp_path: Path,
+    sql: Path,
+    all_outside: None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    publish(warehouse, measured(warehouse, "a"), source=sql)
+    copy = tmp_path / "copy"
+    shutil.copytree(warehouse.outside, copy / "published")
+    monkeypatch.chdir(copy)
+    refused = "the current folder has a published/.* of its own.*: go to another folder"
+    with pytest.raises(WarehouseError, match=refused):
+        open_serving(warehouse)
+    served = current(warehouse)
+    with pytest.raises(WarehouseError, match=refused):
+        publish(warehouse, measured(warehouse, "b"), source=sql)
+    assert current(warehouse) == served
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "selfrepair",
+            "sql",
+            "--warehouse",
+            warehouse.root,
+            "-c",
+            "from runs",
+        ],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 2
+    assert "go to another folder" in done.stderr
+    monkeypatch.chdir(warehouse.root)  # where they are the same files
+    with open_serving(warehouse) as connection:
+        assert connection.execute("select count(*) from head_ablations").fetchall() == [(96,)]
+
+
+@pytest.mark.usefixtures("all_outside")
+def test_a_new_runs_files_are_not_mistaken_for_those_of_the_current_folder(
+    warehouse: Warehouse,
+    tmp_path: Path,
+    sql: Path,
+    all_outside: None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Nothing is named yet when it is published; its files have the names of what they hold."""
+    other = Warehouse(tmp_path / "other").prepare()
+    publish(other, measured(other, "a"), source=sql)
+    monkeypatch.chdir(other.root)
+    with pytest.raises(WarehouseError, match="go to another folder"):
+        publish(warehouse, measured(warehouse, "a"), source=sql)
+    assert current(warehouse) is None

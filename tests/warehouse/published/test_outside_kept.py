@@ -215,3 +215,38 @@ def test_files_of_others_are_left_alone(warehouse: Warehouse, sql: Path) -> None
     for _ in range(3):
         publish(warehouse, measured(warehouse, "a"), source=sql)
     assert {path.read_text() for path in others} == {"mine"}
+
+
+@pytest.mark.usefixtures("all_outside")
+@pytest.mark.parametrize("how", ["lost", "damaged"])
+def test_after_a_lost_generation_its_files_go_when_nothing_needs_them(
+    how: str, warehouse: Warehouse, sql: Path
+) -> None:
+    for run_id in ("a", "b"):
+        publish(warehouse, measured(warehouse, run_id), source=sql)
+    served = current(warehouse) or Path()
+    if how == "lost":
+        served.unlink()
+    else:
+        with served.open("r+b") as file:
+            file.seek(served.stat().st_size - 1)
+            file.write(b"?")
+
+    def of_a() -> set[Path]:
+        return {path for path in files(warehouse) if path.parent.name == "run=a"}
+
+    publish(warehouse, measured(warehouse, "b"), source=sql)
+    assert of_a(), "made again from what the lost one named"
+    delete(warehouse, "a", source=sql)
+    for set_aside in warehouse.generations.glob(f"*{DAMAGED}*"):
+        assert of_a(), "somebody may still look into it"
+        set_aside.unlink()
+    for _ in range(3):
+        publish(warehouse, measured(warehouse, "b"), source=sql)
+    assert not of_a()
+    assert {path.name for path in warehouse.generations.iterdir()} == {
+        path.name
+        for generation in warehouse.generations.glob("*.duckdb")
+        for path in (generation, checksum_file(generation))
+    }
+    assert published_runs(warehouse) == ["b"]
