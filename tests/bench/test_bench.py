@@ -13,6 +13,7 @@ from selfrepair_assets.bench.speed import AUTHORS, Bench, counted
 from selfrepair_assets.bench.table import relative_errors
 from selfrepair_assets.measurement.heads import Head
 from selfrepair_assets.measurement.model.models import forget_models, load_model
+from selfrepair_assets.measurement.model.precision import LinearMap
 from tests.helpers.models.families import random_tokens, save
 from tests.helpers.runs.cli_runs import Said, refused
 
@@ -110,6 +111,8 @@ def test_values_and_operations_of_both_ways(tmp_path: Path) -> None:
 def test_operations_of_a_product_by_hand() -> None:
     x, w = torch.zeros(5, 3), torch.zeros(7, 3)
     assert counted(lambda: torch.nn.functional.linear(x, w)) == 2 * 5 * 3 * 7
+    of_bf16 = LinearMap(w, torch.zeros(7))
+    assert counted(lambda: of_bf16.of_change(x, "bf16_fp32")) == 2 * 5 * 3 * 7
     q, k = torch.zeros(2, 4, 6, 8), torch.zeros(2, 2, 6, 8)
     attend = torch.nn.functional.scaled_dot_product_attention
     with torch.inference_mode():

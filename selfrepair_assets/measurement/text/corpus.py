@@ -79,7 +79,8 @@ def token_sequences(
 ) -> Text:
     """`n_sequences` rows of a corpus.
 
-    Of one corpus and seed, a larger random sample begins with the smaller one.
+    Of one corpus and seed, a larger random sample begins with the smaller one where both are drawn
+    from the same pool.
 
     Args:
         corpus: as in `text_documents`.
