@@ -29,8 +29,19 @@ from selfrepair.warehouse.published.sorted_facts import (
     writing_each,
 )
 from selfrepair.warehouse.sql_files import Relation, Source, relations
+from selfrepair.warehouse.sql_parsing import literal
 
+# STORAGE_VERSION decides who can read the file: DuckDB 1.5 (the newest command-line client on PyPI)
+# cannot open what 2.0 writes by default, and 2.0 reads both.
+STORAGE_VERSION = "v1.5.0"
 logger = logging.getLogger(__name__)
+
+
+def empty_file(path: Path) -> None:
+    """A database without tables, in the storage version that all readers can open."""
+    with duckdb.connect() as connection:
+        connection.execute(f"attach {literal(path)} as made (storage_version '{STORAGE_VERSION}')")
+        connection.execute("detach made")
 
 
 def definitions_of(generation: Path) -> str | None:

@@ -37,9 +37,6 @@ from selfrepair.warehouse.published.readers import unread
 from selfrepair.warehouse.sealed import checksum_in, is_sealed, set_aside, sha256
 from selfrepair.warehouse.sql_parsing import literal
 
-# STORAGE_VERSION decides who can read the file: DuckDB 1.5 (the newest command-line client on PyPI)
-# cannot open what 2.0 writes by default, and 2.0 reads both.
-STORAGE_VERSION = "v1.5.0"
 KEPT = 2
 NAME = re.compile(r"selfrepair-(\d{6,})\.duckdb")
 SUM = re.compile(r"([0-9a-f]{64})  (selfrepair-\d{6,}\.duckdb|\.\./.+)")
@@ -207,21 +204,25 @@ def leftovers(warehouse: Warehouse) -> list[Path]:
 def _obsolete_lists(warehouse: Warehouse) -> list[Path]:
     """The checksums of generations that are gone, not set aside, and older than one that is there.
 
-    The last one's are kept: from what they name, a publishing makes the generation again.
+    Those are kept that name files of a run which is there, but not in the newest generation.
     """
-    newest = max(map(number_of, _generations(warehouse)), default=0)
+    newest = max(_generations(warehouse), key=number_of, default=None)
+    if newest is None:
+        return []
+    runs = {f"run={path.name}" for path in warehouse.root.glob("runs/*")}
+    unpublished = runs - {file.parent.name for file in _named_in(newest) or ()}
     found = [list_.with_suffix("") for list_ in warehouse.generations.glob("*.duckdb.sha256")]
-    older = [path for path in found if NAME.fullmatch(path.name) and number_of(path) < newest]
-    lists = {path: checksum_file(path) for path in older}
-    return [own for path, own in lists.items() if [*path.parent.glob(f"{path.name}*")] == [own]]
+    older = [p for p in found if NAME.fullmatch(p.name) and number_of(p) < number_of(newest)]
+    gone = [p for p in older if [*p.parent.glob(f"{p.name}*")] == [checksum_file(p)]]
+    needed = {p for p in gone for file in _sums(p) or () if file.parent.name in unpublished}
+    return [checksum_file(p) for p in gone if p not in needed]
 
 
 def _unnamed(warehouse: Warehouse) -> list[Path]:
     """The files outside that no generation names; none where one does not say what it names.
 
     Nor where there is no generation at all: they may be all that is left of a run. What a
-    generation named that is lost, or set aside, is still named by its list of checksums, until a
-    newer one is there.
+    generation named that is lost, or set aside, is still named by its list of checksums.
     """
     there = _generations(warehouse)
     named = [_named_in(generation) for generation in there]
@@ -235,13 +236,6 @@ def _unnamed(warehouse: Warehouse) -> list[Path]:
         for path in warehouse.outside.glob("*/run=*/*")
         if path not in known and (is_sealed(path.name) or TEMPORARY in path.name)
     ]
-
-
-def empty_file(path: Path) -> None:
-    """A database without tables, in the storage version that all readers can open."""
-    with duckdb.connect() as connection:
-        connection.execute(f"attach {literal(path)} as made (storage_version '{STORAGE_VERSION}')")
-        connection.execute("detach made")
 
 
 @contextmanager

@@ -42,7 +42,7 @@ def pack(warehouse: Warehouse, run_id: str, output: Path, progress: Progress) ->
                 f"{run_id} was published by another version: `selfrepair publish` first"
             )
         with written_whole(output) as made:
-            generations.empty_file(made)
+            build.empty_file(made)
             with working_connection(warehouse, made) as connection:
                 create_all(connection, comments=False)
                 about = ("generation", "published_at", "definitions")

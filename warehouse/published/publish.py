@@ -287,7 +287,7 @@ def _carried(warehouse: Warehouse, building: Path, last: Last, others: list[str]
 def _empty(warehouse: Warehouse, building: Path, source: Source | None) -> None:
     """A new file with all tables, and nothing in them."""
     building.unlink(missing_ok=True)
-    generations.empty_file(building)
+    build.empty_file(building)
     with working_connection(warehouse, building) as connection:
         create_tables(connection, source)
 

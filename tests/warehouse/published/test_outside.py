@@ -241,11 +241,7 @@ def test_without_landlock_the_page_says_what_it_does_not_read() -> None:
 
 @pytest.mark.usefixtures("all_outside")
 def test_no_file_of_the_current_folder_is_read_in_the_place_of_the_warehouses(
-    warehouse: Warehouse,
-    tmp_path: Path,
-    sql: Path,
-    all_outside: None,
-    monkeypatch: pytest.MonkeyPatch,
+    warehouse: Warehouse, tmp_path: Path, sql: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     publish(warehouse, measured(warehouse, "a"), source=sql)
     copy = tmp_path / "copy"
@@ -258,20 +254,8 @@ def test_no_file_of_the_current_folder_is_read_in_the_place_of_the_warehouses(
     with pytest.raises(WarehouseError, match=refused):
         publish(warehouse, measured(warehouse, "b"), source=sql)
     assert current(warehouse) == served
-    done = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "selfrepair",
-            "sql",
-            "--warehouse",
-            warehouse.root,
-            "-c",
-            "from runs",
-        ],
-        capture_output=True,
-        text=True,
-    )
+    prompt = [sys.executable, "-m", "selfrepair", "sql", "--warehouse", str(warehouse.root)]
+    done = subprocess.run([*prompt, "-c", "from runs"], capture_output=True, text=True)
     assert done.returncode == 2
     assert "go to another folder" in done.stderr
     monkeypatch.chdir(warehouse.root)  # where they are the same files
@@ -281,11 +265,7 @@ def test_no_file_of_the_current_folder_is_read_in_the_place_of_the_warehouses(
 
 @pytest.mark.usefixtures("all_outside")
 def test_a_new_runs_files_are_not_mistaken_for_those_of_the_current_folder(
-    warehouse: Warehouse,
-    tmp_path: Path,
-    sql: Path,
-    all_outside: None,
-    monkeypatch: pytest.MonkeyPatch,
+    warehouse: Warehouse, tmp_path: Path, sql: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nothing is named yet when it is published; its files have the names of what they hold."""
     other = Warehouse(tmp_path / "other").prepare()

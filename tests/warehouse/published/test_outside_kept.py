@@ -250,3 +250,21 @@ def test_after_a_lost_generation_its_files_go_when_nothing_needs_them(
         for path in (generation, checksum_file(generation))
     }
     assert published_runs(warehouse) == ["b"]
+
+
+@pytest.mark.usefixtures("all_outside")
+def test_after_a_lost_generation_the_files_of_a_run_that_cannot_be_told_of_stay(
+    warehouse: Warehouse, sql: Path
+) -> None:
+    """Its plan is damaged too, so that no generation has it: they may be all that is left."""
+    for run_id in ("a", "b"):
+        publish(warehouse, measured(warehouse, run_id), source=sql)
+    (current(warehouse) or Path()).unlink()
+    for note in warehouse.run_folder("a").glob("*.json"):
+        note.write_bytes(b"?")
+    before = {path for path in files(warehouse) if path.parent.name == "run=a"}
+    for _ in range(4):
+        publish(warehouse, measured(warehouse, "b"), source=sql)
+    assert published_runs(warehouse) == ["b"]
+    assert before
+    assert before <= files(warehouse)
