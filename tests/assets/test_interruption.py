@@ -8,6 +8,7 @@ import threading
 import time
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from selfrepair.warehouse.paths import Warehouse
@@ -146,9 +147,10 @@ def test_killed_again_and_again(folder: Path, tmp_path: Path) -> None:
         with open_serving(Warehouse(calm)) as one, open_serving(Warehouse(wild)) as other:
             times = "exclude (started_at, finished_at)" if name == "runs" else ""
             query = f"select * {times} from {name} where run_id = ? order by all"
-            expected = one.execute(query, [run_id]).fetchall()
-            assert expected, name
-            assert other.execute(query, [run_id]).fetchall() == expected, name
+            expected = one.execute(query, [run_id]).df()
+            assert len(expected), name
+            found = other.execute(query, [run_id]).df()  # threads add in an order of their own
+            pd.testing.assert_frame_equal(found, expected, rtol=1e-12, atol=1e-12, obj=name)
 
 
 def test_control_c_says_how_to_go_on(folder: Path, tmp_path: Path) -> None:

@@ -113,7 +113,8 @@ def test_a_stored_result_that_needs_more_memory_gets_it(
     with open_serving(warehouse) as one, open_serving(anew) as other:
         for name in stored:
             asked = f"from {name} order by all"
-            assert one.execute(asked).fetchall() == other.execute(asked).fetchall()
+            rows, again = one.execute(asked).df(), other.execute(asked).df()
+            pd.testing.assert_frame_equal(again, rows, rtol=1e-12, atol=1e-12, obj=name)
 
 
 def test_a_layer_of_many_rows_is_taken_some_heads_at_a_time(
