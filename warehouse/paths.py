@@ -51,6 +51,12 @@ class Warehouse:
             )
         chosen = root or os.environ.get("SELFREPAIR_WAREHOUSE") or DEFAULT_ROOT
         self.root = Path(chosen).expanduser().absolute()
+        patterns = sorted(set(str(self.root)) & set("*?\\"))
+        if patterns:
+            raise WarehouseError(
+                f"the warehouse's folder {self.root} has {' and '.join(patterns)} in its name, "
+                "which DuckDB takes for a pattern of names: choose another (--warehouse)"
+            )
 
     def __repr__(self) -> str:
         return f"Warehouse({str(self.root)!r})"

@@ -68,3 +68,11 @@ def test_a_read_only_folder_is_one_clear_line(tmp_path: Path) -> None:
     tmp_path.chmod(0o755)
     assert told.stdout.count("\n") == 1
     assert "permission denied: choose a warehouse folder" in told.stdout
+
+
+@pytest.mark.parametrize("name", ["a*b", "a?b", "a\\b"])
+def test_a_folder_that_duckdb_would_read_as_a_pattern_is_refused(tmp_path: Path, name: str) -> None:
+    """Beside a folder `ab`, a warehouse in `a*b` had the rows of both."""
+    with pytest.raises(WarehouseError, match=r"in its name.*: choose another \(--warehouse\)"):
+        Warehouse(tmp_path / name / "data")
+    Warehouse(tmp_path / "a[b] c'd;e#f%20g")
