@@ -1,6 +1,5 @@
 """DuckDB connections for heavy work: bounded memory, spilling into the warehouse's own folder."""
 
-import re
 import secrets
 import shutil
 from collections.abc import Callable, Iterator, Mapping
@@ -137,18 +136,12 @@ def memory_limits() -> list[str]:
     Each is twice the one before, up to half of what DuckDB would take of the machine.
     """
     with duckdb.connect() as connection:
-        most = _half_of_default(connection)
+        row = connection.execute(
+            "select parse_formatted_bytes(current_setting('memory_limit')) // 2"
+        ).fetchone()
+    assert row is not None
+    most = int(row[0])
     limits = [min(MEMORY_AT_MOST, most)]
     while limits[-1] < most:
         limits.append(min(2 * limits[-1], most))
     return [f"{limit // 2**20}MiB" for limit in limits]
-
-
-def _half_of_default(connection: duckdb.DuckDBPyConnection) -> int:
-    """In bytes."""
-    row = connection.execute("select current_setting('memory_limit')").fetchone()
-    found = re.fullmatch(r"([\d.]+)\s*([KMGT]?)i?B", row[0]) if row else None
-    if not found:
-        return 2**31
-    unit = 1024 ** " KMGT".index(found[2] or " ")
-    return int(float(found[1]) * unit / 2)

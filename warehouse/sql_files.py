@@ -158,7 +158,8 @@ def published_definitions(source: Source | None = None) -> str:
 
 def column_comments(name: str, columns: list[str], source: Source | None = None) -> dict[str, str]:
     """The meaning of each column of relation `name`; WarehouseError for one without any."""
-    text = _columns_toml(source or packaged_sql())
+    file = (source or packaged_sql()) / "columns.toml"
+    text = _parsed_toml(file.read_text(encoding="utf-8"))
     own = text.get(name)
     if not isinstance(own, dict):  # a relation may have the name of a column
         own = {}
@@ -184,10 +185,6 @@ def _meaning(column: str, own: dict[str, Any], general: dict[str, Any]) -> str |
         if rest != column and (meaning := _meaning(rest, own, general)):
             return str(general[rule]).format(meaning)
     return None
-
-
-def _columns_toml(source: Source) -> dict[str, Any]:
-    return _parsed_toml((source / "columns.toml").read_text(encoding="utf-8"))
 
 
 @lru_cache(maxsize=4)

@@ -8,7 +8,8 @@ import stat
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from http.client import HTTPException
 from pathlib import Path
 from typing import BinaryIO
@@ -42,8 +43,8 @@ def read_whole(opened: Opened, name: str, most: int) -> bytes:
     return data
 
 
-def copied(opened: Opened, name: str, to: Path | None, sha256: str, most: int) -> int:
-    """Copies a file (to None: only reads it) and returns its size.
+def copied(opened: Opened, name: str, to: Path | None, sha256: str, most: int) -> None:
+    """Copies a file (to None: only reads it).
 
     Raises RefusedError where it has more than `most` bytes or not that checksum.
     """
@@ -57,24 +58,16 @@ def copied(opened: Opened, name: str, to: Path | None, sha256: str, most: int) -
             copy.write(piece)
     if digest.hexdigest() != sha256:
         raise RefusedError(f"{name} is not what was exported: its checksum is another")
-    return size
 
 
-class _clear:  # noqa: N801
+@contextmanager
+def _clear(name: str) -> Iterator[None]:
     """Turns what can go wrong in reading a file into the one line."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
-        if isinstance(error, RefusedError) or error is None:
-            return
-        if isinstance(error, OSError | HTTPException | ValueError):
-            said = str(error).splitlines()[:1] or [type(error).__name__]
-            raise RefusedError(f"{self.name} cannot be read: {said[0]}") from None
+    try:
+        yield
+    except (OSError, HTTPException, ValueError) as error:
+        said = str(error).splitlines()[:1] or [type(error).__name__]
+        raise RefusedError(f"{name} cannot be read: {said[0]}") from None
 
 
 def _of_folder(root: Path, name: str) -> BinaryIO:

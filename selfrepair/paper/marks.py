@@ -54,11 +54,6 @@ def _numbers(values: Any, names: list[str] | None) -> np.ndarray:
     return np.array([place[str(value)] for value in values])
 
 
-def draw(panel: Panel, number: int, trace: Any) -> None:
-    """Draws a trace, the chart's `number`th."""
-    KINDS[trace.type](panel, number, trace)
-
-
 def _scatter(panel: Panel, number: int, trace: Any) -> None:
     x, y = panel.x(trace.x), panel.y(trace.y)
     modes = (trace.mode or "lines").split("+")

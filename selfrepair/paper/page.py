@@ -75,7 +75,7 @@ def _drawn(chart: go.Figure, width: str) -> Figure:
     )
     panels = _panels(figure, chart)
     for number, trace in enumerate(chart.data):
-        marks.draw(panels[_axes_of(trace)], number, trace)
+        marks.KINDS[trace.type](panels[_axes_of(trace)], number, trace)
     for (x, y), panel in panels.items():
         _lines(panel, layout, x, y)
         _axis(panel, layout[_long(x)], "x")

@@ -20,7 +20,7 @@ def latex(frame: pd.DataFrame, *, caption: str = "", label: str = "", digits: in
     errors = {column: f"{column}_se" for column in frame if f"{column}_se" in frame}
     shown = pd.DataFrame(
         {
-            _header(column): [
+            _escaped(words.name(str(column))): [
                 _cell(column, value, error, digits)
                 for value, error in zip(
                     frame[column],
@@ -53,10 +53,6 @@ def _said(attrs: dict[str, Any]) -> str:
         return ""
     lines = [f"generation {attrs['generation']} of the warehouse", *attrs["sql"].splitlines()]
     return "".join(f"% {line}\n" for line in lines)
-
-
-def _header(column: Any) -> str:
-    return _escaped(words.name(str(column)))
 
 
 def _cell(column: Any, value: Any, error: float | None, digits: int) -> str:

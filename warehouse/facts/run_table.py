@@ -34,7 +34,6 @@ from selfrepair.warehouse.facts.plan import require_plan
 from selfrepair.warehouse.facts.shards import (
     MEASURE_AGAIN,
     Rows,
-    checksum_of,
     entry_of,
     is_shard,
     range_of,
@@ -48,6 +47,7 @@ from selfrepair.warehouse.object_store import store_of
 from selfrepair.warehouse.paths import TEMPORARY, Warehouse
 from selfrepair.warehouse.sealed import (
     DamagedError,
+    checksum_in,
     is_intact,
     read_json,
     sealed_files,
@@ -228,7 +228,7 @@ class RunTable:
             path = self.folder / shard["file"]
             if not path.is_file():
                 raise DamagedError(f"{path} is gone: {MEASURE_AGAIN}")
-            if checksum_of(path) != shard["sha256"] or not is_intact(path, afresh=True):
+            if checksum_in(path.name) != shard["sha256"] or not is_intact(path, afresh=True):
                 raise DamagedError(
                     f"{path} is damaged, it is not what was measured: {MEASURE_AGAIN}"
                 )

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from selfrepair.warehouse.errors import WarehouseError
 from selfrepair.warehouse.facts.tables import schema
-from selfrepair.warehouse.sealed import SEALED
+from selfrepair.warehouse.sealed import checksum_in
 
 Rows = Mapping[str, Any] | Iterable[Mapping[str, Any]]
 """Columns by name, in one part or in several, one after the other."""
@@ -81,14 +81,8 @@ def entry_of(path: Path) -> dict[str, Any]:
         "file": path.name,
         "rows": pq.read_metadata(path).num_rows,
         "bytes": path.stat().st_size,
-        "sha256": checksum_of(path),
+        "sha256": checksum_in(path.name),
     }
-
-
-def checksum_of(path: Path) -> str:
-    """The checksum of a shard, from its name: that of the moment when it was written."""
-    name = SEALED.fullmatch(path.name)
-    return name["sha256"] if name else ""
 
 
 def _in_footer(path: Path, key: bytes) -> str | None:

@@ -67,7 +67,7 @@ def look_into(last: Last | None) -> Contents:
     if last is None:
         return Contents()
     try:
-        definitions, run_ids = build.definitions_of(last.path), _runs_in(last.path)
+        definitions, run_ids = build.definitions_of(last.path), runs_in(last.path)
     except duckdb.Error:
         return Contents()
     usable = last.state in ("whole", "unproven")
@@ -128,7 +128,8 @@ def _has_its_shards(warehouse: Warehouse, row: Mapping[str, Any]) -> bool:
     return True
 
 
-def _runs_in(generation: Path) -> list[str]:
+def runs_in(generation: Path) -> list[str]:
+    """The runs of a generation, by name."""
     with duckdb.connect() as connection, attached(connection, generation, "served"):
         rows = connection.execute("select run_id from served.runs order by run_id").fetchall()
     return [row[0] for row in rows]
@@ -137,7 +138,7 @@ def _runs_in(generation: Path) -> list[str]:
 def _readable_runs(damaged: Path | None) -> list[str]:
     """The runs that a damaged file names, as far as it can be read."""
     try:
-        return _runs_in(damaged) if damaged else []
+        return runs_in(damaged) if damaged else []
     except duckdb.Error:
         return []
 
@@ -146,17 +147,22 @@ def _salvaged(warehouse: Warehouse, building: Path, damaged: Path | None, run_id
     """Whether all rows of a run could be read out of a damaged file; else none is taken."""
     if damaged is None:
         return False
-    try:
-        build.carry_over(warehouse, building, damaged, [run_id])
-        with working_connection(warehouse, building) as connection:
-            files = connection.execute(
-                "select file from parquet_files where run_id = ?", [run_id]
-            ).fetchall()
-        if all(is_intact(warehouse.root / file) for (file,) in files):
-            return True
-    except duckdb.Error:
-        pass
+    if carried(warehouse, building, damaged, [run_id]):
+        return True
     with working_connection(warehouse, building) as connection:
         for table in (*fact_tables(), "parquet_files", "runs"):
             connection.execute(f"delete from {table} where run_id = ?", [run_id])
     return False
+
+
+def carried(warehouse: Warehouse, building: Path, served: Path, run_ids: list[str]) -> bool:
+    """Whether all rows of some runs could be read out of another generation."""
+    try:
+        build.carry_over(warehouse, building, served, run_ids)
+        with working_connection(warehouse, building) as connection:
+            files = connection.execute(
+                "select file from parquet_files where run_id = any(?)", [run_ids]
+            ).fetchall()
+    except duckdb.Error:
+        return False
+    return all(is_intact(warehouse.root / file) for (file,) in files)

@@ -82,7 +82,7 @@ def remove_run(connection: Connection, run_id: str) -> None:
     """
     of_run = connection.execute("select n_layers from runs where run_id = ?", [run_id]).fetchone()
     n_layers = of_run[0] if of_run else 0
-    for table in _tables(connection):
+    for table in outside.tables_of(connection):
         columns = columns_of(connection, table)
         if {"run_id", "layer"} <= set(columns):
             for layer in range(n_layers):
@@ -228,11 +228,4 @@ def files_outside(building: Path) -> list[str]:
 def run_ids_of(connection: Connection) -> list[str]:
     """All runs of a generation."""
     rows = connection.execute("select run_id from runs order by run_id").fetchall()
-    return [row[0] for row in rows]
-
-
-def _tables(connection: Connection) -> list[str]:
-    rows = connection.execute(
-        "select table_name from duckdb_tables() where database_name = current_database()"
-    ).fetchall()
     return [row[0] for row in rows]

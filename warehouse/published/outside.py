@@ -116,7 +116,7 @@ def show_outside(connection: Connection, table: str, only: str | None = None) ->
         {"table": table, "only": only},
     ).fetchall()
     inside = table + INSIDE
-    is_apart = inside in _tables(connection)
+    is_apart = inside in tables_of(connection)
     if not files and not is_apart:
         return
     if not is_apart:
@@ -170,14 +170,14 @@ def write_list_anew(connection: Connection) -> None:
 
 def take_names_back(connection: Connection) -> None:
     """Gives the tables their own names again, once their views are gone."""
-    for inside in _tables(connection):
+    for inside in tables_of(connection):
         if inside.endswith(INSIDE):
             connection.execute(f"alter table {inside} rename to {inside.removesuffix(INSIDE)}")
 
 
 def table_inside(connection: Connection, table: str) -> str:
     """The name of the table itself, which a view of its name may hide."""
-    return table + INSIDE if table + INSIDE in _tables(connection) else table
+    return table + INSIDE if table + INSIDE in tables_of(connection) else table
 
 
 def put_apart(
@@ -199,7 +199,8 @@ def put_apart(
         show_outside(connection, table, run_id)
 
 
-def _tables(connection: Connection) -> list[str]:
+def tables_of(connection: Connection) -> list[str]:
+    """The tables of the connection's own file, by name."""
     found = connection.execute(
         "select table_name from duckdb_tables()"
         " where database_name = current_database() order by all"

@@ -15,12 +15,10 @@ import logging
 import shutil
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-
-import duckdb
 
 from selfrepair.warehouse.connection import Progress, insert_row, working_connection
 from selfrepair.warehouse.errors import WarehouseError, one_clear_line
@@ -36,11 +34,11 @@ from selfrepair.warehouse.object_store import store_of
 from selfrepair.warehouse.paths import Warehouse, copy, slug
 from selfrepair.warehouse.published import build_generation as build
 from selfrepair.warehouse.published import generations, outside
-from selfrepair.warehouse.published.build_anew import fill_anew, look_into
+from selfrepair.warehouse.published.build_anew import carried, fill_anew, look_into
 from selfrepair.warehouse.published.generations import Last
 from selfrepair.warehouse.published.runs import known_runs, refuse_unknown
 from selfrepair.warehouse.published.sorted_facts import insert_facts
-from selfrepair.warehouse.sealed import DAMAGED, is_intact, set_aside
+from selfrepair.warehouse.sealed import DAMAGED, set_aside
 from selfrepair.warehouse.sql_created import comment_all, create_all, create_tables
 from selfrepair.warehouse.sql_files import Source, published_definitions
 
@@ -93,7 +91,8 @@ def publish(
     for table in tables:
         table.verify()
     with one_clear_line(f"publish {run_id}"):
-        change = _Change(run_id, run_row, source, one_file)
+        rows = {table.table: table.row_count() for table in tables}
+        change = _Change(run_id, run_row, source, one_file, rows)
         made = _next_generation(warehouse, change, progress)
         keep_published_row(warehouse, run_row)
         if not keep_shards:
@@ -166,13 +165,14 @@ def _remove_outside(warehouse: Warehouse, run_id: str) -> None:
 class _Change:
     """How the next generation differs from the last one: in the rows of one run, or of none.
 
-    Without a run_row the run has no rows.
+    Without a run_row the run has no rows. rows: of each table, how many its shards have.
     """
 
     run_id: str | None = None
     run_row: Mapping[str, Any] | None = None
     source: Source | None = None
     one_file: bool = False
+    rows: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def part(self) -> int | None:
@@ -198,8 +198,7 @@ def _next_generation(warehouse: Warehouse, change: _Change, progress: Progress) 
             why_anew += f" (the old one is kept: {set_aside(last.path)})"
     if why_anew:
         logger.warning(why_anew)
-    rows = _row_counts(warehouse, change)
-    return Generation(number, path, rows, time.monotonic() - began)
+    return Generation(number, path, dict(change.rows), time.monotonic() - began)
 
 
 def _build(
@@ -232,8 +231,7 @@ def _build(
         _empty(warehouse, building, source)
         progress(0.05, "the other runs")
         others = [known for known in old.run_ids if known != run_id]
-        carried = old.usable and last and _carried(warehouse, building, last, others)
-        if not carried:
+        if not (old.usable and last and carried(warehouse, building, last.path, others)):
             _empty(warehouse, building, source)
             why_anew = fill_anew(warehouse, building, last, run_id, progress)
     if change.run_row and run_id:
@@ -269,19 +267,8 @@ def _build(
     with working_connection(warehouse, building) as connection:
         comment_all(connection, source)
     progress(0.97, "reading what was written")
-    build.check(warehouse, building, run_ids, run_id or "", _row_counts(warehouse, change))
+    build.check(warehouse, building, run_ids, run_id or "", change.rows)
     return why_anew
-
-
-def _carried(warehouse: Warehouse, building: Path, last: Last, others: list[str]) -> bool:
-    """Whether the other runs' rows could all be read out of the last generation."""
-    try:
-        build.carry_over(warehouse, building, last.path, others)
-        with working_connection(warehouse, building) as connection:
-            rows = connection.execute("select file from parquet_files").fetchall()
-    except duckdb.Error:
-        return False
-    return all(is_intact(warehouse.root / file) for (file,) in rows)
 
 
 def _empty(warehouse: Warehouse, building: Path, source: Source | None) -> None:
@@ -290,14 +277,6 @@ def _empty(warehouse: Warehouse, building: Path, source: Source | None) -> None:
     build.empty_file(building)
     with working_connection(warehouse, building) as connection:
         create_tables(connection, source)
-
-
-def _row_counts(warehouse: Warehouse, change: _Change) -> dict[str, int]:
-    """Of each table how many rows the run's shards have; none for a run that is taken out."""
-    if not change.run_id or not change.run_row:
-        return {}
-    tables = measured_tables(warehouse, change.run_id, change.part)
-    return {table.table: table.row_count() for table in tables}
 
 
 def _silent(_done: float, _step: str) -> None:

@@ -52,7 +52,7 @@ class Trouble:
     what: str
     way_out: str
     run_id: str | None = None
-    mend: Callable[[], None] | None = None
+    mend: Callable[[], object] | None = None
 
 
 def troubles(warehouse: Warehouse, looked: Looked | None = None) -> Iterator[Trouble]:
@@ -122,7 +122,9 @@ def _of_run(warehouse: Warehouse, plan: Plan, looked: Looked) -> Iterator[Troubl
                     others.append(path)
     gone = [path for table in tables for path in _gone(table)]
     if shards or gone:
-        files = [path.name.partition(".")[0] + f" of {_table(path)}" for path in shards + gone]
+        files = [
+            path.name.partition(".")[0] + f" of {path.parents[1].name}" for path in shards + gone
+        ]
         yield Trouble(
             f"{run_id}: {len(shards)} damaged and {len(gone)} missing shard(s): {_some(files)}",
             "sets damaged ones aside; the run measures them again",
@@ -181,13 +183,13 @@ def _of_published(warehouse: Warehouse, looked: Looked) -> Iterator[Trouble]:
         yield Trouble(
             f"{warehouse.serving}: the published file {state}",
             "builds it anew from the shards of the published runs",
-            mend=lambda: _publish_anew(warehouse),
+            mend=lambda: publish_anew(warehouse),
         )
     elif last and generations.current(warehouse) is None:
         yield Trouble(
             f"{warehouse.serving} is gone, which leads to {last.path.name}",
             "publishes what was published again",
-            mend=lambda: _publish_anew(warehouse),
+            mend=lambda: publish_anew(warehouse),
         )
     left = generations.leftovers(warehouse)
     if left:
@@ -239,17 +241,9 @@ def _publish_without(warehouse: Warehouse, damaged: list[Path]) -> None:
     publish_anew(warehouse)
 
 
-def _publish_anew(warehouse: Warehouse) -> None:
-    publish_anew(warehouse)
-
-
 def _remove_half_built(warehouse: Warehouse) -> None:
     with held(warehouse.lock, "another publisher is at work ({holder})"):
         generations.remove_leftovers(warehouse)
-
-
-def _table(path: Path) -> str:
-    return path.parent.parent.name
 
 
 def _some(names: list[str]) -> str:

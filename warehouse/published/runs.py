@@ -2,13 +2,11 @@
 
 from typing import Any
 
-import duckdb
-
 from selfrepair.warehouse.errors import WarehouseError, one_clear_line
 from selfrepair.warehouse.facts.run_facts import all_tables, is_ended
 from selfrepair.warehouse.paths import Warehouse, slug
 from selfrepair.warehouse.published import generations
-from selfrepair.warehouse.published.build_anew import published_rows
+from selfrepair.warehouse.published.build_anew import published_rows, runs_in
 from selfrepair.warehouse.published.read import open_serving
 
 
@@ -45,13 +43,8 @@ def published_runs(warehouse: Warehouse) -> list[str]:
     served = generations.current(warehouse)
     if served is None:
         return []
-    with (
-        one_clear_line(f"open {served}"),
-        duckdb.connect() as connection,
-        generations.attached(connection, served, "served"),
-    ):
-        rows = connection.execute("select run_id from served.runs order by run_id").fetchall()
-    return [row[0] for row in rows]
+    with one_clear_line(f"open {served}"):
+        return runs_in(served)
 
 
 def row_as_published(warehouse: Warehouse, run_id: str) -> dict[str, Any] | None:
