@@ -19,7 +19,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import torch
 from transformers import (
@@ -36,15 +35,11 @@ from selfrepair_assets.measurement.forecast.forecast import Forecast, foretell
 from selfrepair_assets.measurement.model.bundled import NAME
 from selfrepair_assets.measurement.model.configured import ConfiguredModel
 from selfrepair_assets.measurement.run_spec import RunSpec
-from tests.helpers.models.families import BOS, D_VOCAB, EOS, character_tokenizer
+from tests.helpers.models.families import EOS, character_tokenizer
+from tests.helpers.models.families import TOKENS as OF_VOCABULARY
 from tests.helpers.runs.asset_runs import write_text
 
-TOKENS: dict[str, Any] = {
-    "vocab_size": D_VOCAB,
-    "bos_token_id": BOS,
-    "eos_token_id": EOS,
-    "pad_token_id": EOS,
-}
+TOKENS = OF_VOCABULARY | {"pad_token_id": EOS}
 BOUND = 0.25
 RUN = (
     "import json, os, resource; from selfrepair.dagster_project.cli import main; "
@@ -62,63 +57,34 @@ class Case:
     options: dict[str, object] = field(default_factory=dict)
 
 
-def _llama(layers: int, d: int, heads: int, d_mlp: int) -> Callable[[], PretrainedConfig]:
-    return lambda: LlamaConfig(
+def _of(
+    kind: Callable[..., PretrainedConfig], layers: int, d: int, heads: int, d_mlp: int, **more: int
+) -> Callable[[], PretrainedConfig]:
+    grouped = {"num_key_value_heads": heads // 2, "max_position_embeddings": 256}
+    return lambda: kind(
         num_hidden_layers=layers,
         hidden_size=d,
         num_attention_heads=heads,
-        num_key_value_heads=heads // 2,
         intermediate_size=d_mlp,
-        max_position_embeddings=256,
-        **TOKENS,
+        **{**grouped, **TOKENS, **more},
     )
 
 
 CASES = {
-    "llama_small": Case(_llama(6, 256, 8, 768), {"tokens": 8192}),
-    "llama_bf16": Case(_llama(12, 512, 8, 1536), {"tokens": 4096, "precision": "bf16"}),
-    "llama_deep": Case(_llama(24, 256, 8, 768), {"tokens": 4096}),
+    "llama_small": Case(_of(LlamaConfig, 6, 256, 8, 768), {"tokens": 8192}),
+    "llama_bf16": Case(_of(LlamaConfig, 12, 512, 8, 1536), {"tokens": 4096, "precision": "bf16"}),
+    "llama_deep": Case(_of(LlamaConfig, 24, 256, 8, 768), {"tokens": 4096}),
     "gpt2": Case(
         lambda: GPT2Config(n_layer=8, n_head=8, n_embd=512, n_positions=256, **TOKENS),
         {"tokens": 4096, "ablations": ("resample", "mean", "zero")},
     ),
-    "qwen3": Case(
-        lambda: Qwen3Config(
-            num_hidden_layers=12,
-            hidden_size=384,
-            num_attention_heads=6,
-            num_key_value_heads=3,
-            head_dim=64,
-            intermediate_size=1024,
-            max_position_embeddings=256,
-            **TOKENS,
-        ),
-        {"tokens": 2048},
-    ),
+    "qwen3": Case(_of(Qwen3Config, 12, 384, 6, 1024, head_dim=64), {"tokens": 2048}),
     "gemma3": Case(
-        lambda: Gemma3TextConfig(
-            num_hidden_layers=8,
-            hidden_size=384,
-            num_attention_heads=4,
-            num_key_value_heads=1,
-            head_dim=96,
-            intermediate_size=1536,
-            max_position_embeddings=256,
-            **TOKENS,
-        ),
+        _of(Gemma3TextConfig, 8, 384, 4, 1536, head_dim=96, num_key_value_heads=1),
         {"tokens": 4096, "layers": "4:"},
     ),
     "nemotron_hooked": Case(
-        lambda: NemotronConfig(
-            num_hidden_layers=4,
-            hidden_size=256,
-            num_attention_heads=4,
-            num_key_value_heads=2,
-            intermediate_size=768,
-            max_position_embeddings=256,
-            **TOKENS,
-        ),
-        {"tokens": 2048, "reinforcement_sequences": 4},
+        _of(NemotronConfig, 4, 256, 4, 768), {"tokens": 2048, "reinforcement_sequences": 4}
     ),
     "bundled": Case(None, {"tokens": 512}),
     "bundled_upper": Case(None, {"tokens": 1024, "layers": "24:", "precision": "bf16"}),
@@ -146,16 +112,19 @@ def used(spec: RunSpec, root: Path) -> tuple[float, int, int]:
     for name, value in spec.as_typed().items():
         if value is not None and name != "model" and name != "center_unembed":
             words += ["--" + name.replace("_", "-"), value]
-    done = subprocess.run(
-        [sys.executable, "-c", RUN, "run", spec.model, *words, "--warehouse", str(root)],
-        capture_output=True,
-        text=True,
-    )
+    seconds, memory = run([spec.model, *words, "--warehouse", str(root)])
+    files = [path for path in root.rglob("*") if path.is_file() and not path.is_symlink()]
+    return seconds, memory, sum(path.stat().st_size for path in files)
+
+
+def run(arguments: list[str]) -> tuple[float, int]:
+    """Seconds of the processor and bytes of memory at most of one `selfrepair run`."""
+    command = [sys.executable, "-c", RUN, "run", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         raise RuntimeError(done.stderr)
     seconds, memory = json.loads(done.stdout.rsplit("used ", 1)[1])
-    files = [path for path in root.rglob("*") if path.is_file() and not path.is_symlink()]
-    return seconds, memory, sum(path.stat().st_size for path in files)
+    return seconds, memory
 
 
 def main() -> int:

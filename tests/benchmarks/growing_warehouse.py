@@ -23,8 +23,8 @@ from selfrepair.warehouse.facts.tables import fact_tables
 from selfrepair.warehouse.facts.top_rows import most_direct_heads, top_rows
 from selfrepair.warehouse.paths import Warehouse
 from selfrepair.warehouse.published.publish import publish
-from tests.benchmarks.query_speed import bench_row, size, write_details, write_facts
-from tests.helpers.runs.small_run import FINGERPRINT
+from tests.benchmarks.query_speed import bench_row, shard_of, size, write_details
+from tests.helpers.runs.small_run import FINGERPRINT, write_run
 
 HEADER = (
     "| runs there | seconds | processor seconds | peak memory | written | of the shards | on disk |"
@@ -48,7 +48,7 @@ def main() -> None:
         print(*_published(warehouse, row | named))
         return
     if not warehouse.facts("head_ablations", FIRST).exists():
-        write_facts(warehouse, row)
+        write_run(warehouse, row, shard_of(row))
         kept, heads = top_rows(warehouse, row), most_direct_heads(warehouse, row)
         write_details(warehouse, row, kept, heads)
     shards = sum(size(warehouse.facts(table, FIRST)) for table in fact_tables())

@@ -9,52 +9,23 @@ shards' size is given by the plan, as a user's would be.
 """
 
 import argparse
-import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
 
-from transformers import GPT2Config, GPT2LMHeadModel
+from transformers import GPT2Config
 
-from tests.helpers.models.families import BOS, D_VOCAB, EOS, character_tokenizer
+from tests.benchmarks.forecasts import TOKENS, run, save
 from tests.helpers.runs.asset_runs import write_text
 
 TIMES = 16
 LENGTH = 64
-RUN = (
-    "import resource, sys; from selfrepair.dagster_project.cli import main; code = main._run(); "
-    "print('peak', resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024, flush=True); "
-    "import os; os._exit(code)"
-)
-
-
-def save_model(folder: Path) -> Path:
-    """A random model whose work and memory are not those of the libraries alone."""
-    config = GPT2Config(
-        n_layer=4,
-        n_head=8,
-        n_embd=128,
-        n_positions=LENGTH,
-        vocab_size=D_VOCAB,
-        bos_token_id=BOS,
-        eos_token_id=EOS,
-    )
-    GPT2LMHeadModel(config).save_pretrained(folder)
-    character_tokenizer(prepend_bos=False).save_pretrained(folder)
-    return folder
 
 
 def peak_of_run(arguments: list[str], root: Path, tokens: int) -> tuple[int, float]:
     """Bytes of the largest resident set of one `selfrepair run`, and its seconds."""
     began = time.monotonic()
-    where = ["--tokens", str(tokens), "--warehouse", str(root)]
-    done = subprocess.run(
-        [sys.executable, "-c", RUN, "run", *arguments, *where], capture_output=True, text=True
-    )
-    if done.returncode:
-        raise RuntimeError(done.stderr)
-    peak = int(done.stdout.rsplit("peak ", 1)[1])
+    _, peak = run([*arguments, "--tokens", str(tokens), "--warehouse", str(root)])
     return peak, time.monotonic() - began
 
 
@@ -70,8 +41,9 @@ def main() -> None:
             arguments = [options.model]
         else:
             text = write_text(Path(folder) / "text.txt", TIMES * tokens + 1000)
-            model = save_model(Path(folder) / "model")
-            arguments = [str(model), "--corpus", str(text), "--sequence-length", str(LENGTH)]
+            config = GPT2Config(n_layer=4, n_head=8, n_embd=128, n_positions=LENGTH, **TOKENS)
+            model = save(config, Path(folder) / "model")
+            arguments = [model, "--corpus", str(text), "--sequence-length", str(LENGTH)]
         arguments += ["--precision", options.precision]
         peaks = []
         for n in (tokens, TIMES * tokens):

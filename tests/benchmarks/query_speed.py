@@ -28,11 +28,12 @@ from selfrepair.warehouse.facts.top_rows import (
     top_rows_by_mlp_repair,
 )
 from selfrepair.warehouse.paths import Warehouse
+from selfrepair.warehouse.published.outside import INSIDE
 from selfrepair.warehouse.published.publish import publish
 from selfrepair.warehouse.published.read import open_serving
 from selfrepair_assets.measurement.engine.kept_details import curve_counts
 from selfrepair_assets.measurement.run_spec import ROWS_PER_SHARD
-from tests.helpers.runs.small_run import FINGERPRINT, planned, run_row, tables
+from tests.helpers.runs.small_run import FINGERPRINT, planned, run_row, write_run
 
 LENGTH = 128
 SCALES = np.array([1.0, 3.0, 5.0], dtype="f4")
@@ -52,7 +53,7 @@ def main() -> None:
     warehouse = Warehouse(options.warehouse).prepare()
     row = bench_row(options.tokens, options.layers, options.heads, options.d_mlp)
     with timed("writing the facts"):
-        write_facts(warehouse, row)
+        write_run(warehouse, row, shard_of(row))
     with timed("ranking the rows"):
         kept = top_rows(warehouse, row)
     with timed("the most direct heads"):
@@ -87,17 +88,6 @@ def bench_row(
     )
 
 
-def write_facts(warehouse: Warehouse, row: dict[str, Any]) -> None:
-    """What every run has, shard by shard."""
-    paths: dict[str, list[Path]] = {}
-    for start, stop in shards(row):
-        for table, columns in tables(row, start, stop).items():
-            path = RunTable(warehouse, table, "bench").write(start, stop, columns, FINGERPRINT)
-            paths.setdefault(table, []).append(path)
-    for table, written in paths.items():
-        planned(RunTable(warehouse, table, "bench"), FINGERPRINT, written)
-
-
 def write_details(
     warehouse: Warehouse, row: dict[str, Any], kept: Places, heads: list[tuple[int, int]]
 ) -> None:
@@ -128,9 +118,14 @@ def write_details(
         planned(RunTable(warehouse, table, "bench"), FINGERPRINT, written)
 
 
+def shard_of(row: dict[str, Any]) -> int:
+    """How many sequences a shard has, as a real run's plan gives it."""
+    return max(1, ROWS_PER_SHARD // (row["n_layers"] * row["n_heads"] * (LENGTH - 1)))
+
+
 def shards(row: dict[str, Any]) -> Iterator[tuple[int, int]]:
-    """The sequences of each shard, as many as a real run's plan gives it."""
-    size = max(1, ROWS_PER_SHARD // (row["n_layers"] * row["n_heads"] * (LENGTH - 1)))
+    """The sequences of each shard."""
+    size = shard_of(row)
     for start in range(0, row["n_sequences"], size):
         yield start, min(start + size, row["n_sequences"])
 
@@ -206,23 +201,8 @@ def self_reinforcement(
 
 def times(connection: Connection) -> Iterator[tuple[str, float, int]]:
     """Every view and stored result, whole, and one head of those that have a row per position."""
-    names = [
-        name
-        for (name,) in connection.execute(
-            """
-            select view_name
-            from duckdb_views()
-            where not internal
-            union all
-            select table_name
-            from duckdb_tables()
-            where not ends_with(table_name, '_inside')
-            order by 1
-            """
-        ).fetchall()
-    ]
-    for name in names:
-        if name not in PER_ROW:
+    for (name,) in connection.execute("show tables").fetchall():
+        if name not in PER_ROW and not name.endswith(INSIDE):
             yield name, *best(connection, f"from {name}")
     for name in PER_ROW:
         query = f"from {name} where {HEAD}"
@@ -233,14 +213,8 @@ def times(connection: Connection) -> Iterator[tuple[str, float, int]]:
         yield f"{name}, one head", *best(connection, query)
     by_head = "select layer, head, avg(self_repair) from self_repair group by all"
     yield "self_repair, the mean of each head", *best(connection, f"from ({by_head})")
-    yield (
-        "head_summary_at(0.01), one head",
-        *best(connection, f"from head_summary_at(0.01) where {HEAD}"),
-    )
-    yield (
-        "repairing_neuron_frequency_at(0.025), one head",
-        *best(connection, f"from repairing_neuron_frequency_at(0.025) where {HEAD}"),
-    )
+    for name in ("head_summary_at(0.01)", "repairing_neuron_frequency_at(0.025)"):
+        yield f"{name}, one head", *best(connection, f"from {name} where {HEAD}")
 
 
 def best(connection: Connection, query: str) -> tuple[float, int]:

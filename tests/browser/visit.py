@@ -155,7 +155,7 @@ def serving(
         start_new_session=True,  # with the processes that it starts itself
     ) as server:
         try:
-            _wait_for(health, seconds)
+            _wait_for(health, seconds, server)
             yield
         finally:
             os.killpg(server.pid, signal.SIGTERM)
@@ -171,13 +171,13 @@ def free_port() -> int:
         return int(free.getsockname()[1])
 
 
-def _wait_for(url: str, seconds: int) -> None:
+def _wait_for(url: str, seconds: int, server: subprocess.Popen[bytes]) -> None:
     until = time.monotonic() + seconds
     while True:
         try:
             with urllib.request.urlopen(url, timeout=5):
                 return
         except OSError:
-            if time.monotonic() > until:
+            if time.monotonic() > until or server.poll() is not None:
                 raise
             time.sleep(0.3)

@@ -21,24 +21,40 @@ from torch import Tensor, nn
 from transformers import (
     AutoModelForCausalLM,
     BloomConfig,
+    CohereConfig,
+    Exaone4Config,
+    FalconConfig,
+    Gemma2Config,
+    Gemma3TextConfig,
+    GemmaConfig,
+    Glm4Config,
+    GlmConfig,
     GPT2Config,
     GPTJConfig,
     GPTNeoConfig,
     GPTNeoXConfig,
     GptOssConfig,
+    GraniteConfig,
     LlamaConfig,
     MistralConfig,
     MixtralConfig,
+    MptConfig,
     NemotronConfig,
+    Olmo2Config,
+    Olmo3Config,
+    OlmoConfig,
     OPTConfig,
+    Phi3Config,
     PhiConfig,
     PretrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerFast,
     Qwen2Config,
+    Qwen3Config,
+    SmolLM3Config,
+    StableLmConfig,
+    Starcoder2Config,
 )
-
-from tests.helpers.models.modern_families import LAYER_TYPES, modern_families
 
 BOS, EOS = 0, 1
 PRINTABLE = [chr(code) for code in range(32, 127)]
@@ -46,7 +62,7 @@ D_VOCAB = 2 + len(PRINTABLE)
 N_CTX = 64
 WINDOW = 5  # shorter than any sequence measured in the tests, so that it cuts
 
-_TOKENS: dict[str, Any] = {"vocab_size": D_VOCAB, "bos_token_id": BOS, "eos_token_id": EOS}
+TOKENS: dict[str, Any] = {"vocab_size": D_VOCAB, "bos_token_id": BOS, "eos_token_id": EOS}
 _GROUPED: dict[str, Any] = {
     "num_hidden_layers": 3,
     "hidden_size": 32,
@@ -54,7 +70,7 @@ _GROUPED: dict[str, Any] = {
     "num_key_value_heads": 2,
     "intermediate_size": 48,
     "max_position_embeddings": N_CTX,
-    **_TOKENS,
+    **TOKENS,
 }
 _NEOX: dict[str, Any] = {
     "num_hidden_layers": 3,
@@ -63,9 +79,9 @@ _NEOX: dict[str, Any] = {
     "intermediate_size": 64,
     "max_position_embeddings": N_CTX,
     "rotary_pct": 0.25,
-    **_TOKENS,
+    **TOKENS,
 }
-_GPT2: dict[str, Any] = {"n_layer": 3, "n_head": 4, "n_embd": 32, "n_positions": N_CTX, **_TOKENS}
+_GPT2: dict[str, Any] = {"n_layer": 3, "n_head": 4, "n_embd": 32, "n_positions": N_CTX, **TOKENS}
 _LLAMA3_ROPE: dict[str, Any] = {
     "rope_type": "llama3",
     "rope_theta": 10_000.0,
@@ -73,6 +89,19 @@ _LLAMA3_ROPE: dict[str, Any] = {
     "low_freq_factor": 1.0,
     "high_freq_factor": 4.0,
     "original_max_position_embeddings": 16,
+}
+
+LAYER_TYPES = ["sliding_attention", "full_attention", "sliding_attention"]
+_PADDED = _GROUPED | {"pad_token_id": EOS}
+_SLIDING: dict[str, Any] = {"sliding_window": WINDOW, "layer_types": LAYER_TYPES}
+_GEMMA: dict[str, Any] = {"head_dim": 8, "query_pre_attn_scalar": 16, **_SLIDING, **_PADDED}
+_FALCON: dict[str, Any] = {
+    "num_hidden_layers": 3,
+    "hidden_size": 32,
+    "num_attention_heads": 4,
+    "alibi": False,
+    "bias": False,
+    **TOKENS,
 }
 
 ConfigOf = Callable[[], PretrainedConfig]
@@ -86,7 +115,7 @@ FAMILIES: dict[str, ConfigOf] = {
         attention_types=[[["global", "local"], 2]],
         window_size=WINDOW,
         max_position_embeddings=N_CTX,
-        **_TOKENS,
+        **TOKENS,
     ),
     "opt": lambda: OPTConfig(
         num_hidden_layers=3,
@@ -96,7 +125,7 @@ FAMILIES: dict[str, ConfigOf] = {
         max_position_embeddings=N_CTX,
         word_embed_proj_dim=32,
         pad_token_id=EOS,
-        **_TOKENS,
+        **TOKENS,
     ),
     "gpt_neox": lambda: GPTNeoXConfig(**_NEOX),
     "llama": lambda: LlamaConfig(**_GROUPED),
@@ -121,9 +150,53 @@ VARIANTS: dict[str, ConfigOf] = {
 }
 
 MODERN: dict[str, ConfigOf] = {
-    **modern_families(_TOKENS, _GROUPED, WINDOW),
+    "qwen3": lambda: Qwen3Config(head_dim=8, **_PADDED),
+    "gemma2": lambda: Gemma2Config(
+        attn_logit_softcapping=3.0, final_logit_softcapping=5.0, **_GEMMA
+    ),
+    "gemma3": lambda: Gemma3TextConfig(
+        rope_parameters={
+            "full_attention": {"rope_type": "linear", "factor": 2.0, "rope_theta": 1e4},
+            "sliding_attention": {"rope_type": "default", "rope_theta": 100.0},
+        },
+        **_GEMMA,
+    ),
+    "olmo2": lambda: Olmo2Config(**_PADDED),
+    "phi3": lambda: Phi3Config(sliding_window=WINDOW, **_PADDED),
+    "gemma": lambda: GemmaConfig(head_dim=8, **_PADDED),
+    "smollm3": lambda: SmolLM3Config(no_rope_layer_interval=2, **_PADDED),
+    "olmo": lambda: OlmoConfig(**_PADDED),
+    "olmo3": lambda: Olmo3Config(**_SLIDING, **_PADDED),
+    "starcoder2": lambda: Starcoder2Config(sliding_window=WINDOW, **_PADDED),
+    "stablelm": lambda: StableLmConfig(use_qkv_bias=True, **_PADDED),
+    "stablelm_parallel": lambda: StableLmConfig(
+        qk_layernorm=True, use_parallel_residual=True, **_PADDED
+    ),
+    "glm": lambda: GlmConfig(head_dim=8, attention_bias=True, **_PADDED),
+    "glm4": lambda: Glm4Config(head_dim=8, attention_bias=True, **_PADDED),
+    "cohere": lambda: CohereConfig(logit_scale=0.25, **_PADDED),
+    "cohere_qk_norm": lambda: CohereConfig(logit_scale=0.25, use_qk_norm=True, **_PADDED),
+    "granite": lambda: GraniteConfig(
+        embedding_multiplier=3.0,
+        residual_multiplier=0.5,
+        attention_multiplier=0.25,
+        logits_scaling=2.0,
+        **_PADDED,
+    ),
+    "falcon": lambda: FalconConfig(**_FALCON),
+    "falcon_grouped": lambda: FalconConfig(
+        new_decoder_architecture=True, num_kv_heads=2, **_FALCON
+    ),
+    "falcon_sequential": lambda: FalconConfig(
+        **_FALCON | {"multi_query": False, "parallel_attn": False, "bias": True}
+    ),
+    "falcon_alibi": lambda: FalconConfig(
+        **_FALCON | {"multi_query": False, "parallel_attn": False, "bias": True, "alibi": True}
+    ),
+    "mpt": lambda: MptConfig(n_layers=3, n_heads=4, d_model=32, max_seq_len=64, **TOKENS),
+    "exaone4": lambda: Exaone4Config(**_SLIDING, **_PADDED),
     "gptj": lambda: GPTJConfig(rotary_dim=4, **_GPT2),
-    "bloom": lambda: BloomConfig(n_layer=3, n_head=4, hidden_size=32, **_TOKENS),
+    "bloom": lambda: BloomConfig(n_layer=3, n_head=4, hidden_size=32, **TOKENS),
 }
 
 FALLBACK_ONLY: dict[str, ConfigOf] = {
@@ -145,6 +218,8 @@ EXPERTS: dict[str, ConfigOf] = {
     "mixtral": lambda: MixtralConfig(num_local_experts=4, num_experts_per_tok=2, **_GROUPED),
 }
 
+POST_NORM = ("gemma2", "gemma3", "olmo2", "olmo3", "glm4", "exaone4")
+"""Those with a norm between the attention and the residual stream."""
 ALL = {**FAMILIES, **VARIANTS, **MODERN, **FALLBACK_ONLY}
 
 

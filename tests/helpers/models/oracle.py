@@ -51,6 +51,7 @@ class Oracle:
         self.hooked = HookedModel(model)
         self.run = self.hooked.run
         self.n_layers, self.n_heads = self.hooked.n_layers, self.hooked.n_heads
+        self.layers, self.heads = range(self.n_layers), range(self.n_heads)
         self.center_unembed = center_unembed
         self.final_norm = self.hooked.final_norm
 
@@ -137,14 +138,6 @@ class Oracle:
         dots = direction @ self.hooked.w_out.T
         return run.neurons[:, :-1] * dots / self.ln_scale(clean)[..., None]
 
-    @property
-    def layers(self) -> range:
-        return range(self.n_layers)
-
-    @property
-    def heads(self) -> range:
-        return range(self.n_heads)
-
     # -- the measurements --------------------------------------------------------------------------
 
     def clean(self, tokens: Tensor) -> CleanFacts:
@@ -190,24 +183,16 @@ class Oracle:
         return self.run(tokens, replace=(layer, head, z))
 
     def ablate(
-        self,
-        tokens: Tensor,
-        ablation: str,
-        layer: int,
-        head: int,
-        *,
-        partner_tokens: Tensor | None = None,
-        mean_z: Tensor | None = None,
+        self, tokens: Tensor, ablation: str, layer: int, head: int, **other: Tensor | None
     ) -> dict[str, Tensor]:
-        """Every column of ``head_ablations`` for one head, each [batch pos-1], and two more:
+        """Every column of ``head_ablations`` for one head, each [batch pos-1], and two more
+        (other: as of ``ablated_run``):
 
         ``self_repair_from_layernorm``: what is left of self-repair, eq. (2);
         ``self_repair_from_layernorm_measured``: ``(x_ablated . u_t) * (1/S_ablated - 1/S)``.
         """
         clean = self.run(tokens)
-        ablated = self.ablated_run(
-            tokens, ablation, layer, head, partner_tokens=partner_tokens, mean_z=mean_z
-        )
+        ablated = self.ablated_run(tokens, ablation, layer, head, **other)
         attention = [
             self.direct_effect(now - before, clean, tokens)
             for now, before in zip(ablated.attention_out, clean.attention_out, strict=True)

@@ -13,10 +13,10 @@ class Anatomy:
     blocks: str
     attention_norm: str | None  # the norm that the attention reads, if there is one
     value: str  # the linear layer that makes the values, alone or with queries and keys
-    value_layout: str  # 'alone' | 'q k v' (one after the other) | 'per group' (queries k v, ...)
     out_projection: str
     mlp_out: str
     final_norm: str
+    value_layout: str = "alone"  # | 'q k v' (one after the other) | 'per group' (queries k v, ...)
     attention_post_norm: str | None = None  # between the attention's output and the stream
     mlp_post_norm: str | None = None
 
@@ -25,17 +25,24 @@ _LLAMA = Anatomy(
     blocks="model.layers",
     attention_norm="input_layernorm",
     value="self_attn.v_proj",
-    value_layout="alone",
     out_projection="self_attn.o_proj",
     mlp_out="mlp.down_proj",
     final_norm="model.norm",
 )
 
-_OLMO_2 = replace(
+_GEMMA_2 = replace(
     _LLAMA,
-    attention_norm=None,
     attention_post_norm="post_attention_layernorm",
     mlp_post_norm="post_feedforward_layernorm",
+)
+_GPT2 = Anatomy(
+    blocks="transformer.h",
+    attention_norm="ln_1",
+    value="attn.c_attn",
+    out_projection="attn.c_proj",
+    mlp_out="mlp.c_proj",
+    final_norm="transformer.ln_f",
+    value_layout="q k v",
 )
 _BLOOM = Anatomy(
     blocks="transformer.h",
@@ -48,29 +55,17 @@ _BLOOM = Anatomy(
 )
 
 ANATOMY: dict[str, Anatomy] = {
-    "gpt2": Anatomy(
-        blocks="transformer.h",
-        attention_norm="ln_1",
-        value="attn.c_attn",
-        value_layout="q k v",
-        out_projection="attn.c_proj",
-        mlp_out="mlp.c_proj",
-        final_norm="transformer.ln_f",
-    ),
-    "gpt_neo": Anatomy(
-        blocks="transformer.h",
-        attention_norm="ln_1",
+    "gpt2": _GPT2,
+    "gpt_neo": replace(
+        _GPT2,
         value="attn.attention.v_proj",
-        value_layout="alone",
         out_projection="attn.attention.out_proj",
-        mlp_out="mlp.c_proj",
-        final_norm="transformer.ln_f",
+        value_layout="alone",
     ),
     "opt": Anatomy(
         blocks="model.decoder.layers",
         attention_norm="self_attn_layer_norm",
         value="self_attn.v_proj",
-        value_layout="alone",
         out_projection="self_attn.out_proj",
         mlp_out="fc2",
         final_norm="model.decoder.final_layer_norm",
@@ -84,26 +79,16 @@ ANATOMY: dict[str, Anatomy] = {
         mlp_out="mlp.dense_4h_to_h",
         final_norm="gpt_neox.final_layer_norm",
     ),
-    "llama": _LLAMA,
-    "mistral": _LLAMA,
-    "qwen2": _LLAMA,
-    "qwen3": _LLAMA,
-    "nemotron": _LLAMA,
     "mixtral": replace(_LLAMA, mlp_out="mlp"),  # experts: what they add up to
-    "gptj": Anatomy(
-        blocks="transformer.h",
-        attention_norm="ln_1",
+    "gptj": replace(
+        _GPT2,
         value="attn.v_proj",
-        value_layout="alone",
         out_projection="attn.out_proj",
         mlp_out="mlp.fc_out",
-        final_norm="transformer.ln_f",
-    ),
-    "phi": Anatomy(
-        blocks="model.layers",
-        attention_norm="input_layernorm",
-        value="self_attn.v_proj",
         value_layout="alone",
+    ),
+    "phi": replace(
+        _LLAMA,
         out_projection="self_attn.dense",
         mlp_out="mlp.fc2",
         final_norm="model.final_layernorm",
@@ -121,16 +106,15 @@ ANATOMY: dict[str, Anatomy] = {
     ),
     "phi3": replace(_LLAMA, value="self_attn.qkv_proj", value_layout="q k v"),
     "starcoder2": replace(_LLAMA, mlp_out="mlp.c_proj"),
-    **dict.fromkeys(("smollm3", "gemma", "olmo", "stablelm", "glm", "cohere", "granite"), _LLAMA),
     **dict.fromkeys(
-        ("gemma2", "gemma3_text"),
-        replace(
-            _LLAMA,
-            attention_post_norm="post_attention_layernorm",
-            mlp_post_norm="post_feedforward_layernorm",
+        (
+            *("llama", "mistral", "qwen2", "qwen3", "nemotron", "smollm3"),
+            *("gemma", "olmo", "stablelm", "glm", "cohere", "granite"),
         ),
+        _LLAMA,
     ),
-    **dict.fromkeys(("olmo2", "olmo3", "exaone4"), _OLMO_2),
+    **dict.fromkeys(("gemma2", "gemma3_text"), _GEMMA_2),
+    **dict.fromkeys(("olmo2", "olmo3", "exaone4"), replace(_GEMMA_2, attention_norm=None)),
     "glm4": replace(
         _LLAMA, attention_post_norm="post_self_attn_layernorm", mlp_post_norm="post_mlp_layernorm"
     ),

@@ -80,6 +80,10 @@ class HookedModel:
         self.logit_scale: float = 1 / getattr(config, "logits_scaling", 1.0)  # Granite's
         if config.model_type == "cohere":
             self.logit_scale = config.logit_scale
+        self.attention_post_norms = self.norms("attention_post_norm")
+        self.mlp_post_norms = self.norms("mlp_post_norm")
+        # A share of each attention row goes to nothing:
+        self.has_sinks = any(name.endswith(".sinks") for name, _ in model.named_parameters())
 
     def parts(self, name: str) -> list[nn.Module]:
         """Per layer: the module that ``Anatomy`` calls ``name``."""
@@ -90,14 +94,6 @@ class HookedModel:
         if getattr(self.anatomy, name) is None:
             return [None] * self.n_layers
         return [Norm(module) for module in self.parts(name)]
-
-    @cached_property
-    def attention_post_norms(self) -> list[Norm | None]:
-        return self.norms("attention_post_norm")
-
-    @cached_property
-    def mlp_post_norms(self) -> list[Norm | None]:
-        return self.norms("mlp_post_norm")
 
     @cached_property
     def w_o(self) -> list[Tensor]:
@@ -131,11 +127,6 @@ class HookedModel:
             shared = out.repeat_interleave(self.n_heads // len(out), dim=0).detach()
             biases.append(torch.zeros_like(shared) if self.has_sinks else shared)
         return biases
-
-    @property
-    def has_sinks(self) -> bool:
-        """A share of each attention row goes to nothing."""
-        return any(name.endswith(".sinks") for name, _ in self.model.named_parameters())
 
     @torch.no_grad()
     def run(

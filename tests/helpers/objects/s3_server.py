@@ -1,21 +1,17 @@
 """An S3 server on loopback (moto's), in a process of its own."""
 
 import os
-import subprocess
-import sys
-import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from pyarrow import fs
 
-from tests.browser.visit import free_port
+from tests.browser.visit import free_port, serving
 
 KEYS = {"AWS_ACCESS_KEY_ID": "nobody", "AWS_SECRET_ACCESS_KEY": "nothing"}
 BUCKET = "selfrepair"
-LIMIT = 120
-"""Seconds until it answers."""
 
 
 @contextmanager
@@ -27,15 +23,11 @@ def s3_server() -> Iterator[str]:
     """
     os.environ |= KEYS
     port = free_port()
-    command = [sys.executable, "-m", "moto.server", "--host", "127.0.0.1", "--port", str(port)]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
-        try:
-            _wait_for(f"http://127.0.0.1:{port}/moto-api/", server)
-            request = urllib.request.Request(f"http://127.0.0.1:{port}/{BUCKET}", method="PUT")
-            urllib.request.urlopen(request, timeout=60).close()
-            yield f"?endpoint_override=127.0.0.1%3A{port}&scheme=http&region=us-east-1"
-        finally:
-            server.terminate()
+    command = ["-m", "moto.server", "--host", "127.0.0.1", "--port", str(port)]
+    with serving(command, Path(), f"http://127.0.0.1:{port}/moto-api/"):
+        request = urllib.request.Request(f"http://127.0.0.1:{port}/{BUCKET}", method="PUT")
+        urllib.request.urlopen(request, timeout=60).close()
+        yield f"?endpoint_override=127.0.0.1%3A{port}&scheme=http&region=us-east-1"
 
 
 def objects(options: str, prefix: str) -> dict[str, int]:
@@ -47,14 +39,3 @@ def objects(options: str, prefix: str) -> dict[str, int]:
         for info in files.get_file_info(selector)
         if info.type == fs.FileType.File
     }
-
-
-def _wait_for(address: str, server: subprocess.Popen[bytes]) -> None:
-    until = time.monotonic() + LIMIT
-    while time.monotonic() < until and server.poll() is None:
-        try:
-            urllib.request.urlopen(address, timeout=10).close()
-            return
-        except OSError:
-            time.sleep(0.1)
-    raise TimeoutError("the S3 server does not answer")

@@ -23,8 +23,14 @@ from tests.helpers.models.engine_truth import (
     spec_of,
     truth,
 )
-from tests.helpers.models.families import ALL, EXPERTS, FALLBACK_ONLY, FAMILIES, random_tokens
-from tests.helpers.models.modern_families import POST_NORM
+from tests.helpers.models.families import (
+    ALL,
+    EXPERTS,
+    FALLBACK_ONLY,
+    FAMILIES,
+    POST_NORM,
+    random_tokens,
+)
 
 
 @pytest.mark.parametrize("name", PERTURBATION)

@@ -6,8 +6,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.helpers.models.families import ALL, BOS, FAMILIES, WINDOW, random_model, random_tokens
-from tests.helpers.models.modern_families import POST_NORM
+from tests.helpers.models.families import (
+    ALL,
+    BOS,
+    FAMILIES,
+    POST_NORM,
+    WINDOW,
+    random_model,
+    random_tokens,
+)
 from tests.helpers.models.oracle import Oracle
 
 PARALLEL = (
