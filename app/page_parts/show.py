@@ -6,20 +6,13 @@ from functools import partial
 from typing import Any
 
 import pandas as pd
-import plotly.graph_objects as go
 import streamlit as st
 
-from selfrepair.app.page_parts import paper_menu, state
 from selfrepair.app.questions.queries import Answer, Generation, meaning
 from selfrepair.app.wording import words
 from selfrepair.app.wording.headline import Tile
 from selfrepair.paper.tables import latex as latex_of
 
-PICTURE = {
-    "displaylogo": False,
-    "displayModeBar": "hover",
-    "modeBarButtonsToRemove": ["lasso2d", "select2d", "autoScale2d"],
-}
 PARAMETERS = ("threshold", "scale")  # columns of numbers that somebody chose
 
 
@@ -45,63 +38,6 @@ def defined(generation: Generation, columns: Iterable[str], relation: str | None
 def heading(title: str, definitions: str = "") -> None:
     """A chart's title; its definitions appear when the mark beside it is pointed at."""
     st.markdown(f"##### {title}", help=definitions or None)
-
-
-def chart(
-    title: str,
-    chart: go.Figure,
-    answer: Answer,
-    *,
-    key: str,
-    caption: str = "",
-    definitions: str = "",
-    figure: str = "",
-    clickable: bool = False,
-    border: bool = True,
-    paper: paper_menu.ForPaper | None = None,
-) -> list[Any] | None:
-    """A chart with its SQL and data; the customdata of the mark that was clicked, if any.
-
-    figure: the one of the paper that it is, with a link to what the paper says of it. border: False
-    where the caller has one around the chart and what it is chosen with. paper: makes of it what a
-    paper needs, by width.
-    """
-    with st.container(border=border):
-        above = st.container(horizontal=True, vertical_alignment="center")
-        with above:
-            heading(title, definitions)
-        if paper is not None:
-            paper_menu.menu(paper, key, above)
-        picture = PICTURE | {"toImageButtonOptions": {"format": "png", "scale": 2, "filename": key}}
-        if clickable:
-            event: Any = st.plotly_chart(
-                chart,
-                key=f"chart:{key}",
-                config=picture,
-                on_select="rerun",
-                selection_mode="points",
-            )
-        else:
-            event = None
-            st.plotly_chart(chart, key=f"chart:{key}", config=picture)
-        if caption:
-            st.caption(caption)
-        if figure:
-            beside = f"{words.figure(figure)} beside the paper"
-            state.link("paper", beside, icon=":material/article:", figure=figure)
-        behind(answer, key)
-    points = event["selection"]["points"] if event else []
-    return _data_of(points[0]) if points else None
-
-
-def _data_of(point: dict[str, Any]) -> list[Any] | None:
-    """A selected mark's customdata; what was an array comes back as {"0": ..., "1": ...}."""
-    data = point.get("customdata")
-    if isinstance(data, dict):
-        return [data[key] for key in sorted(data, key=int)]
-    if isinstance(data, list | tuple):
-        return list(data)
-    return None if data is None else [data]
 
 
 def table(
