@@ -5,7 +5,7 @@ example takes no longer on a long run.
 """
 
 from selfrepair.app.questions.queries import Answer, Generation, ask
-from selfrepair.app.questions.subject import Subject
+from selfrepair.app.questions.subject import OF_HEAD, Subject
 
 
 def published(generation: Generation) -> Answer:
@@ -25,16 +25,13 @@ def published(generation: Generation) -> Answer:
 def tokens(subject: Subject) -> Answer:
     """Top rows of a head that are an example of something: the one of largest direct effect."""
     return subject.ask(
-        """
+        f"""
         with
 
         kept as (
             select *
             from top_by_direct_effect
-            where run_id = $run
-                and ablation = $ablation
-                and layer = $layer
-                and head = $head
+            {OF_HEAD}
         ),
 
         examples as (
