@@ -18,8 +18,8 @@ MOST_COLORS = 12  # of `any_columns`
 MARKS = ("points", "bars", "line")
 
 
-def bars(frame: pd.DataFrame, *, label: str, value: str, x: str) -> go.Figure:
-    """Signed values as horizontal bars, the first row at the top."""
+def bars(frame: pd.DataFrame, *, label: str, value: str) -> go.Figure:
+    """Changes in direct effect as horizontal bars, the first row at the top."""
     rows = frame.iloc[::-1]
     figure = go.Figure(
         go.Bar(
@@ -34,7 +34,7 @@ def bars(frame: pd.DataFrame, *, label: str, value: str, x: str) -> go.Figure:
         )
     )
     figure.add_vline(x=0, line={"color": QUIET, "width": 1})
-    plain(figure, max(240, 24 * len(rows) + 90), x=x)
+    plain(figure, max(240, 24 * len(rows) + 90), x="change in direct effect (logits)")
     # Room for the numbers beside the longest bars.
     ends = [1.3 * min(0.0, float(rows[value].min())), 1.3 * max(0.0, float(rows[value].max()))]
     figure.update_xaxes(range=[ends[0] - 0.12 * ends[1], ends[1] - 0.12 * ends[0]])

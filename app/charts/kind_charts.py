@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from selfrepair.app.charts.run_charts import COLORS, QUIET, plain, there
+from selfrepair.app.charts.run_charts import COLORS, QUIET, plain, there, whiskers
 from selfrepair.app.wording import words
 
 KINDS = {
@@ -81,12 +81,7 @@ def by_run(frame: pd.DataFrame) -> go.Figure:
         figure.add_bar(
             x=frame["ablation"],
             y=frame[column],
-            error_y={
-                "array": frame[f"{column}_se"],
-                "thickness": 1.2,
-                "width": 4,
-                "color": QUIET,
-            },
+            error_y=whiskers(frame[f"{column}_se"], thickness=1.2, width=4),
             name=name,
             marker={"color": color},
             hovertemplate=f"{name}: %{{y:.1%}}<extra>%{{x}} ablation</extra>",
