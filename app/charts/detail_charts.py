@@ -10,6 +10,7 @@ from selfrepair.app.charts.run_charts import (
     NEGATIVE,
     POSITIVE,
     QUIET,
+    diagonal,
     plain,
 )
 from selfrepair.app.wording import words
@@ -43,12 +44,8 @@ def bars(frame: pd.DataFrame, *, label: str, value: str) -> go.Figure:
 
 def against(frame: pd.DataFrame, ours: str, theirs: str, unit: str) -> go.Figure:
     """The authors' published number of each head (x) beside this run's (y), and the line y = x."""
-    both = pd.concat([frame[ours], frame[theirs]]).dropna()
-    ends = [float(both.min()), float(both.max())] if len(both) else [0.0, 1.0]
     figure = go.Figure()
-    figure.add_scatter(
-        x=ends, y=ends, mode="lines", name="the same", line={"color": QUIET, "dash": "dash"}
-    )
+    no_change(figure, frame, theirs, ours, "the same")
     figure.add_scatter(
         x=frame[theirs],
         y=frame[ours],
@@ -67,14 +64,7 @@ def against(frame: pd.DataFrame, ours: str, theirs: str, unit: str) -> go.Figure
 def no_change(figure: go.Figure, frame: pd.DataFrame, x: str, y: str, name: str) -> None:
     both = pd.concat([frame[x], frame[y]]).dropna()
     ends = [float(both.min()), float(both.max())] if len(both) else [0.0, 1.0]
-    figure.add_scatter(
-        x=ends,
-        y=ends,
-        mode="lines",
-        name=name,
-        line={"color": QUIET, "dash": "dash", "width": 1.5},
-        hoverinfo="skip",
-    )
+    diagonal(figure, ends, name)
 
 
 def any_columns(

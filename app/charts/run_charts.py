@@ -87,6 +87,18 @@ def whiskers(
     return {"array": errors, "thickness": thickness, "width": width, "color": color}
 
 
+def diagonal(figure: go.Figure, ends: Sequence[float], name: str) -> None:
+    """The line y = x between the ends."""
+    figure.add_scatter(
+        x=ends,
+        y=ends,
+        mode="lines",
+        name=name,
+        line={"color": QUIET, "dash": "dash", "width": 1.5},
+        hoverinfo="skip",
+    )
+
+
 def by_depth(
     frame: pd.DataFrame, quantity: str, y: str, y_range: tuple[float, float] | None = None
 ) -> go.Figure:
