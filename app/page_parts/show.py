@@ -1,6 +1,5 @@
 """How every chart and table is shown: its heading, its definitions, its SQL, its data."""
 
-import io
 from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
@@ -128,32 +127,21 @@ def behind(answer: Answer, key: str, latex: Callable[[], bytes] | None = None) -
 
 def downloads(frame: pd.DataFrame, key: str, latex: Callable[[], bytes] | None = None) -> None:
     """A button per kind of file; the file is made when one is clicked."""
+    kinds: list[tuple[str, Callable[[], bytes], str, str]] = [
+        ("CSV", lambda: frame.to_csv(index=False).encode(), "csv", "text/csv"),
+        ("Parquet", lambda: frame.to_parquet(index=False), "parquet",
+         "application/vnd.apache.parquet"),
+    ]  # fmt: skip
+    if latex is not None:
+        kinds.append(("LaTeX", latex, "tex", "application/x-tex"))
     with st.container(horizontal=True):
-        st.download_button(
-            "CSV",
-            lambda: frame.to_csv(index=False).encode(),
-            f"{key}.csv",
-            "text/csv",
-            key=f"csv:{key}",
-            icon=":material/download:",
-            on_click="ignore",
-        )
-        st.download_button(
-            "Parquet",
-            lambda: _parquet(frame),
-            f"{key}.parquet",
-            "application/vnd.apache.parquet",
-            key=f"parquet:{key}",
-            icon=":material/download:",
-            on_click="ignore",
-        )
-        if latex is not None:
+        for label, make, ending, mime in kinds:
             st.download_button(
-                "LaTeX",
-                latex,
-                f"{key}.tex",
-                "application/x-tex",
-                key=f"latex:{key}",
+                label,
+                make,
+                f"{key}.{ending}",
+                mime,
+                key=f"{label.lower()}:{key}",
                 icon=":material/download:",
                 on_click="ignore",
             )
@@ -164,12 +152,6 @@ def _latex(answer: Answer, generation: Generation, frame: pd.DataFrame | None) -
     shown = (answer.frame if frame is None else frame).drop(columns="open_head", errors="ignore")
     shown.attrs = {"sql": answer.sql, "generation": generation.number}
     return latex_of(shown).encode()
-
-
-def _parquet(frame: pd.DataFrame) -> bytes:
-    sink = io.BytesIO()
-    frame.to_parquet(sink, index=False)
-    return sink.getvalue()
 
 
 def not_there(what: str, relations: list[str], do: str) -> None:
