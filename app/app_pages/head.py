@@ -10,7 +10,7 @@ from selfrepair.app.page_parts import show, state, surroundings
 from selfrepair.app.page_parts.head_numbers import numbers
 from selfrepair.app.page_parts.head_tokens import tokens
 from selfrepair.app.page_parts.show_figure import show_figure
-from selfrepair.app.questions import head_questions, kind_questions, queries, run_questions
+from selfrepair.app.questions import head_questions, queries, run_questions
 from selfrepair.app.questions.run_questions import ROW_SETS
 from selfrepair.app.questions.subject import Subject
 from selfrepair.app.wording import kinds, words
@@ -42,11 +42,9 @@ def parts(subject: Subject) -> None:
 def spread(subject: Subject) -> None:
     """Distribution per token and per prompt; what is overcorrected and broken (section 2.3)."""
     rows = state.pick_one("Rows", "spread", list(ROW_SETS), kind="row")
-    left, right = st.columns(2)
-    with left:
-        show_figure("section 2.3", subject, rows=rows)
-    with right:
-        show_figure("section 2.3, per prompt", subject, rows=rows)
+    for place, name in zip(st.columns(2), ("section 2.3", "section 2.3, per prompt"), strict=True):
+        with place:
+            show_figure(name, subject, rows=rows)
     show.table(
         "How noisy it is (section 2.3)",
         head_questions.noise(subject, ROW_SETS[rows]),
@@ -89,11 +87,9 @@ def positions(subject: Subject) -> None:
 
 def layernorm(subject: Subject) -> None:
     """Fig. 4, 17, 18 and 16."""
-    left, right = st.columns(2)
-    with left:
-        show_figure("4", subject)
-    with right:
-        show_figure("16", subject)
+    for place, name in zip(st.columns(2), ("4", "16"), strict=True):
+        with place:
+            show_figure(name, subject)
 
 
 def ablations(subject: Subject) -> None:
@@ -164,15 +160,11 @@ def page() -> None:
     title = st.empty()
     subject = surroundings.picked(generation, with_head=True)
     title.title(f"Head {subject.head_name}")
-    means = head_questions.summary(subject).frame
-    own = means[(means["ablation"] == subject.ablation) & (means["n_rows"] > 0)]
+    heads = run_questions.heads(subject).frame
+    own = heads[(heads["name"] == subject.head_name) & (heads["n_rows"] > 0)]
     if not own.empty:
-        labels = kind_questions.kinds_of_head(subject).frame
-        labels = labels[
-            (labels["ablation"] == subject.ablation) & (labels["row_set"] == "top_by_direct_effect")
-        ]
-        numbers(subject, own.iloc[0], None if labels.empty else labels.iloc[0])
-    one = "Numbers" if len(means) == 1 else "Ablations"
+        numbers(subject, own.iloc[0])
+    one = "Numbers" if len(head_questions.summary(subject).frame) == 1 else "Ablations"
     view = state.pick_one(
         "Show",
         "view",

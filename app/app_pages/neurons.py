@@ -36,11 +36,9 @@ def any_head(subject: Subject) -> None:
     ]  # fmt: skip
     for place, (label, column, text) in zip(st.columns(3), shown, strict=True):
         place.metric(label, text, help=queries.meaning(subject.generation, column))
-    left, right = st.columns(2)
-    with left:
-        show_figure("8", subject)
-    with right:
-        show_figure("12", subject)
+    for place, name in zip(st.columns(2), ("8", "12"), strict=True):
+        with place:
+            show_figure(name, subject)
 
 
 def chosen_head(subject: Subject) -> None:

@@ -27,7 +27,7 @@ def running(published: set[str]) -> None:
 def numbers_of(subject: Subject) -> None:
     """One run's headline numbers, under its first ablation."""
     shown = headline(subject)
-    numbers, run, ablation = shown.numbers, subject.run, shown.ablation
+    numbers, run, ablation = shown.numbers, subject.run, str(shown.numbers["ablation"])
     st.caption(
         f"{ablation.capitalize()} ablation, each head's top rows by direct effect; "
         f"{shown.among.errors}. Text: {shown.among.text}."

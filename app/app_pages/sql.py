@@ -137,7 +137,11 @@ def chart(rows: pd.DataFrame, generation: queries.Generation, sql: str) -> None:
     marks = d.segmented_control("Marks", MARKS, default="points", required=True, key="chart_marks")
     drawn = rows.head(queries.MOST_MARKS)
     columns = {"x": x, "y": y, "group": group, "marks": marks}
-    paper_menu.menu(paper_menu.of_rows(generation, sql, drawn, columns), "result", st.container())
+    paper_menu.menu(
+        lambda width: paper_menu.makers().of_rows(generation, sql, drawn, columns, width),
+        "result",
+        st.container(),
+    )
     st.plotly_chart(any_columns(drawn, **columns), key="chart:result")
     if len(rows) > len(drawn) or (group is not None and rows[group].nunique() > MOST_COLORS):
         st.caption(f"Drawn: the first {len(drawn):,} rows and at most {MOST_COLORS} colours.")

@@ -3,7 +3,7 @@
 import pandas as pd
 import plotly.graph_objects as go
 
-from selfrepair.app.charts.run_charts import COLORS, PARTS, QUIET, plain
+from selfrepair.app.charts.run_charts import COLORS, PARTS, QUIET, plain, whiskers
 from selfrepair.app.wording import words
 
 # In logits, so that they share an axis.
@@ -47,7 +47,7 @@ def means(frame: pd.DataFrame, one: str, other: str) -> go.Figure:
         figure.add_bar(
             x=[words.name(quantity) for quantity in rows.index],
             y=rows[column],
-            error_y={"array": rows[error], "thickness": 1.2, "width": 4, "color": QUIET},
+            error_y=whiskers(rows[error], thickness=1.2, width=4),
             name=name,
             marker={"color": color, "pattern": {"shape": pattern, "solidity": 0.2}},
             hovertemplate="%{x}: %{y:.3f} ± %{error_y.array:.3f}<extra>%{fullData.name}</extra>",

@@ -10,6 +10,7 @@ from selfrepair.app.charts.run_charts import (
     NEGATIVE,
     POSITIVE,
     QUIET,
+    diagonal,
     plain,
 )
 from selfrepair.app.wording import words
@@ -18,8 +19,8 @@ MOST_COLORS = 12  # of `any_columns`
 MARKS = ("points", "bars", "line")
 
 
-def bars(frame: pd.DataFrame, *, label: str, value: str, x: str) -> go.Figure:
-    """Signed values as horizontal bars, the first row at the top."""
+def bars(frame: pd.DataFrame, *, label: str, value: str) -> go.Figure:
+    """Changes in direct effect as horizontal bars, the first row at the top."""
     rows = frame.iloc[::-1]
     figure = go.Figure(
         go.Bar(
@@ -34,7 +35,7 @@ def bars(frame: pd.DataFrame, *, label: str, value: str, x: str) -> go.Figure:
         )
     )
     figure.add_vline(x=0, line={"color": QUIET, "width": 1})
-    plain(figure, max(240, 24 * len(rows) + 90), x=x)
+    plain(figure, max(240, 24 * len(rows) + 90), x="change in direct effect (logits)")
     # Room for the numbers beside the longest bars.
     ends = [1.3 * min(0.0, float(rows[value].min())), 1.3 * max(0.0, float(rows[value].max()))]
     figure.update_xaxes(range=[ends[0] - 0.12 * ends[1], ends[1] - 0.12 * ends[0]])
@@ -43,12 +44,8 @@ def bars(frame: pd.DataFrame, *, label: str, value: str, x: str) -> go.Figure:
 
 def against(frame: pd.DataFrame, ours: str, theirs: str, unit: str) -> go.Figure:
     """The authors' published number of each head (x) beside this run's (y), and the line y = x."""
-    both = pd.concat([frame[ours], frame[theirs]]).dropna()
-    ends = [float(both.min()), float(both.max())] if len(both) else [0.0, 1.0]
     figure = go.Figure()
-    figure.add_scatter(
-        x=ends, y=ends, mode="lines", name="the same", line={"color": QUIET, "dash": "dash"}
-    )
+    no_change(figure, frame, theirs, ours, "the same")
     figure.add_scatter(
         x=frame[theirs],
         y=frame[ours],
@@ -67,14 +64,7 @@ def against(frame: pd.DataFrame, ours: str, theirs: str, unit: str) -> go.Figure
 def no_change(figure: go.Figure, frame: pd.DataFrame, x: str, y: str, name: str) -> None:
     both = pd.concat([frame[x], frame[y]]).dropna()
     ends = [float(both.min()), float(both.max())] if len(both) else [0.0, 1.0]
-    figure.add_scatter(
-        x=ends,
-        y=ends,
-        mode="lines",
-        name=name,
-        line={"color": QUIET, "dash": "dash", "width": 1.5},
-        hoverinfo="skip",
-    )
+    diagonal(figure, ends, name)
 
 
 def any_columns(

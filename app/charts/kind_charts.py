@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from selfrepair.app.charts.run_charts import COLORS, QUIET, plain, there
+from selfrepair.app.charts.run_charts import COLORS, QUIET, diagonal, plain, there, whiskers
 from selfrepair.app.wording import words
 
 KINDS = {
@@ -30,14 +30,7 @@ def by_head(frame: pd.DataFrame) -> go.Figure:
     figure = go.Figure()
     removed = frame["direct_effect_removed"].dropna()
     ends = [min(0.0, float(removed.min())), max(0.0, float(removed.max()))] if len(removed) else []
-    figure.add_scatter(
-        x=ends,
-        y=ends,
-        mode="lines",
-        name="y = x: all of it is repaired",
-        line={"color": QUIET, "dash": "dash", "width": 1.5},
-        hoverinfo="skip",
-    )
+    diagonal(figure, ends, "y = x: all of it is repaired")
     for kind, color in KINDS.items():
         own = frame[frame["kind"].fillna("not labelled") == kind]
         if own.empty:
@@ -81,12 +74,7 @@ def by_run(frame: pd.DataFrame) -> go.Figure:
         figure.add_bar(
             x=frame["ablation"],
             y=frame[column],
-            error_y={
-                "array": frame[f"{column}_se"],
-                "thickness": 1.2,
-                "width": 4,
-                "color": QUIET,
-            },
+            error_y=whiskers(frame[f"{column}_se"], thickness=1.2, width=4),
             name=name,
             marker={"color": color},
             hovertemplate=f"{name}: %{{y:.1%}}<extra>%{{x}} ablation</extra>",

@@ -4,7 +4,7 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from selfrepair.app.charts.run_charts import COLORS, QUIET, plain
+from selfrepair.app.charts.run_charts import COLORS, QUIET, plain, whiskers
 from selfrepair.app.wording import words
 
 QUANTITIES = {
@@ -30,7 +30,7 @@ def by_position(frame: pd.DataFrame) -> go.Figure:
             col=1,
             x=bins,
             y=rows[column],
-            error_y={"array": rows[f"{column}_se"], "thickness": 1, "width": 2, "color": color},
+            error_y=whiskers(rows[f"{column}_se"], color),
             mode="lines+markers",
             name=words.name(column),
             line={"color": color, "width": 2, "dash": dash},

@@ -5,7 +5,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from selfrepair.app.charts.detail_charts import no_change
-from selfrepair.app.charts.run_charts import COLORS, QUIET, plain
+from selfrepair.app.charts.run_charts import COLORS, QUIET, plain, whiskers
 
 
 def before_and_after(frame: pd.DataFrame, scales: list[float]) -> go.Figure:
@@ -43,12 +43,7 @@ def slopes(frame: pd.DataFrame) -> go.Figure:
         figure.add_scatter(
             x=[place[name] for name in own["name"]],
             y=own["relative_slope"],
-            error_y={
-                "array": 2 * own["relative_slope_se"],
-                "thickness": 1,
-                "width": 0,
-                "color": QUIET,
-            },
+            error_y=whiskers(2 * own["relative_slope_se"], width=0),
             mode="markers",
             name=f"{kind} ({len(own)})",
             marker={"size": 7, "color": color},

@@ -80,6 +80,25 @@ def largest_of(values: np.ndarray) -> float:
     return float(known.max()) if known.size and known.max() > 0 else 1.0
 
 
+def whiskers(
+    errors: pd.Series, color: str = QUIET, *, thickness: float = 1, width: int = 2
+) -> dict[str, Any]:
+    """Standard errors as bars above and below a mark. thickness: of the bar, width: of its ends."""
+    return {"array": errors, "thickness": thickness, "width": width, "color": color}
+
+
+def diagonal(figure: go.Figure, ends: Sequence[float], name: str) -> None:
+    """The line y = x between the ends."""
+    figure.add_scatter(
+        x=ends,
+        y=ends,
+        mode="lines",
+        name=name,
+        line={"color": QUIET, "dash": "dash", "width": 1.5},
+        hoverinfo="skip",
+    )
+
+
 def by_depth(
     frame: pd.DataFrame, quantity: str, y: str, y_range: tuple[float, float] | None = None
 ) -> go.Figure:
@@ -121,12 +140,7 @@ def by_depth(
         figure.add_scatter(
             x=layers["depth"],
             y=layers[f"layer_{quantity}"],
-            error_y={
-                "array": layers[f"layer_{quantity}_se"],
-                "thickness": 1,
-                "width": 2,
-                "color": color,
-            },
+            error_y=whiskers(layers[f"layer_{quantity}_se"], color),
             mode="lines",
             name=run,
             legendgroup=run,
@@ -234,12 +248,7 @@ def parts(frame: pd.DataFrame, *, suffix: str = "") -> go.Figure:
         figure.add_bar(
             x=frame["ablation"],
             y=frame[f"{column}{suffix}"],
-            error_y={
-                "array": frame[f"{column}{suffix}_se"],
-                "thickness": 1.2,
-                "width": 4,
-                "color": QUIET,
-            },
+            error_y=whiskers(frame[f"{column}{suffix}_se"], thickness=1.2, width=4),
             name={"self_repair": "all of it"}.get(column, words.name(column).split(" from ")[-1]),
             marker={"color": PARTS.get(column, "#8a8f98")},
             hovertemplate=f"{words.name(column)}: %{{y:.3f}}<extra>%{{x}} ablation</extra>",

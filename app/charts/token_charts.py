@@ -58,7 +58,6 @@ def histogram(
     *,
     x: str,
     line_at: float | None = None,
-    line_says: str = "",
     y: str = "share of rows",
     colors: dict[str, str] | None = None,
 ) -> go.Figure:
@@ -88,12 +87,7 @@ def histogram(
             hovertemplate="from %{x:.3f}: %{y:.1%}<extra>" + ablation + "</extra>",
         )
     if line_at is not None:
-        figure.add_vline(
-            x=line_at,
-            line={"color": QUIET, "dash": "dash"},
-            annotation_text=line_says,
-            annotation_position="top right",
-        )
+        figure.add_vline(x=line_at, line={"color": QUIET, "dash": "dash"})
     plain(figure, 340, x=x, y=y)
     figure.update_yaxes(tickformat=".0%", rangemode="tozero")
     return figure

@@ -5,7 +5,7 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.colors import sample_colorscale
 
-from selfrepair.app.charts.run_charts import DEPTH_SCALE, QUIET, layer_colors, plain
+from selfrepair.app.charts.run_charts import DEPTH_SCALE, QUIET, layer_colors, plain, whiskers
 from selfrepair.app.wording import words
 
 
@@ -23,12 +23,7 @@ def over_training(frame: pd.DataFrame, quantity: str, y: str) -> go.Figure:
         figure.add_scatter(
             x=own["step"].map("{:,}".format),
             y=own[quantity],
-            error_y={
-                "array": own[f"{quantity}_se"],
-                "thickness": 1,
-                "width": 2,
-                "color": color,
-            },
+            error_y=whiskers(own[f"{quantity}_se"], color),
             mode="lines+markers",
             name=f"layer {layer}",
             showlegend=False,

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from selfrepair.app.charts.run_charts import COLORS, QUIET, plain
+from selfrepair.app.charts.run_charts import COLORS, diagonal, plain
 from selfrepair.app.wording import words
 from selfrepair.app.wording.trust_words import WHY
 
@@ -18,15 +18,7 @@ def ranks(frame: pd.DataFrame) -> go.Figure:
     frame: rows of ablation_trust.
     """
     figure = go.Figure()
-    last = len(frame) + 1
-    figure.add_scatter(
-        x=[1, last],
-        y=[1, last],
-        mode="lines",
-        name="the same place",
-        line={"color": QUIET, "dash": "dash"},
-        hoverinfo="skip",
-    )
+    diagonal(figure, [1, len(frame) + 1], "the same place")
     known = bool(frame["ranks_differ"].notna().any())
     unsure = "text alone may explain it" if known else "not labelled: too few clusters"
     for why, color in [(unsure, UNSURE), *COLORS_OF.items()]:

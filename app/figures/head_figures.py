@@ -25,7 +25,7 @@ def token_scatter(subject: Subject, *, every_ablation: bool) -> Drawn:
 
 def layernorm_ratio(subject: Subject) -> Drawn:
     """Fig. 4, 17 and 18."""
-    answer = head_questions.layernorm_ratios(subject)
+    answer = head_questions.histogram(subject, "layernorm_ratio_histogram")
     above = answer.frame.drop_duplicates("ablation")
     shares = ", ".join(
         f"{row.ablation} {words.share(row.share_above_one)}" for row in above.itertuples()
@@ -40,7 +40,7 @@ def layernorm_ratio(subject: Subject) -> Drawn:
 
 def residual_norm(subject: Subject) -> Drawn:
     """Fig. 16."""
-    answer = head_questions.residual_norms(subject)
+    answer = head_questions.histogram(subject, "residual_norm_histogram")
     return Drawn(
         token_charts.histogram(answer.frame, x="ln_scale_ablated / ln_scale", line_at=1),
         answer,

@@ -110,12 +110,7 @@ def token_components(subject: Subject, *, sequence: int, position: int) -> Drawn
     """The later heads and MLP layers that repaired one token."""
     answer = detail_questions.repairers_of_token(subject, sequence, position)
     return Drawn(
-        detail_charts.bars(
-            answer.frame,
-            label="component",
-            value="direct_effect_change",
-            x="change in direct effect (logits)",
-        ),
+        detail_charts.bars(answer.frame, label="component", value="direct_effect_change"),
         answer,
         "The later heads and MLP layers whose direct effect changed most.",
         "Which components repaired this token",
@@ -130,9 +125,7 @@ def token_neurons(subject: Subject, *, sequence: int, position: int) -> Drawn:
         name="neuron " + answer.frame["neuron"].astype(str),
     )
     return Drawn(
-        detail_charts.bars(
-            changed, label="name", value="change", x="change in direct effect (logits)"
-        ),
+        detail_charts.bars(changed, label="name", value="change"),
         answer,
         "The most repairing ones.",
         "Which neurons of the last MLP layer repaired it",

@@ -4,7 +4,7 @@ The pages, the Paper page and the report draw from here. A figure's title, view,
 stand in `sql/views/figures.sql`; its drawing stands in one of this room's `*_figures.py`.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import pandas as pd
 
@@ -62,7 +62,8 @@ class Entry:
 
 def entries(generation: Generation) -> dict[str, Entry]:
     """All figures of a generation by name, in the paper's order; then those beyond the paper."""
-    rows = run_questions.figures(generation).frame
+    columns = [field.name for field in fields(Entry)]
+    rows = run_questions.figures(generation, columns).frame
     texts = rows.astype(object).where(pd.notna(rows), "")
     return {row["figure"]: Entry(**row) for row in texts.to_dict("records")}
 

@@ -12,8 +12,11 @@ from selfrepair.app.wording import glossary, kinds, words
 from selfrepair.app.wording.headline import Tile
 
 
-def numbers(subject: Subject, means: pd.Series, labels: pd.Series | None) -> None:
-    """The head's headline numbers on its top rows, each with its error and its definition."""
+def numbers(subject: Subject, means: pd.Series) -> None:
+    """The head's headline numbers on its top rows, each with its error and its definition.
+
+    means: the head's row of `run_questions.heads`.
+    """
     shown = [
         Tile(
             label,
@@ -56,12 +59,10 @@ def numbers(subject: Subject, means: pd.Series, labels: pd.Series | None) -> Non
         )
     )
     show.tiles(shown)
-    if labels is None:
-        return
     among = kinds.clusters(subject)
-    why = "" if isinstance(labels["kind"], str) else among.why_no_label or kinds.TOO_FEW_ROWS
+    why = "" if isinstance(means["kind"], str) else among.why_no_label or kinds.TOO_FEW_ROWS
     st.markdown(
-        kinds.badge(labels["kind"], means["share_removed"], why),
+        kinds.badge(means["kind"], means["share_removed"], why),
         help=glossary.explained("not_removed", "repaired", "overcorrected", "broken"),
     )
     little = (

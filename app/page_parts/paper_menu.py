@@ -1,16 +1,14 @@
 """What a paper needs of a chart, in a menu beside it: its files, a caption, the Python."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-import pandas as pd
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from selfrepair import extras
-from selfrepair.app.questions.queries import Generation
-from selfrepair.app.questions.subject import Subject
 from selfrepair_assets.measurement.errors import InputError
 
 if TYPE_CHECKING:
@@ -23,28 +21,11 @@ WIDTHS = {"column": "one column", "double": "two columns"}
 KINDS = {"pdf": "application/pdf", "svg": "image/svg+xml"}
 
 
-def of_figure(name: str, subject: Subject, options: Mapping[str, Any]) -> ForPaper:
-    """That of a figure of the registry; what it needs is loaded when it is asked for."""
+def makers() -> ModuleType:
+    """What makes figures for a paper; it needs Matplotlib, and is loaded when first asked for."""
+    from selfrepair.paper import figure
 
-    def make(width: str) -> "PaperFigure":
-        from selfrepair.paper.figure import for_paper
-
-        return for_paper(name, subject, width, options)
-
-    return make
-
-
-def of_rows(
-    generation: Generation, sql: str, rows: pd.DataFrame, columns: Mapping[str, Any]
-) -> ForPaper:
-    """That of a statement's rows, drawn by `any_columns`."""
-
-    def make(width: str) -> "PaperFigure":
-        from selfrepair.paper.figure import of_rows
-
-        return of_rows(generation, sql, rows, columns, width)
-
-    return make
+    return figure
 
 
 def menu(paper: ForPaper, key: str, place: DeltaGenerator) -> None:

@@ -1,25 +1,17 @@
 """How every chart and table is shown: its heading, its definitions, its SQL, its data."""
 
-import io
 from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
 import pandas as pd
-import plotly.graph_objects as go
 import streamlit as st
 
-from selfrepair.app.page_parts import paper_menu, state
 from selfrepair.app.questions.queries import Answer, Generation, meaning
 from selfrepair.app.wording import words
 from selfrepair.app.wording.headline import Tile
 from selfrepair.paper.tables import latex as latex_of
 
-PICTURE = {
-    "displaylogo": False,
-    "displayModeBar": "hover",
-    "modeBarButtonsToRemove": ["lasso2d", "select2d", "autoScale2d"],
-}
 PARAMETERS = ("threshold", "scale")  # columns of numbers that somebody chose
 
 
@@ -45,63 +37,6 @@ def defined(generation: Generation, columns: Iterable[str], relation: str | None
 def heading(title: str, definitions: str = "") -> None:
     """A chart's title; its definitions appear when the mark beside it is pointed at."""
     st.markdown(f"##### {title}", help=definitions or None)
-
-
-def chart(
-    title: str,
-    chart: go.Figure,
-    answer: Answer,
-    *,
-    key: str,
-    caption: str = "",
-    definitions: str = "",
-    figure: str = "",
-    clickable: bool = False,
-    border: bool = True,
-    paper: paper_menu.ForPaper | None = None,
-) -> list[Any] | None:
-    """A chart with its SQL and data; the customdata of the mark that was clicked, if any.
-
-    figure: the one of the paper that it is, with a link to what the paper says of it. border: False
-    where the caller has one around the chart and what it is chosen with. paper: makes of it what a
-    paper needs, by width.
-    """
-    with st.container(border=border):
-        above = st.container(horizontal=True, vertical_alignment="center")
-        with above:
-            heading(title, definitions)
-        if paper is not None:
-            paper_menu.menu(paper, key, above)
-        picture = PICTURE | {"toImageButtonOptions": {"format": "png", "scale": 2, "filename": key}}
-        if clickable:
-            event: Any = st.plotly_chart(
-                chart,
-                key=f"chart:{key}",
-                config=picture,
-                on_select="rerun",
-                selection_mode="points",
-            )
-        else:
-            event = None
-            st.plotly_chart(chart, key=f"chart:{key}", config=picture)
-        if caption:
-            st.caption(caption)
-        if figure:
-            beside = f"{words.figure(figure)} beside the paper"
-            state.link("paper", beside, icon=":material/article:", figure=figure)
-        behind(answer, key)
-    points = event["selection"]["points"] if event else []
-    return _data_of(points[0]) if points else None
-
-
-def _data_of(point: dict[str, Any]) -> list[Any] | None:
-    """A selected mark's customdata; what was an array comes back as {"0": ..., "1": ...}."""
-    data = point.get("customdata")
-    if isinstance(data, dict):
-        return [data[key] for key in sorted(data, key=int)]
-    if isinstance(data, list | tuple):
-        return list(data)
-    return None if data is None else [data]
 
 
 def table(
@@ -192,32 +127,21 @@ def behind(answer: Answer, key: str, latex: Callable[[], bytes] | None = None) -
 
 def downloads(frame: pd.DataFrame, key: str, latex: Callable[[], bytes] | None = None) -> None:
     """A button per kind of file; the file is made when one is clicked."""
+    kinds: list[tuple[str, Callable[[], bytes], str, str]] = [
+        ("CSV", lambda: frame.to_csv(index=False).encode(), "csv", "text/csv"),
+        ("Parquet", lambda: frame.to_parquet(index=False), "parquet",
+         "application/vnd.apache.parquet"),
+    ]  # fmt: skip
+    if latex is not None:
+        kinds.append(("LaTeX", latex, "tex", "application/x-tex"))
     with st.container(horizontal=True):
-        st.download_button(
-            "CSV",
-            lambda: frame.to_csv(index=False).encode(),
-            f"{key}.csv",
-            "text/csv",
-            key=f"csv:{key}",
-            icon=":material/download:",
-            on_click="ignore",
-        )
-        st.download_button(
-            "Parquet",
-            lambda: _parquet(frame),
-            f"{key}.parquet",
-            "application/vnd.apache.parquet",
-            key=f"parquet:{key}",
-            icon=":material/download:",
-            on_click="ignore",
-        )
-        if latex is not None:
+        for label, make, ending, mime in kinds:
             st.download_button(
-                "LaTeX",
-                latex,
-                f"{key}.tex",
-                "application/x-tex",
-                key=f"latex:{key}",
+                label,
+                make,
+                f"{key}.{ending}",
+                mime,
+                key=f"{label.lower()}:{key}",
                 icon=":material/download:",
                 on_click="ignore",
             )
@@ -228,12 +152,6 @@ def _latex(answer: Answer, generation: Generation, frame: pd.DataFrame | None) -
     shown = (answer.frame if frame is None else frame).drop(columns="open_head", errors="ignore")
     shown.attrs = {"sql": answer.sql, "generation": generation.number}
     return latex_of(shown).encode()
-
-
-def _parquet(frame: pd.DataFrame) -> bytes:
-    sink = io.BytesIO()
-    frame.to_parquet(sink, index=False)
-    return sink.getvalue()
 
 
 def not_there(what: str, relations: list[str], do: str) -> None:

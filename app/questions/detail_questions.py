@@ -1,7 +1,7 @@
 """What the pages ask about components, neurons, self-reinforcement and trust."""
 
 from selfrepair.app.questions.queries import MOST_MARKS, Answer
-from selfrepair.app.questions.subject import Subject
+from selfrepair.app.questions.subject import OF_HEAD, WHERE_HEAD, Subject
 
 MOST_HEADS, MOST_COMPONENTS = 30, 60  # rows and columns of the matrix of who repairs whom
 LEFT_OUT = {"none": 0, "the first": 1, "the first 4": 4}  # of a sequence's positions
@@ -98,15 +98,12 @@ def repairers_of_token(
 ) -> Answer:
     """The 16 components whose direct effect changed most at one token, where that was kept."""
     return subject.ask(
-        """
+        f"""
         select
             component_name as component,
             direct_effect_change
         from token_repairers
-        where run_id = $run
-            and ablation = $ablation
-            and layer = $layer
-            and head = $head
+        {OF_HEAD}
             and sequence = $sequence
             and position = $position
         order by abs(direct_effect_change) desc
@@ -123,10 +120,7 @@ def of_head(subject: Subject, view: str) -> Answer:
         f"""
         select * exclude (run_id, ablation, layer, head, name)
         from {view}
-        where run_id = $run
-            and ablation = $ablation
-            and layer = $layer
-            and head = $head
+        {OF_HEAD}
         qualify row_number() over () <= {MOST_MARKS}
         """,
     )
@@ -150,9 +144,7 @@ def reinforcement(subject: Subject) -> Answer:
         f"""
         select * exclude (run_id, layer, head, name)
         from self_reinforcement_by_token
-        where run_id = $run
-            and layer = $layer
-            and head = $head
+        {WHERE_HEAD}
         qualify row_number() over (
             partition by scale
             order by md5(concat(sequence, ':', position)), sequence, position
@@ -165,12 +157,10 @@ def reinforcement(subject: Subject) -> Answer:
 def reinforcement_by_scale(subject: Subject) -> Answer:
     """Appendix E: the means at each scale."""
     return subject.ask(
-        """
+        f"""
         select * exclude (run_id, layer, head, name)
         from self_reinforcement_by_scale
-        where run_id = $run
-            and layer = $layer
-            and head = $head
+        {WHERE_HEAD}
         order by scale
         """,
     )

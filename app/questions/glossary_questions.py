@@ -1,11 +1,11 @@
-"""What the Glossary asks for its examples: a few rows of one run, and of one head of it.
+"""What the Glossary alone asks for its examples: a few rows of one run, and of one head of it.
 
 All of it reads what is stored per head or the rows kept of one head, so that a page with every
 example takes no longer on a long run.
 """
 
 from selfrepair.app.questions.queries import Answer, Generation, ask
-from selfrepair.app.questions.subject import Subject
+from selfrepair.app.questions.subject import OF_HEAD, Subject
 
 
 def published(generation: Generation) -> Answer:
@@ -22,88 +22,16 @@ def published(generation: Generation) -> Answer:
     )
 
 
-def run(subject: Subject) -> Answer:
-    """What one run has measured."""
-    return subject.ask(
-        """
-        select
-            run_id,
-            model,
-            corpus,
-            n_tokens,
-            n_tokens // (sequence_length - 1) as n_sequences,
-            coalesce(len(heads), n_layers * n_heads) as n_ablated_heads,
-            ablations
-        from runs
-        where run_id = $run
-        """,
-    )
-
-
-def head(subject: Subject) -> Answer:
-    """One head's means on its top rows, under each ablation."""
-    return subject.ask(
-        """
-        select
-            ablation,
-            top_fraction,
-            n_rows,
-            n_rows_all,
-            n_clusters,
-            direct_effect,
-            direct_effect_ablated,
-            direct_effect_removed,
-            share_removed,
-            logit_change,
-            self_repair,
-            self_repair_se,
-            layernorm_fraction_of_means,
-            layernorm_fraction_clipped,
-            layernorm_ratio,
-            share_overcorrected,
-            share_broken
-        from head_summary
-        where run_id = $run
-            and layer = $layer
-            and head = $head
-            and n_rows > 0
-        order by ablation
-        """,
-    )
-
-
-def kinds(subject: Subject) -> Answer:
-    """How many heads of a run are of each kind, on their top rows."""
-    return subject.ask(
-        """
-        select
-            n_heads,
-            n_clusters,
-            n_not_removed,
-            n_repaired,
-            n_overcorrected,
-            n_broken
-        from run_repair
-        where run_id = $run
-            and ablation = $ablation
-            and row_set = 'top_by_direct_effect'
-        """,
-    )
-
-
 def tokens(subject: Subject) -> Answer:
     """Top rows of a head that are an example of something: the one of largest direct effect."""
     return subject.ask(
-        """
+        f"""
         with
 
         kept as (
             select *
             from top_by_direct_effect
-            where run_id = $run
-                and ablation = $ablation
-                and layer = $layer
-                and head = $head
+            {OF_HEAD}
         ),
 
         examples as (
@@ -151,49 +79,6 @@ def tokens(subject: Subject) -> Answer:
         from picked
         join tokens using (run_id, sequence, position)
         order by example
-        """,
-    )
-
-
-def trust(subject: Subject) -> Answer:
-    """What an ablation hides of a head on its top rows, and with the final norm frozen."""
-    return subject.ask(
-        """
-        select
-            logit_change,
-            logit_change_frozen,
-            share_hidden,
-            share_hidden_frozen
-        from ablation_trust
-        where run_id = $run
-            and ablation = $ablation
-            and layer = $layer
-            and head = $head
-            and row_set = 'top_by_direct_effect'
-        """,
-    )
-
-
-def reinforcement(subject: Subject) -> Answer:
-    """The head that reinforces itself most and the one that represses itself most, if any."""
-    return subject.ask(
-        """
-        select
-            kind,
-            name,
-            relative_slope,
-            relative_slope_se
-        from self_reinforcing_heads
-        where run_id = $run
-            and kind in ('self-reinforcing', 'self-repressing')
-        qualify row_number() over (
-            partition by kind
-            order by
-                abs(relative_slope) desc,
-                layer,
-                head
-        ) = 1
-        order by kind
         """,
     )
 

@@ -3,13 +3,10 @@
 from typing import Any
 
 from selfrepair.app.questions.queries import Answer
-from selfrepair.app.questions.subject import Subject
+from selfrepair.app.questions.subject import OF_HEAD, WHERE_HEAD, Subject
 
 MOST_BINS = 60
 SAMPLE = 1_000  # tokens per ablation in a scatter
-WHERE_HEAD = """where run_id = $run
-            and layer = $layer
-            and head = $head"""
 
 ROWS_OF = {
     "top by direct effect": "top_by_direct_effect",
@@ -138,8 +135,7 @@ def by_position(subject: Subject) -> Answer:
         f"""
         select * exclude (run_id, ablation, layer, head)
         from effects_by_position
-        {WHERE_HEAD}
-            and ablation = $ablation
+        {OF_HEAD}
         order by position_from
         """,
     )
@@ -151,24 +147,17 @@ def with_and_without(subject: Subject) -> Answer:
         f"""
         select * exclude (run_id, ablation, layer, head, name)
         from head_means_by_positions
-        {WHERE_HEAD}
-            and ablation = $ablation
+        {OF_HEAD}
         order by row_set desc, positions_left_out
         """,
     )
 
 
-def layernorm_ratios(subject: Subject) -> Answer:
-    """Fig. 4, 17 and 18."""
-    return _histogram(subject, "layernorm_ratio_histogram", ", share_above_one")
+def histogram(subject: Subject, view: str) -> Answer:
+    """Fig. 4, 17 and 18, and Fig. 16: the bins of a view of ratios, all of one width.
 
-
-def residual_norms(subject: Subject) -> Answer:
-    """Fig. 16."""
-    return _histogram(subject, "residual_norm_histogram", "")
-
-
-def _histogram(subject: Subject, view: str, more: str) -> Answer:
+    share_above_one: where the view has it.
+    """
     return subject.ask(
         f"""
         select
@@ -176,7 +165,7 @@ def _histogram(subject: Subject, view: str, more: str) -> Answer:
             bin_start,
             least(bin_end, bin_start + 0.005) as bin_end,
             n_rows,
-            share{more}
+            columns('^share(_above_one)?$')
         from {view}
         {WHERE_HEAD}
         order by ablation, bin_start

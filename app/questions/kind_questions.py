@@ -81,29 +81,6 @@ def headline(subject: Subject) -> Answer:
     )
 
 
-def kinds_of_head(subject: Subject) -> Answer:
-    """One head's kind under each ablation, over its top rows and over all."""
-    return subject.ask(
-        """
-        select
-            ablation,
-            row_set,
-            n_rows,
-            n_clusters,
-            kind,
-            share_removed,
-            share_removed_se,
-            share_hidden,
-            share_hidden_se
-        from head_kinds
-        where run_id = $run
-            and layer = $layer
-            and head = $head
-        order by ablation = 'resample' desc, ablation, row_set desc
-        """,
-    )
-
-
 def kinds(subject: Subject) -> Answer:
     """What becomes of what an ablation removes of each head on its top rows."""
     return subject.ask(

@@ -1,7 +1,7 @@
 """What the pages ask about the neurons of the last MLP layer."""
 
 from selfrepair.app.questions.queries import Answer
-from selfrepair.app.questions.subject import Subject
+from selfrepair.app.questions.subject import OF_HEAD, Subject
 
 SAMPLE = 2_000  # tokens in a scatter
 
@@ -13,16 +13,13 @@ def neurons_of_token(
 ) -> Answer:
     """The 12 most repairing neurons of the last MLP layer at one token, where that was kept."""
     return subject.ask(
-        """
+        f"""
         select
             unnest(neurons[:12]) as neuron,
             unnest(direct_effects[:12]) as direct_effect,
             unnest(direct_effects_ablated[:12]) as direct_effect_ablated
         from neuron_repairs
-        where run_id = $run
-            and ablation = $ablation
-            and layer = $layer
-            and head = $head
+        {OF_HEAD}
             and sequence = $sequence
             and position = $position
         """,
@@ -37,10 +34,7 @@ def top_neurons(subject: Subject) -> Answer:
         f"""
         select * exclude (run_id, ablation, layer, head, name)
         from top_repairing_neuron
-        where run_id = $run
-            and ablation = $ablation
-            and layer = $layer
-            and head = $head
+        {OF_HEAD}
         order by md5(concat(sequence, ':', position)), sequence, position
         limit {SAMPLE}
         """,
@@ -50,13 +44,10 @@ def top_neurons(subject: Subject) -> Answer:
 def neuron_frequency(subject: Subject, ranking: str) -> Answer:
     """Section 4.2.2: the 200 neurons that are most often among the ten most repairing."""
     return subject.ask(
-        """
+        f"""
         select * exclude (run_id, ablation, layer, head, ranking)
         from neuron_frequency
-        where run_id = $run
-            and ablation = $ablation
-            and layer = $layer
-            and head = $head
+        {OF_HEAD}
             and ranking = $ranking
         order by share_among_ten desc, neuron
         limit 200
@@ -68,7 +59,7 @@ def neuron_frequency(subject: Subject, ranking: str) -> Answer:
 def neuron_tokens(subject: Subject, ranking: str, neuron: int) -> Answer:
     """The tokens at which a neuron is among the ten most repairing, the largest change first."""
     return subject.ask(
-        """
+        f"""
         with
 
         placed as (
@@ -76,10 +67,7 @@ def neuron_tokens(subject: Subject, ranking: str, neuron: int) -> Answer:
                 *,
                 list_position(neurons, $neuron) as place
             from most_repairing_neurons
-            where run_id = $run
-                and ablation = $ablation
-                and layer = $layer
-                and head = $head
+            {OF_HEAD}
                 and ranking = $ranking
         )
 

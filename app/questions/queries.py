@@ -197,15 +197,7 @@ def meanings(generation: Generation) -> dict[tuple[str | None, str], str]:
     Asked some thirty times for a page, so that it is kept as it is, not copied.
     """
     said: dict[tuple[str | None, str], str] = {}
-    rows = _cursor(generation).execute(
-        """
-        select table_name, column_name, comment
-        from duckdb_columns()
-        where comment is not null and not ends_with(table_name, '_inside')
-        order by table_name, column_index
-        """
-    )
-    for relation, column, comment in rows.fetchall():
-        said[relation, column] = comment
-        said.setdefault((None, column), comment)
+    for row in columns(generation).dropna(subset="meaning").itertuples(index=False):
+        said[row.relation, row.column] = row.meaning
+        said.setdefault((None, row.column), row.meaning)
     return said

@@ -4,6 +4,8 @@ Nothing is defined here: self-repair, top rows, fractions and errors are the vie
 columns and rows, puts values into bins, or takes a sample where a chart could not draw them all.
 """
 
+from collections.abc import Iterable
+
 from selfrepair.app.questions import queries
 from selfrepair.app.questions.queries import MOST_MARKS, Answer, Generation, ask
 from selfrepair.app.questions.subject import Subject
@@ -197,18 +199,7 @@ def by_depth(
 
 def training_series(generation: Generation) -> Answer:
     """Every run that is a step of a training series: the series with most steps first."""
-    return ask(
-        generation,
-        """
-        select
-            series,
-            step,
-            run_id,
-            n_runs
-        from training_steps
-        order by n_runs desc, series, step
-        """,
-    )
+    return ask(generation, "from training_steps order by n_runs desc, series, step")
 
 
 def over_training(subject: Subject, quantity: str) -> Answer:
@@ -277,24 +268,9 @@ def effects(subject: Subject) -> Answer:
     )
 
 
-def figures(generation: Generation) -> Answer:
-    """Every figure of the paper: what it shows, the view that answers it, what the paper says."""
-    return ask(
-        generation,
-        """
-        select
-            figure,
-            title,
-            view,
-            rows,
-            parameters,
-            note,
-            claim,
-            paper_model,
-            paper_head
-        from figures
-        """,
-    )
+def figures(generation: Generation, columns: Iterable[str]) -> Answer:
+    """These columns of every figure of the paper, in its order."""
+    return ask(generation, f"select {', '.join(columns)} from figures")
 
 
 def rows_of(subject: Subject, view: str, most: int = 1000) -> Answer:

@@ -2,7 +2,7 @@
 
 from selfrepair.app.questions.queries import Answer
 from selfrepair.app.questions.subject import Subject
-from selfrepair.app.questions.token_questions import KINDS, ORDERS
+from selfrepair.app.questions.token_questions import KINDS, NUMBERS, ORDERS
 
 BEFORE, AFTER = 12, 8  # tokens of context in the list of what was found
 LONGEST = 24  # tokens that one searched text may be cut into
@@ -141,16 +141,7 @@ def heads_at(subject: Subject, sequence: int, position: int, *, order: str, kind
             name,
             layer,
             head,
-            direct_effect,
-            direct_effect_removed,
-            logit_change,
-            self_repair,
-            self_repair_from_heads,
-            self_repair_from_mlps,
-            self_repair_from_post_norm,
-            self_repair_from_layernorm,
-            overcorrected,
-            broken,
+            {NUMBERS},
             repairers
         from self_repair
         left join named using (layer, head)

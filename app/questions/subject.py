@@ -5,6 +5,15 @@ from typing import Any
 
 from selfrepair.app.questions.queries import Answer, Generation, ask
 
+# The rows of a head of a run under every ablation, and under the one that is looked at.
+WHERE_HEAD = """where run_id = $run
+            and layer = $layer
+            and head = $head"""
+OF_HEAD = """where run_id = $run
+            and ablation = $ablation
+            and layer = $layer
+            and head = $head"""
+
 
 @dataclass(frozen=True)
 class Subject:

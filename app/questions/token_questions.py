@@ -1,8 +1,8 @@
 """What the list of a head's tokens asks, and one token opened."""
 
-from selfrepair.app.questions.head_questions import ROWS_OF, WHERE_HEAD
+from selfrepair.app.questions.head_questions import ROWS_OF
 from selfrepair.app.questions.queries import Answer
-from selfrepair.app.questions.subject import Subject
+from selfrepair.app.questions.subject import OF_HEAD, WHERE_HEAD, Subject
 
 # How the token list can be ordered, and the SQL for it.
 ORDERS = {
@@ -27,6 +27,17 @@ WITH_TEXT = """(sequence, position) in (
                             or contains(lower(token_text), $search)
                         )
                 )"""
+# What a list has of each row.
+NUMBERS = """direct_effect,
+            direct_effect_removed,
+            logit_change,
+            self_repair,
+            self_repair_from_heads,
+            self_repair_from_mlps,
+            self_repair_from_post_norm,
+            self_repair_from_layernorm,
+            overcorrected,
+            broken"""
 FULL_COLOR = 0.995
 """The quantile of a head's absolute values that gets the full colour.
 
@@ -40,8 +51,7 @@ def color_scale(subject: Subject, quantity: str) -> Answer:
         f"""
         select quantile_cont(abs({quantity}), {FULL_COLOR}) as largest
         from self_repair
-        {WHERE_HEAD}
-            and ablation = $ablation
+        {OF_HEAD}
         """,
     )
 
@@ -71,8 +81,7 @@ def instances(
                 position,
                 {key} as sort_key
             from {ROWS_OF[rows]}
-            {WHERE_HEAD}
-                and ablation = $ablation
+            {OF_HEAD}
                 and {KINDS[kind]}
                 and {WITH_TEXT if search else "true"}
         ),
@@ -89,22 +98,12 @@ def instances(
             position,
             token_text,
             target_text,
-            direct_effect,
-            direct_effect_removed,
-            logit_change,
-            self_repair,
-            self_repair_from_heads,
-            self_repair_from_mlps,
-            self_repair_from_post_norm,
-            self_repair_from_layernorm,
-            overcorrected,
-            broken,
+            {NUMBERS},
             (select count(*) from found) as n_found
         from page
         join {ROWS_OF[rows]} using (sequence, position)
         join tokens using (run_id, sequence, position)
-        {WHERE_HEAD}
-            and ablation = $ablation
+        {OF_HEAD}
         order by sort_key {direction}, sequence, position
         """,
         search=search.lower(),
@@ -122,7 +121,7 @@ def stretches(
 ) -> Answer:
     """The text around places (sequence, position), with the head's numbers at each token."""
     return subject.ask(
-        """
+        f"""
         with
 
         places as (
@@ -144,10 +143,7 @@ def stretches(
         from self_repair
         join tokens using (run_id, sequence, position)
         join places using (sequence)
-        where run_id = $run
-            and ablation = $ablation
-            and layer = $layer
-            and head = $head
+        {OF_HEAD}
             and position between place - $before and place + $after
         order by sequence, place, position
         """,

@@ -5,7 +5,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from selfrepair.app.questions import glossary_questions, queries
+from selfrepair.app.questions import (
+    detail_questions,
+    glossary_questions,
+    head_questions,
+    kind_questions,
+    queries,
+    run_questions,
+    trust_questions,
+)
 from selfrepair.app.questions.queries import Answer
 from selfrepair.app.questions.subject import Subject
 from selfrepair.app.wording import words
@@ -34,19 +42,21 @@ def examples(subject: Subject) -> Examples:
         return [_known(row) for row in answer.frame.to_dict("records")]
 
     said = dict(_of_generation(rows(glossary_questions.published(subject.generation))))
-    said |= dict(_of_run(rows(glossary_questions.run(subject))))
-    heads = rows(glossary_questions.head(subject))
+    runs = rows(run_questions.runs(subject.generation))
+    said |= dict(_of_run([row for row in runs if row["run_id"] == subject.run]))
+    heads = [row for row in rows(head_questions.summary(subject)) if row["n_rows"]]
     said |= _of_ablations(name, heads)
     tokens = {row["example"]: row for row in rows(glossary_questions.tokens(subject))}
     for own in heads:
         if own["ablation"] == subject.ablation:
             said |= _of_head(name, own) | _of_tokens(name, own, tokens)
-            for counts in rows(glossary_questions.kinds(subject)):
-                said = _with_kinds(said, subject.ablation, counts)
-            trust = rows(glossary_questions.trust(subject))
-            said |= _of_trust(name, own, trust)
+            for counts in rows(kind_questions.repair(subject)):
+                if counts["ablation"] == subject.ablation:
+                    said = _with_kinds(said, subject.ablation, counts)
+            trust = rows(trust_questions.trust(subject, "top_by_direct_effect"))
+            said |= _of_trust(name, own, [row for row in trust if row["name"] == name])
     if not queries.lacking(subject.generation, "self_reinforcement"):
-        said |= _of_reinforcement(rows(glossary_questions.reinforcement(subject)))
+        said |= _of_reinforcement(rows(detail_questions.reinforcing_heads(subject)))
     if not queries.lacking(subject.generation, "neuron_changes"):
         said |= _of_neuron(rows(glossary_questions.neuron(subject)))
     return Examples(said, answers)
@@ -90,11 +100,12 @@ def _of_generation(rows: list[Row]) -> Iterator[tuple[str, str]]:
 
 def _of_run(rows: list[Row]) -> Iterator[tuple[str, str]]:
     for row in rows:
+        n_sequences = row["n_tokens"] // (row["sequence_length"] - 1)
         yield (
             "run",
             f"{quoted(row['run_id'])} is {row['n_ablated_heads']:,} heads on {row['n_tokens']:,} "
-            f"tokens of {quoted(row['corpus'])} in {row['n_sequences']:,} sequences, under "
-            f"{', '.join(row['ablations'])} ablation.",
+            f"tokens of {quoted(row['corpus'])} in {n_sequences:,} sequences, under "
+            f"{row['ablations']} ablation.",
         )
 
 
@@ -211,11 +222,13 @@ def _of_trust(name: str, own: Row, rows: list[Row]) -> dict[str, str]:
 
 def _of_reinforcement(rows: list[Row]) -> dict[str, str]:
     more = {"self-reinforcing": "gains", "self-repressing": "loses"}
+    told = [row for row in rows if row.get("kind") in more]
+    most = {row["kind"]: row for row in sorted(told, key=lambda row: abs(row["relative_slope"]))}
     return {
         row["kind"].replace("-", "_"): f"{row['name']} {more[row['kind']]} "
         f"{words.share(abs(row['relative_slope']))} of its direct effect per time its own output "
         "is added, the most of this run's heads."
-        for row in rows
+        for row in most.values()
     }
 
 

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 import pandas as pd
 
 from selfrepair.app.questions import kind_questions
-from selfrepair.app.questions.queries import Answer
 from selfrepair.app.questions.subject import Subject
 from selfrepair.app.wording import glossary, kinds, words
 from selfrepair.app.wording.kinds import Clusters
@@ -29,21 +28,18 @@ class Tile:
 class Headline:
     """The tiles of a run under one ablation, on each head's top rows."""
 
-    ablation: str
     tiles: list[Tile]
     among: Clusters
     numbers: pd.Series
-    answer: Answer
 
 
 def headline(subject: Subject) -> Headline:
     """The run's numbers under the subject's ablation; under the run's first where it has none."""
-    answer = kind_questions.headline(subject)
-    rows = answer.frame
+    rows = kind_questions.headline(subject).frame
     own = rows[rows["ablation"] == subject.ablation] if subject.ablation else rows
     numbers = own.iloc[0]
     among = kinds.clusters(subject)
-    return Headline(str(numbers["ablation"]), tiles(numbers, among), among, numbers, answer)
+    return Headline(tiles(numbers, among), among, numbers)
 
 
 def is_labelled(numbers: pd.Series) -> bool:

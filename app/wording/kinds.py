@@ -120,7 +120,6 @@ def little_removed(share_removed: float | None) -> str:
 
 def badge(kind: object, share_removed: float | None, why_no_label: str) -> str:
     """A head's kind as Markdown badges, with what was removed where that is little."""
-    said = ""
     if isinstance(kind, str):
         said = f":{COLORS[kind]}-badge[{kind}]"
     else:

@@ -7,9 +7,6 @@ from typing import Any
 
 # Only where replacing "_" by " " is not what one would write.
 NAMES = {
-    "self_repair": "self-repair",
-    "self_repair_from_heads": "self-repair from heads",
-    "self_repair_from_mlps": "self-repair from MLPs",
     "self_repair_from_last_mlp": "self-repair from the last MLP",
     "self_repair_from_post_norm": "self-repair from the post-norm",
     "self_repair_from_layernorm": "self-repair from LayerNorm",
@@ -31,7 +28,6 @@ NAMES = {
     "d_mlp": "neurons per MLP layer",
     "run_id": "run",
     "self_repair_sd": "self-repair, standard deviation",
-    "direct_effect_removed": "direct effect removed",
     "share_removed": "share of the direct effect removed",
     "share_hidden": "share hidden of what was removed",
     "heads_fraction_of_means": "heads fraction of the means",

@@ -7,12 +7,11 @@ from urllib.parse import parse_qs
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from selfrepair.app import main
 from selfrepair.app.questions import queries
 from selfrepair.app.questions.subject import Subject
 from selfrepair.app.wording.glossary import GROUPS, OF_PAGE, TERMS, explained
 from selfrepair.app.wording.glossary_examples import examples, quoted
-from tests.helpers.runs.app_runs import page, publish_run, said, sound
+from tests.helpers.runs.app_runs import PAGES, page, publish_run, said, sound
 
 NEEDS_DETAILS = {"self_reinforcing", "self_repressing", "top_repairing_neuron", "anti_erasure"}
 
@@ -55,8 +54,7 @@ def test_a_name_is_one_word_and_a_definition_two_lines() -> None:
 
 
 def test_every_page_leads_to_its_words() -> None:
-    pages = {name for section in main.PAGES.values() for name, *_ in section}
-    assert set(OF_PAGE) == pages - {"glossary"}
+    assert set(OF_PAGE) == set(PAGES) - {"glossary"}
     for names in OF_PAGE.values():
         assert set(names) <= set(TERMS)
 

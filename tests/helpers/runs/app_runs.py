@@ -11,20 +11,7 @@ from selfrepair.warehouse.published.publish import publish
 from tests.helpers.runs.app_details import write_details
 from tests.helpers.runs.small_run import run_row, write_run
 
-PAGES = [
-    "overview",
-    "across_models",
-    "model",
-    "head",
-    "token",
-    "compare",
-    "trust",
-    "neurons",
-    "self_reinforcement",
-    "paper",
-    "sql",
-    "glossary",
-]
+PAGES = [name for section in selfrepair.app.main.PAGES.values() for name, *_ in section]
 ABLATIONS = ["resample", "mean", "zero"]
 
 WHY = "not labelled: the text is 6 sequences and a yes or no needs 10 of them or more"
