@@ -42,11 +42,8 @@ def measure_clean_shard(folder: RunFolder, shard: Shard, progress: Progress | No
     position = np.arange(tokens.shape[1] - 1)
     layer, head = np.arange(loaded.n_layers), np.arange(loaded.n_heads)
     texts = token_texts(tokens, loaded.tokenizer)
-    store_shard(
-        folder,
-        "tokens",
-        shard,
-        {
+    rows = {
+        "tokens": {
             "sequence": sequence,
             "position": position,
             "token": tokens[:, :-1],
@@ -58,31 +55,23 @@ def measure_clean_shard(folder: RunFolder, shard: Shard, progress: Progress | No
             "logit_bias": facts.logit_bias.numpy(),
             "ln_scale": facts.ln_scale.numpy(),
         },
-    )
-    store_shard(
-        folder,
-        "mlp_effects",
-        shard,
-        {
+        "mlp_effects": {
             "layer": layer[:, None, None],
             "sequence": sequence,
             "position": position,
             "direct_effect": facts.mlp_effects.numpy(),
         },
-    )
-    store_shard(
-        folder,
-        "direct_effects",
-        shard,
-        {
+        "direct_effects": {
             "layer": layer[:, None, None, None],
             "head": head[:, None, None],
             "sequence": sequence,
             "position": position,
             "direct_effect": facts.head_effects.numpy(),
         },
-    )
-    folder.write_z_sum(shard, facts.z_sum.numpy())
+    }
+    for table, columns in rows.items():
+        store_shard(folder, table, shard, columns)
+    folder.z_sums.save(str(shard), facts.z_sum.numpy())
     return True
 
 

@@ -55,9 +55,8 @@ def head_tokens(folder: RunFolder, shards: Sequence[Shard]) -> int:
 
 def keep_top_rows(folder: RunFolder) -> int:
     """Rank every head's rows by direct effect, in SQL, and keep where its top ones are."""
-    if not folder.has_top_rows:
-        places = top_rows(folder.warehouse, run_facts(folder))
-        folder.write_top_rows(places)
+    if folder.find("top_rows") is None:
+        folder.write_top_rows(top_rows(folder.warehouse, run_facts(folder)))
     return len(folder.top_rows())
 
 

@@ -65,8 +65,7 @@ class NeuronRows:
     def ranked_by(self, ranking: str, ablation: str, folder: RunFolder, shard: Shard) -> KeptRows:
         """The heads' top rows in a shard, by `direct_effect` or by `mlp_repair`."""
         if ranking == "direct_effect":
-            top = folder.top_rows(shard.start, shard.stop)
-            return top.of_heads([(head.layer, head.head) for head in self.heads])
+            return folder.top_rows(shard.start, shard.stop).of_heads(self.heads)
         is_wanted = self.by_repair["ablation"] == ablation
         places = {name: column[is_wanted] for name, column in self.by_repair.items()}
         return KeptRows.at(places).in_sequences(shard.start, shard.stop)

@@ -82,10 +82,9 @@ def test_weights_that_change_meanwhile_end_the_run(
     monkeypatch.setattr(run_spec_step, "load_model", lambda *_: loaded)
     with pytest.raises(InputError, match="the model has other weights now"):
         measure_clean_shard(run, run.shards[0])
+    no_rows, fp32 = KeptRows(*np.zeros((4, 0), dtype=np.int64)), LayerPrecision.fp32(2)
     with pytest.raises(InputError, match="the model has other weights now"):
-        ablate(
-            run, np.arange(2), [], ("zero",), KeptRows.none(), False, LayerPrecision.fp32(2), None
-        )
+        ablate(run, np.arange(2), [], ("zero",), no_rows, False, fp32, None)
 
 
 @pytest.mark.parametrize("harm", [b"", b"{", None])
@@ -102,7 +101,7 @@ def test_what_is_known_of_the_text_is_not_guessed(run: RunFolder, harm: bytes | 
 def test_a_restart_leaves_nothing_of_before(run: RunFolder) -> None:
     start(run, prepare(replace(run.spec, seed=1)), restart=True)
     assert run.spec.seed == 1
-    assert not run.has_top_rows
+    assert run.find("top_rows") is None
     assert run.noted("precision") is None
     assert not list((run.warehouse.root / "facts").rglob("sequences-*.parquet"))
 

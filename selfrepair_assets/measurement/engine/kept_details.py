@@ -65,9 +65,8 @@ class KeptDetails:
         """For stacked heads of one layer; None where the request wants no details."""
         if request.kept is None:
             return None
-        indices = [head.head for head in heads]
-        rows = request.kept.of(heads[0].layer, indices)
-        stacked = np.searchsorted(np.array(indices), rows.head)
+        rows = request.kept.of_heads(heads)
+        stacked = np.searchsorted(np.array([head.head for head in heads]), rows.head)
         r, b, p = (
             on_device(torch.from_numpy(np.ascontiguousarray(index)), device)
             for index in (stacked, rows.sequence, rows.position)

@@ -8,7 +8,7 @@ several batches stands with the shapes.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Generic, TypeVar
 
 import numpy as np
@@ -42,18 +42,11 @@ class KeptRows:
     sequence: np.ndarray
     position: np.ndarray
 
-    @classmethod
-    def none(cls) -> KeptRows:
-        return cls(*(np.zeros(0, dtype=np.int64) for _ in range(4)))
-
     def __len__(self) -> int:
         return len(self.layer)
 
     def where(self, mask: np.ndarray) -> KeptRows:
         return KeptRows(self.layer[mask], self.head[mask], self.sequence[mask], self.position[mask])
-
-    def of(self, layer: int, heads: list[int]) -> KeptRows:
-        return self.where((self.layer == layer) & np.isin(self.head, heads))
 
     @classmethod
     def at(cls, places: Mapping[str, np.ndarray]) -> KeptRows:
@@ -61,10 +54,10 @@ class KeptRows:
         names = ("layer", "head", "sequence", "position")
         return cls(*(np.asarray(places[name], dtype=np.int64) for name in names))
 
-    def of_heads(self, heads: Sequence[tuple[int, int]]) -> KeptRows:
-        """The rows of some heads, given as (layer, head)."""
-        wanted = {layer * 100_000 + head for layer, head in heads}
-        return self.where(np.isin(self.layer * 100_000 + self.head, list(wanted)))
+    def of_heads(self, heads: Sequence[Head]) -> KeptRows:
+        """The rows of some heads."""
+        wanted = [head.layer * 100_000 + head.head for head in heads]
+        return self.where(np.isin(self.layer * 100_000 + self.head, wanted))
 
     def renumbered(self) -> tuple[np.ndarray, KeptRows]:
         """The sequences that have a row, and the rows with these counted from 0."""
@@ -82,8 +75,7 @@ class KeptRows:
 
     def in_sequences(self, start: int, stop: int) -> KeptRows:
         """The rows of sequences `start` to `stop - 1`, counted from `start`."""
-        some = self.where((self.sequence >= start) & (self.sequence < stop))
-        return KeptRows(some.layer, some.head, some.sequence - start, some.position)
+        return self.where((self.sequence >= start) & (self.sequence < stop)).after(-start)
 
 
 @dataclass(frozen=True)
@@ -99,19 +91,11 @@ class CleanFacts:
 
     @classmethod
     def of_batches(cls, parts: Sequence[CleanFacts]) -> CleanFacts:
-        """The facts of several batches as one, in the host's memory."""
-
-        def joined(name: str, batch_dim: int) -> Tensor:
-            return torch.cat([getattr(part, name).cpu() for part in parts], batch_dim)
-
-        return cls(
-            logit=joined("logit", 0),
-            logit_bias=joined("logit_bias", 0),
-            ln_scale=joined("ln_scale", 0),
-            head_effects=joined("head_effects", 2),
-            mlp_effects=joined("mlp_effects", 1),
-            z_sum=sum((p.z_sum.cpu() for p in parts), start=torch.zeros((), dtype=torch.float64)),
-        )
+        """The facts of several batches, along dimension -2, as one in the host's memory."""
+        names = [field.name for field in fields(cls) if field.name != "z_sum"]
+        joined = {n: torch.cat([getattr(p, n).cpu() for p in parts], dim=-2) for n in names}
+        zero = torch.zeros((), dtype=torch.float64)
+        return cls(**joined, z_sum=sum((part.z_sum.cpu() for part in parts), start=zero))
 
 
 @dataclass(frozen=True)

@@ -100,7 +100,7 @@ def test_the_summary_of_the_neurons_equals_the_oracle(name: str) -> None:
     tokens, partners = (torch.from_numpy(t).long() for t in (expected.tokens, expected.partners))
     clean = oracle.run(tokens)
     request = replace(
-        request_of(expected, HEADS[:2]), ablations=["resample"], kept=ROWS.of_heads([(0, 1)])
+        request_of(expected, HEADS[:2]), ablations=["resample"], kept=ROWS.of_heads([Head(0, 1)])
     )
     (found,) = Measurer(loaded(name), spec_of(batch_size=3)).ablate(request)
     assert found.kept is not None

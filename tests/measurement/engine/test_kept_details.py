@@ -16,7 +16,7 @@ def part(rows: KeptRows, values: torch.Tensor) -> AblatedHeads:
 
 
 def test_parts_without_rows_join_to_no_rows() -> None:
-    empty = part(KeptRows.none(), torch.zeros(0))
+    empty = part(KeptRows(*np.zeros((4, 0), dtype=np.int64)), torch.zeros(0))
     joined = AblatedHeads.of_batches([empty, empty])
     assert joined.kept is not None
     assert joined.details is not None
