@@ -64,7 +64,6 @@ def random_model(architecture: str, device: str = "auto") -> LoadedModel:
             source.eval().requires_grad_(False),
             tokenizer=_any_tokenizer(),
             name=name,
-            revision=None,
             commit=None,
             architecture=type(source).__name__,
             device=chosen,

@@ -71,13 +71,11 @@ class ConfiguredModel:
 
     @property
     def n_layers(self) -> int:
-        layers: int = self.config.get_text_config().num_hidden_layers
-        return layers
+        return self.config.get_text_config().num_hidden_layers
 
     @property
     def d_vocab(self) -> int:
-        tokens: int = self.config.get_text_config().vocab_size
-        return tokens
+        return self.config.get_text_config().vocab_size
 
     @property
     def n_parameters(self) -> int:
@@ -134,7 +132,6 @@ class ConfiguredModel:
         return {
             "tokenizer": _any_tokenizer(),
             "name": self.name,
-            "revision": None,
             "commit": None,
             "architecture": self.architecture,
             "device": self.device,
