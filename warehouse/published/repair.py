@@ -52,7 +52,7 @@ class Trouble:
     what: str
     way_out: str
     run_id: str | None = None
-    mend: Callable[[], None] | None = None
+    mend: Callable[[], object] | None = None
 
 
 def troubles(warehouse: Warehouse, looked: Looked | None = None) -> Iterator[Trouble]:
