@@ -71,12 +71,14 @@ class CleanRun:
     def head_directions(self) -> list[Tensor]:
         """Per layer `u_t` through each head's `W_O` (and the clean post-norm), (batch, pos,
         (head d_head)): one product per token, shared by all ablations."""
-        return [at.layer.attn.direction(at.direction) @ at.block.out.weight for at in self.blocks]
+        return [
+            at.layer.attn.through_norm(at.direction) @ at.block.out.weight for at in self.blocks
+        ]
 
     @cached_property
     def neuron_direction(self) -> Tensor:
         """`u_t` through the last layer's `W_out` (and clean post-norm), (batch, pos, d_mlp)."""
-        direction = self.layers[-1].mlp.direction(self.direction)
+        direction = self.layers[-1].mlp.through_norm(self.direction)
         return direction @ self.model.blocks[-1].mlp_out.weight
 
     @classmethod

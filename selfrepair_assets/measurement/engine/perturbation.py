@@ -86,7 +86,7 @@ def propagate(
     z_change = (replacement - z).movedim(2, 0)[chosen]  # head batch pos d_head
     W_O = block.out.weight.view(-1, model.n_heads, model.d_head)[:, chosen]
     before_norm = torch.einsum("rbpe,dre->rbpd", z_change, W_O)  # row batch pos d_model
-    effect_change = dot(before_norm, layer.attn.direction(u))
+    effect_change = dot(before_norm, layer.attn.through_norm(u))
     from_post_norm = post_norm_part(layer.attn, before_norm, u)
     delta = written_change(layer.attn, before_norm)
     from_heads, from_mlps = torch.zeros_like(effect_change), torch.zeros_like(effect_change)
@@ -115,7 +115,7 @@ def propagate(
     x = clean.layers[-1].resid_post
     squared_ablated, inverse, inverse_change = scale_change(x, delta, clean.squared_final_scale)
     logit_change = dot(delta, u) * inverse.squeeze(-1) + dot(x, u) * inverse_change.squeeze(-1)
-    effect = head_effects(model, block, layer.z, layer.attn.direction(u))
+    effect = head_effects(model, block, layer.z, layer.attn.through_norm(u))
     effect = effect.movedim(-1, 0)[chosen] / scale
     return {
         "direct_effect": effect,

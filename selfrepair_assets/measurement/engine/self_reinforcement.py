@@ -88,7 +88,7 @@ def _reinforce(clean: CleanRun, heads: list[Head], scales: Sequence[float]) -> R
     S = clean.final_scale
     z = model.by_head(layer.z).movedim(2, 0)[chosen]
     W_O = block.out.weight.view(-1, model.n_heads, model.d_head)[:, chosen]
-    output = layer.attn.through_clean_norm(torch.einsum("rbpe,dre->rbpd", z, W_O))
+    output = layer.attn.through_norm(torch.einsum("rbpe,dre->rbpd", z, W_O))
     factors = on_device(torch.tensor(scales), model.device)
     delta = (factors[:, None, None, None, None] * output).flatten(0, 1)  # scale x head first
 
@@ -100,7 +100,7 @@ def _reinforce(clean: CleanRun, heads: list[Head], scales: Sequence[float]) -> R
 
     assert own_change is not None
     n = len(heads)
-    u = layer.attn.direction(clean.direction)
+    u = layer.attn.through_norm(clean.direction)
     effects = head_effects(model, block, layer.z, u).movedim(-1, 0)[chosen] / S
     # (scale x head) batch pos head: each row's own head is the one wanted
     changes = head_effects(model, block, own_change, u).unflatten(0, (-1, n))
