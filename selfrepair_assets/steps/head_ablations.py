@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from selfrepair.warehouse.facts.top_rows import top_rows
 from selfrepair_assets.measurement.engine.fast_error import LayerPrecision
 from selfrepair_assets.measurement.engine.measure import Progress
-from selfrepair_assets.measurement.engine.results import AblatedHeads
+from selfrepair_assets.measurement.engine.results import MeasuredHeads
 from selfrepair_assets.measurement.errors import EngineMismatchError
 from selfrepair_assets.steps.ablating import ablate, has_neurons, kept_rows, run_facts
 from selfrepair_assets.steps.clean_run import predictions
@@ -72,7 +72,7 @@ def measure_ablation_shard(
     sequences = np.arange(shard.start, shard.stop)
     precision, ablations = watch(folder, shard), folder.spec.ablations
     effects, ln_scale = _stored_clean_values(folder, shard)
-    rows_of: dict[str, Callable[[AblatedHeads], Columns | None]] = {
+    rows_of: dict[str, Callable[[MeasuredHeads], Columns | None]] = {
         "head_ablations": lambda part: _fact_rows(part, sequences, effects, ln_scale),
         "component_changes": partial(kept_rows, "component_changes", sequences),
         "neuron_repairs": partial(kept_rows, "neuron_repairs", sequences),
@@ -85,7 +85,7 @@ def measure_ablation_shard(
 
 
 def _fact_rows(
-    part: AblatedHeads, sequences: np.ndarray, effects: np.ndarray, ln_scale: np.ndarray
+    part: MeasuredHeads, sequences: np.ndarray, effects: np.ndarray, ln_scale: np.ndarray
 ) -> Columns:
     """Rows of `head_ablations`, with the direct effects that `direct_effects` holds, and S.
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from selfrepair_assets.measurement.engine.measure import Measurer, Progress
-from selfrepair_assets.measurement.engine.results import ReinforcedHeads
+from selfrepair_assets.measurement.engine.results import MeasuredHeads
 from selfrepair_assets.steps.run_spec import load_for
 from selfrepair_assets.steps.sharded.run_folder import RunFolder
 from selfrepair_assets.steps.sharded.shards import Shard
@@ -41,17 +41,15 @@ def measure_reinforcement_shard(
     scales = spec.reinforcement_scales
     found = Measurer(loaded, spec).reinforce(tokens, heads, scales, progress)
 
-    def rows(part: ReinforcedHeads) -> Columns:
-        return {
-            "layer": np.array(part.heads[0].layer),
+    def rows(part: MeasuredHeads) -> Columns:
+        where = {
+            "layer": np.array(part.layer),
             "head": np.array([head.head for head in part.heads])[:, None, None],
             "scale": np.array(scales, dtype=np.float32)[:, None, None, None],
             "sequence": np.arange(shard.start, shard.stop)[:, None],
             "position": np.arange(tokens.shape[1] - 1),
-            "direct_effect": part.direct_effect.numpy(),
-            "direct_effect_after": part.direct_effect_after.numpy(),
-            "ln_scale_after": part.ln_scale_after.numpy(),
         }
+        return where | {name: column.numpy() for name, column in part.columns.items()}
 
     store_tables(folder, shard, found, {"self_reinforcement": rows})
     return True

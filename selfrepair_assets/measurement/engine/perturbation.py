@@ -42,7 +42,7 @@ from selfrepair_assets.measurement.engine.clean_run import dot, head_effects, ru
 from selfrepair_assets.measurement.engine.fused import fused_steps
 from selfrepair_assets.measurement.engine.interface import AblationRequest, on_device, tokens_on
 from selfrepair_assets.measurement.engine.kept_details import KeptDetails, answer
-from selfrepair_assets.measurement.engine.results import AblatedHeads, CleanFacts, ReinforcedHeads
+from selfrepair_assets.measurement.engine.results import CleanFacts, MeasuredHeads
 from selfrepair_assets.measurement.engine.self_reinforcement import reinforce_heads
 from selfrepair_assets.measurement.heads import Head
 from selfrepair_assets.measurement.model.folded_model import FoldedModel
@@ -149,7 +149,7 @@ class PerturbationEngine:
     @torch.inference_mode()
     def ablate_heads(
         self, request: AblationRequest, layer_precision: Sequence[str], rows_at_once: int
-    ) -> Iterator[AblatedHeads]:
+    ) -> Iterator[MeasuredHeads]:
         model, tokens = self.model, tokens_on(self.model.device, request.tokens)
         clean = CleanRun.of(model, tokens)
         partners: list[Tensor | None] = [None] * model.n_layers
@@ -168,11 +168,11 @@ class PerturbationEngine:
                 details = KeptDetails.wanted(request, stacked, model.device)
                 columns = propagate(clean, stacked, replacement, precision, details, self.steps)
                 parts.append(answer(kind.name, stacked, columns, details, clean.final_scale))
-            yield AblatedHeads.of_heads(parts)
+            yield MeasuredHeads.of_heads(parts)
 
     def reinforce_heads(
         self, tokens: Tensor, heads: Sequence[Head], scales: Sequence[float], rows_at_once: int
-    ) -> Iterator[ReinforcedHeads]:
+    ) -> Iterator[MeasuredHeads]:
         return reinforce_heads(self.model, tokens, heads, scales, rows_at_once)
 
     def bytes_per_sequence(self, positions: int) -> int:
