@@ -9,7 +9,6 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from selfrepair.warehouse.facts.top_rows import top_rows
-from selfrepair_assets.measurement.engine.fast_error import LayerPrecision
 from selfrepair_assets.measurement.engine.measure import Progress
 from selfrepair_assets.measurement.engine.results import MeasuredHeads
 from selfrepair_assets.measurement.errors import EngineMismatchError
@@ -19,31 +18,10 @@ from selfrepair_assets.steps.precision import is_watched, layer_precision, watch
 from selfrepair_assets.steps.sharded.run_folder import RunFolder
 from selfrepair_assets.steps.sharded.shards import Shard
 from selfrepair_assets.steps.sharded.step import Step
-from selfrepair_assets.steps.sharded.stored_shards import (
-    Columns,
-    shard_is_done,
-    store_tables,
-    stored_shard,
-)
+from selfrepair_assets.steps.sharded.stored_shards import Columns, store_tables, stored_shard
 
-ABLATION_TABLES = ("head_ablations", "component_changes", "neuron_repairs")
 EFFECT_TOLERANCE = 1e-3
 """Largest difference, in logits, of a direct effect measured twice that is rounding."""
-
-
-def ablation_shard_done(
-    folder: RunFolder, shard: Shard, precision: LayerPrecision | None = None
-) -> bool:
-    """Whether a shard is measured in the precision that the run has now (None: asks for it)."""
-    precision = precision or layer_precision(folder)
-    there = all(shard_is_done(folder, table, shard, precision) for table in ABLATION_TABLES)
-    return there and is_watched(folder, shard)
-
-
-def missing_shards(folder: RunFolder) -> list[Shard]:
-    """The shards that are still to be measured, or anew."""
-    precision = layer_precision(folder)
-    return [s for s in folder.shards if not ablation_shard_done(folder, s, precision)]
 
 
 def head_tokens(folder: RunFolder, shards: Sequence[Shard]) -> int:
@@ -64,7 +42,7 @@ def measure_ablation_shard(
     folder: RunFolder, shard: Shard, progress: Progress | None = None
 ) -> bool:
     """Ablate every chosen head over a shard's sequences; False where it was there already."""
-    if ablation_shard_done(folder, shard):
+    if HEAD_ABLATIONS.is_done(folder, shard):
         return False
     model = folder.model
     heads = folder.spec.chosen_heads(model["n_layers"], model["n_heads"])
@@ -129,9 +107,10 @@ def _stored_clean_values(folder: RunFolder, shard: Shard) -> tuple[np.ndarray, n
 HEAD_ABLATIONS = Step(
     "head ablations",
     "head-tokens",
-    ABLATION_TABLES,
-    missing_shards,
+    ("head_ablations", "component_changes", "neuron_repairs"),
     measure_ablation_shard,
     head_tokens,
     is_run=True,
+    precision=layer_precision,
+    also=is_watched,
 )

@@ -31,15 +31,10 @@ def neuron_changes(folder: RunFolder) -> Step:
         f"neurons of {', '.join(map(str, rows.heads))}",
         "shards",
         ("neuron_changes",),
-        missing_neuron_shards,
         partial(measure_neuron_shard, rows),
         _n_shards,
+        precision=layer_precision,
     )
-
-
-def missing_neuron_shards(folder: RunFolder) -> list[Shard]:
-    precision = layer_precision(folder)
-    return [s for s in folder.shards if not shard_is_done(folder, "neuron_changes", s, precision)]
 
 
 def _n_shards(_folder: RunFolder, shards: Sequence[Shard]) -> int:

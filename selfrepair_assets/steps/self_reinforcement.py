@@ -12,12 +12,7 @@ from selfrepair_assets.steps.run_spec import load_for
 from selfrepair_assets.steps.sharded.run_folder import RunFolder
 from selfrepair_assets.steps.sharded.shards import Shard
 from selfrepair_assets.steps.sharded.step import Step
-from selfrepair_assets.steps.sharded.stored_shards import Columns, shard_is_done, store_tables
-
-
-def missing_reinforcement_shards(folder: RunFolder) -> list[Shard]:
-    shards = folder.shards_of("self_reinforcement")
-    return [shard for shard in shards if not shard_is_done(folder, "self_reinforcement", shard)]
+from selfrepair_assets.steps.sharded.stored_shards import Columns, store_tables
 
 
 def reinforcement_work(folder: RunFolder, shards: Sequence[Shard]) -> int:
@@ -32,7 +27,7 @@ def measure_reinforcement_shard(
     folder: RunFolder, shard: Shard, progress: Progress | None = None
 ) -> bool:
     """Feed heads their own output on a shard's first tokens; False where it was there already."""
-    if shard_is_done(folder, "self_reinforcement", shard):
+    if SELF_REINFORCEMENT.is_done(folder, shard):
         return False
     spec, loaded = folder.spec, load_for(folder)
     first = spec.n_reinforcement_positions + 1
@@ -59,7 +54,6 @@ SELF_REINFORCEMENT = Step(
     "self-reinforcement",
     "head-tokens",
     ("self_reinforcement",),
-    missing_reinforcement_shards,
     measure_reinforcement_shard,
     reinforcement_work,
 )

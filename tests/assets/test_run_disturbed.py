@@ -16,7 +16,7 @@ from selfrepair_assets.measurement.errors import InputError
 from selfrepair_assets.steps import run_spec as run_spec_step
 from selfrepair_assets.steps.ablating import ablate
 from selfrepair_assets.steps.clean_run import measure_clean_shard
-from selfrepair_assets.steps.head_ablations import ablation_shard_done, measure_ablation_shard
+from selfrepair_assets.steps.head_ablations import HEAD_ABLATIONS, measure_ablation_shard
 from selfrepair_assets.steps.run_spec import prepare, start
 from selfrepair_assets.steps.sharded.run_folder import RunFolder
 from selfrepair_assets.steps.sharded.stored_shards import stored_shard
@@ -71,7 +71,7 @@ def test_a_lost_plan_is_written_anew_over_its_shards(run: RunFolder) -> None:
     assert again.plan.tables == plan.tables
     assert again.plan.fingerprint == plan.fingerprint
     assert inodes(run) == there
-    assert all(ablation_shard_done(again, shard) for shard in again.shards)
+    assert all(HEAD_ABLATIONS.is_done(again, shard) for shard in again.shards)
 
 
 def test_weights_that_change_meanwhile_end_the_run(
