@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import click
@@ -88,10 +89,8 @@ def bench(
     tokens = _tokens(loaded, n, sequence_length, is_random=model is None)
     of_model = Bench(loaded, tokens, clock)
     work = Work("bench", "head-tokens", of_model.work(precisions, rounds, heads_per_layer))
-    try:
+    with closing(work):
         found = of_model.compare(precisions, rounds, heads_per_layer, work.add)
-    finally:
-        work.close()
     click.echo(f"\n{conditions(of_model, found)}\n")
     click.echo(table(of_model, found))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import closing
 
 import click
 
@@ -66,17 +67,15 @@ def _troubles(warehouse: Warehouse) -> list[Trouble]:
     work = Work("looking through the warehouse", "files", n_files(warehouse))
     if not sys.stderr.isatty():  # a bar, or nothing
         work.tell = lambda _line: None
-    try:
+    with closing(work):
         found = list(troubles(warehouse, lambda _path: work.add(1)))
-    finally:
-        work.close()
     history = history_problem(warehouse, thorough=True)
     if history:
         found.append(
             Trouble(
                 history,
                 "moves it away; a new one is made when it is needed",
-                mend=lambda: _moved(warehouse),
+                mend=lambda: move_history_away(warehouse),
             )
         )
     return found
@@ -91,10 +90,6 @@ def _mended(trouble: Trouble) -> bool:
         click.echo(f"    not repaired: {error}")
         return False
     return True
-
-
-def _moved(warehouse: Warehouse) -> None:
-    move_history_away(warehouse)
 
 
 def _line(status: str, text: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import click
@@ -66,11 +66,9 @@ def _shown(title: str) -> Iterator[Callable[[float, str], None]]:
     """A progress callback that is shown; what fails is not said to be done."""
     from selfrepair_assets.progress import Work
 
-    work = Work(title, "%", 100)
-    try:
-        yield work.reach
-    except BaseException:
-        work.tell = lambda _line: None
-        raise
-    finally:
-        work.close()
+    with closing(Work(title, "%", 100)) as work:
+        try:
+            yield work.reach
+        except BaseException:
+            work.tell = lambda _line: None
+            raise

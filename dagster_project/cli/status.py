@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 
 import click
 
@@ -108,13 +108,10 @@ def _publish(warehouse: Warehouse, run_id: str, keep_shards: bool) -> None:
     from selfrepair_assets.steps.published import publish_run
     from selfrepair_assets.steps.sharded.run_folder import RunFolder
 
-    work = Work(f"publish {run_id}", "%", 100)
-    try:
+    with closing(Work(f"publish {run_id}", "%", 100)) as work:
         folder = RunFolder(warehouse, run_id)
         part = part_to_publish(folder)
         generation = publish_run(folder, keep_shards, work.reach, part)
-    finally:
-        work.close()
     so_far = words.so_far(row_as_published(warehouse, run_id) or {"n_sequences": 0})
     told = f"{run_id}: published as generation {generation.number}"
     click.echo(f"{told}, {so_far}" if so_far else told)

@@ -86,5 +86,4 @@ def _of_the_web(address: str, name: str) -> BinaryIO:
     split = urllib.parse.urlsplit(address)
     path = f"{split.path.rstrip('/')}/{urllib.parse.quote(name)}"
     whole = urllib.parse.urlunsplit(split._replace(path=path))
-    file: BinaryIO = urllib.request.urlopen(whole, timeout=PATIENCE)
-    return file
+    return urllib.request.urlopen(whole, timeout=PATIENCE)

@@ -45,47 +45,21 @@ def random_model(architecture: str, device: str = "auto") -> LoadedModel:
         InputError: a device that is not there, or whose memory is too small.
     """
     import torch
-    from transformers import AutoConfig, AutoModelForCausalLM
+    from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, AutoConfig
 
     from selfrepair_assets.measurement.model.checked_boot import too_large
+    from selfrepair_assets.measurement.model.configured import ConfiguredModel
     from selfrepair_assets.measurement.model.models import choose_device, read_by_family
-    from selfrepair_assets.measurement.model.quiet import quiet
 
     chosen, name = choose_device(device), f"random {architecture}"
     model_type, sizes = ARCHITECTURES[architecture]
     config = AutoConfig.for_model(model_type, **sizes)
+    of_type: Any = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)]
+    model = ConfiguredModel(name, of_type.__name__, config, chosen, center_unembed=True)
     torch.manual_seed(0)
     try:
-        with quiet(), chosen:
-            source: Any = AutoModelForCausalLM.from_config(
-                config, dtype=torch.float32, attn_implementation="eager"
-            )
-        return read_by_family(
-            source.eval().requires_grad_(False),
-            tokenizer=_any_tokenizer(),
-            name=name,
-            revision=None,
-            commit=None,
-            architecture=type(source).__name__,
-            device=chosen,
-            center_unembed=True,
-        )
+        with chosen:
+            source = model.source(config)
+        return read_by_family(source, **model.about)
     except torch.OutOfMemoryError as error:
         raise too_large(name, chosen) from error
-
-
-def _any_tokenizer() -> Any:
-    """TransformerLens wants one, and nobody asks it anything."""
-    from tokenizers import Tokenizer
-    from tokenizers.models import WordLevel
-    from transformers import PreTrainedTokenizerFast
-
-    words = Tokenizer(WordLevel({"<s>": 0}, unk_token="<s>"))
-    return PreTrainedTokenizerFast(
-        tokenizer_object=words,
-        bos_token="<s>",
-        eos_token="<s>",
-        pad_token="<s>",
-        name_or_path="random",
-        add_bos_token=True,  # else TransformerLens asks the hub for one that does
-    )

@@ -67,8 +67,7 @@ class Option:
     @property
     def value_type(self) -> type:
         """Of its value, or of each value of a list: `int` of `int | None`."""
-        found: type = get_args(self.type)[0] if get_args(self.type) else self.type
-        return found
+        return get_args(self.type)[0] if get_args(self.type) else self.type
 
     def typed(self, value: Any) -> str | None:
         """A value as a user types it: `1,3,5`; None for one that is left to the run."""
@@ -88,7 +87,7 @@ class Option:
                     f"{self.flag} has {len(value):,} characters, and may have {LONGEST:,}. "
                     "Give a name."
                 )
-            if not value.isprintable() or _is_no_text(value):
+            if not value.isprintable():  # nor is half a character, of a wrongly encoded argument
                 raise InputError(
                     f"{self.flag} {value!r:.80} has characters that cannot be printed. Give a name "
                     "as it is typed, without line breaks."
@@ -147,11 +146,3 @@ def options_of(spec: type) -> dict[str, Option]:
         )
         for found in fields(spec)
     }
-
-
-def _is_no_text(value: str) -> bool:
-    try:
-        value.encode()
-    except UnicodeEncodeError:  # half a character, as a wrongly encoded argument has
-        return True
-    return False

@@ -10,8 +10,8 @@ import hashlib
 import json
 import math
 import random
-import struct
 from collections.abc import Mapping
+from ctypes import c_float
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -148,7 +148,8 @@ class RunSpec:
             parse_layers(layers or ":")
         for heads in (self.heads, self.neuron_heads):
             parse_heads(heads or "")
-        scales = [_in_32_bits(scale) for scale in self.reinforcement_scales]
+        # As a float32 holds them: infinite where it holds none.
+        scales = [c_float(scale).value for scale in self.reinforcement_scales]
         if not scales:
             raise InputError("--reinforcement-scales needs one number at least, as in 1,3,5.")
         if not all(map(math.isfinite, scales)) or len(set(scales)) < len(scales):
@@ -236,8 +237,7 @@ class RunSpec:
 
     def as_json(self) -> dict[str, Any]:
         """The settings as they are stored with the run."""
-        stored: dict[str, Any] = json.loads(json.dumps(asdict(self)))
-        return stored
+        return json.loads(json.dumps(asdict(self)))
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> RunSpec:
@@ -266,12 +266,3 @@ class RunSpec:
 
 OPTIONS = options_of(RunSpec)
 """All options by name, in their order."""
-
-
-def _in_32_bits(number: float) -> float:
-    """The number that a float32 holds in its place, infinite where it holds none."""
-    try:
-        rounded: float = struct.unpack("f", struct.pack("f", number))[0]
-    except OverflowError:
-        return math.inf
-    return rounded

@@ -12,7 +12,7 @@ from selfrepair_assets.measurement.ablations import any_needs
 from selfrepair_assets.measurement.engine.fast_error import LayerPrecision
 from selfrepair_assets.measurement.engine.interface import AblationRequest
 from selfrepair_assets.measurement.engine.measure import Measurer, Progress
-from selfrepair_assets.measurement.engine.results import AblatedHeads, KeptRows
+from selfrepair_assets.measurement.engine.results import KeptRows, MeasuredHeads
 from selfrepair_assets.measurement.heads import Head
 from selfrepair_assets.steps.run_spec import load_for
 from selfrepair_assets.steps.sharded.run_folder import RunFolder
@@ -47,7 +47,7 @@ def ablate(
     all_neurons: bool,
     precision: LayerPrecision,
     progress: Progress | None,
-) -> Iterator[AblatedHeads]:
+) -> Iterator[MeasuredHeads]:
     """One answer for each ablation and layer, in the order of a shard's rows, as they come."""
     spec = folder.spec
     partners = np.array(spec.resample_partners())[sequences]
@@ -65,7 +65,7 @@ def ablate(
 
 
 def kept_rows(
-    table: str, sequences: np.ndarray, part: AblatedHeads, ranking: str | None = None
+    table: str, sequences: np.ndarray, part: MeasuredHeads, ranking: str | None = None
 ) -> Columns:
     """The rows of a table of details: where a part's kept rows are, and what it kept of them."""
     assert part.kept is not None

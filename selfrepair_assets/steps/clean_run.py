@@ -12,17 +12,7 @@ from selfrepair_assets.steps.run_spec import load_for
 from selfrepair_assets.steps.sharded.run_folder import RunFolder
 from selfrepair_assets.steps.sharded.shards import Shard
 from selfrepair_assets.steps.sharded.step import Step
-from selfrepair_assets.steps.sharded.stored_shards import shard_is_done, store_shard
-
-CLEAN_TABLES = ("tokens", "direct_effects", "mlp_effects")
-
-
-def clean_shard_done(folder: RunFolder, shard: Shard) -> bool:
-    return folder.has_z_sum(shard) and all(shard_is_done(folder, t, shard) for t in CLEAN_TABLES)
-
-
-def missing_clean_shards(folder: RunFolder) -> list[Shard]:
-    return [shard for shard in folder.shards if not clean_shard_done(folder, shard)]
+from selfrepair_assets.steps.sharded.stored_shards import store_shard
 
 
 def predictions(folder: RunFolder, shards: Sequence[Shard]) -> int:
@@ -33,7 +23,7 @@ def predictions(folder: RunFolder, shards: Sequence[Shard]) -> int:
 
 def measure_clean_shard(folder: RunFolder, shard: Shard, progress: Progress | None = None) -> bool:
     """Measure the clean run of a shard's sequences; False where it was there already."""
-    if clean_shard_done(folder, shard):
+    if CLEAN_RUN.is_done(folder, shard):
         return False
     loaded = load_for(folder)
     tokens = np.asarray(folder.tokens[shard.start : shard.stop])
@@ -42,11 +32,8 @@ def measure_clean_shard(folder: RunFolder, shard: Shard, progress: Progress | No
     position = np.arange(tokens.shape[1] - 1)
     layer, head = np.arange(loaded.n_layers), np.arange(loaded.n_heads)
     texts = token_texts(tokens, loaded.tokenizer)
-    store_shard(
-        folder,
-        "tokens",
-        shard,
-        {
+    rows = {
+        "tokens": {
             "sequence": sequence,
             "position": position,
             "token": tokens[:, :-1],
@@ -58,34 +45,31 @@ def measure_clean_shard(folder: RunFolder, shard: Shard, progress: Progress | No
             "logit_bias": facts.logit_bias.numpy(),
             "ln_scale": facts.ln_scale.numpy(),
         },
-    )
-    store_shard(
-        folder,
-        "mlp_effects",
-        shard,
-        {
+        "mlp_effects": {
             "layer": layer[:, None, None],
             "sequence": sequence,
             "position": position,
             "direct_effect": facts.mlp_effects.numpy(),
         },
-    )
-    store_shard(
-        folder,
-        "direct_effects",
-        shard,
-        {
+        "direct_effects": {
             "layer": layer[:, None, None, None],
             "head": head[:, None, None],
             "sequence": sequence,
             "position": position,
             "direct_effect": facts.head_effects.numpy(),
         },
-    )
-    folder.write_z_sum(shard, facts.z_sum.numpy())
+    }
+    for table, columns in rows.items():
+        store_shard(folder, table, shard, columns)
+    folder.z_sums.save(str(shard), facts.z_sum.numpy())
     return True
 
 
 CLEAN_RUN = Step(
-    "clean run", "tokens", CLEAN_TABLES, missing_clean_shards, measure_clean_shard, predictions
+    "clean run",
+    "tokens",
+    ("tokens", "direct_effects", "mlp_effects"),
+    measure_clean_shard,
+    predictions,
+    also=RunFolder.has_z_sum,
 )

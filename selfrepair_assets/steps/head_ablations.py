@@ -9,9 +9,8 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from selfrepair.warehouse.facts.top_rows import top_rows
-from selfrepair_assets.measurement.engine.fast_error import LayerPrecision
 from selfrepair_assets.measurement.engine.measure import Progress
-from selfrepair_assets.measurement.engine.results import AblatedHeads
+from selfrepair_assets.measurement.engine.results import MeasuredHeads
 from selfrepair_assets.measurement.errors import EngineMismatchError
 from selfrepair_assets.steps.ablating import ablate, has_neurons, kept_rows, run_facts
 from selfrepair_assets.steps.clean_run import predictions
@@ -19,31 +18,10 @@ from selfrepair_assets.steps.precision import is_watched, layer_precision, watch
 from selfrepair_assets.steps.sharded.run_folder import RunFolder
 from selfrepair_assets.steps.sharded.shards import Shard
 from selfrepair_assets.steps.sharded.step import Step
-from selfrepair_assets.steps.sharded.stored_shards import (
-    Columns,
-    shard_is_done,
-    store_tables,
-    stored_shard,
-)
+from selfrepair_assets.steps.sharded.stored_shards import Columns, store_tables, stored_shard
 
-ABLATION_TABLES = ("head_ablations", "component_changes", "neuron_repairs")
 EFFECT_TOLERANCE = 1e-3
 """Largest difference, in logits, of a direct effect measured twice that is rounding."""
-
-
-def ablation_shard_done(
-    folder: RunFolder, shard: Shard, precision: LayerPrecision | None = None
-) -> bool:
-    """Whether a shard is measured in the precision that the run has now (None: asks for it)."""
-    precision = precision or layer_precision(folder)
-    there = all(shard_is_done(folder, table, shard, precision) for table in ABLATION_TABLES)
-    return there and is_watched(folder, shard)
-
-
-def missing_shards(folder: RunFolder) -> list[Shard]:
-    """The shards that are still to be measured, or anew."""
-    precision = layer_precision(folder)
-    return [s for s in folder.shards if not ablation_shard_done(folder, s, precision)]
 
 
 def head_tokens(folder: RunFolder, shards: Sequence[Shard]) -> int:
@@ -55,9 +33,8 @@ def head_tokens(folder: RunFolder, shards: Sequence[Shard]) -> int:
 
 def keep_top_rows(folder: RunFolder) -> int:
     """Rank every head's rows by direct effect, in SQL, and keep where its top ones are."""
-    if not folder.has_top_rows:
-        places = top_rows(folder.warehouse, run_facts(folder))
-        folder.write_top_rows(places)
+    if folder.find("top_rows") is None:
+        folder.write_top_rows(top_rows(folder.warehouse, run_facts(folder)))
     return len(folder.top_rows())
 
 
@@ -65,7 +42,7 @@ def measure_ablation_shard(
     folder: RunFolder, shard: Shard, progress: Progress | None = None
 ) -> bool:
     """Ablate every chosen head over a shard's sequences; False where it was there already."""
-    if ablation_shard_done(folder, shard):
+    if HEAD_ABLATIONS.is_done(folder, shard):
         return False
     model = folder.model
     heads = folder.spec.chosen_heads(model["n_layers"], model["n_heads"])
@@ -73,7 +50,7 @@ def measure_ablation_shard(
     sequences = np.arange(shard.start, shard.stop)
     precision, ablations = watch(folder, shard), folder.spec.ablations
     effects, ln_scale = _stored_clean_values(folder, shard)
-    rows_of: dict[str, Callable[[AblatedHeads], Columns | None]] = {
+    rows_of: dict[str, Callable[[MeasuredHeads], Columns | None]] = {
         "head_ablations": lambda part: _fact_rows(part, sequences, effects, ln_scale),
         "component_changes": partial(kept_rows, "component_changes", sequences),
         "neuron_repairs": partial(kept_rows, "neuron_repairs", sequences),
@@ -86,7 +63,7 @@ def measure_ablation_shard(
 
 
 def _fact_rows(
-    part: AblatedHeads, sequences: np.ndarray, effects: np.ndarray, ln_scale: np.ndarray
+    part: MeasuredHeads, sequences: np.ndarray, effects: np.ndarray, ln_scale: np.ndarray
 ) -> Columns:
     """Rows of `head_ablations`, with the direct effects that `direct_effects` holds, and S.
 
@@ -130,9 +107,10 @@ def _stored_clean_values(folder: RunFolder, shard: Shard) -> tuple[np.ndarray, n
 HEAD_ABLATIONS = Step(
     "head ablations",
     "head-tokens",
-    ABLATION_TABLES,
-    missing_shards,
+    ("head_ablations", "component_changes", "neuron_repairs"),
     measure_ablation_shard,
     head_tokens,
     is_run=True,
+    precision=layer_precision,
+    also=is_watched,
 )

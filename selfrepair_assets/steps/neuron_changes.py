@@ -31,15 +31,10 @@ def neuron_changes(folder: RunFolder) -> Step:
         f"neurons of {', '.join(map(str, rows.heads))}",
         "shards",
         ("neuron_changes",),
-        missing_neuron_shards,
         partial(measure_neuron_shard, rows),
         _n_shards,
+        precision=layer_precision,
     )
-
-
-def missing_neuron_shards(folder: RunFolder) -> list[Shard]:
-    precision = layer_precision(folder)
-    return [s for s in folder.shards if not shard_is_done(folder, "neuron_changes", s, precision)]
 
 
 def _n_shards(_folder: RunFolder, shards: Sequence[Shard]) -> int:
@@ -65,8 +60,7 @@ class NeuronRows:
     def ranked_by(self, ranking: str, ablation: str, folder: RunFolder, shard: Shard) -> KeptRows:
         """The heads' top rows in a shard, by `direct_effect` or by `mlp_repair`."""
         if ranking == "direct_effect":
-            top = folder.top_rows(shard.start, shard.stop)
-            return top.of_heads([(head.layer, head.head) for head in self.heads])
+            return folder.top_rows(shard.start, shard.stop).of_heads(self.heads)
         is_wanted = self.by_repair["ablation"] == ablation
         places = {name: column[is_wanted] for name, column in self.by_repair.items()}
         return KeptRows.at(places).in_sequences(shard.start, shard.stop)

@@ -13,7 +13,7 @@ from selfrepair.warehouse.errors import WarehouseError
 from selfrepair.warehouse.facts.run_facts import part_of, restore_manifests
 from selfrepair.warehouse.published.publish import Generation
 from selfrepair.warehouse.published.runs import row_as_published
-from selfrepair_assets.steps.head_ablations import ablation_shard_done
+from selfrepair_assets.steps.head_ablations import HEAD_ABLATIONS
 from selfrepair_assets.steps.precision import layer_precision, superseded
 from selfrepair_assets.steps.published import publish_run
 from selfrepair_assets.steps.sharded.run_folder import RunFolder
@@ -36,7 +36,7 @@ def measured_part(folder: RunFolder) -> int:
         return 0
     precision, reached = layer_precision(folder), 0
     for shard in folder.shards[:-1]:
-        if not ablation_shard_done(folder, shard, precision):
+        if not HEAD_ABLATIONS.is_done(folder, shard, precision):
             break
         reached = shard.stop
     return reached

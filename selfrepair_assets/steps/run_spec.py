@@ -15,7 +15,7 @@ import numpy as np
 
 from selfrepair_assets.measurement.engine.measure import Measurer
 from selfrepair_assets.measurement.errors import InputError
-from selfrepair_assets.measurement.forecast.disk import Shape, bytes_at_most
+from selfrepair_assets.measurement.forecast.disk import bytes_at_most
 from selfrepair_assets.measurement.forecast.forecast import size
 from selfrepair_assets.measurement.model.models import (
     LoadedModel,
@@ -32,6 +32,11 @@ from selfrepair_assets.steps.sharded.stored_shards import shard_is_done
 
 ENGINE_SAMPLE = 2
 """Sequences on which the engine is checked before a run is measured."""
+OF_MODEL = (
+    *("architecture", "commit", "normalization", "parallel_attention", "post_norm"),
+    *("final_cap", "logit_scale", "n_layers", "n_heads", "d_model", "d_vocab", "weights_sha256"),
+)
+"""What a run's plan keeps of its model as it was loaded."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +70,13 @@ def prepare(spec: RunSpec) -> PreparedRun:
     Raises:
         InputError: what is wrong, and what to do.
     """
-    look_at(spec)
+    # First what can be known before the weights are loaded.
+    refuse_precision(spec.precision, choose_device(spec.device))
+    look_at_corpus(spec.corpus, spec.text_column)
+    sizes = look_at_model(spec.model, spec.revision)
+    spec.chosen_heads(*sizes)
+    spec.chosen_neuron_heads(*sizes)
+    spec.reinforced_heads(*sizes)
     loaded = load(spec)
     text = token_sequences(
         spec.corpus,
@@ -81,20 +92,6 @@ def prepare(spec: RunSpec) -> PreparedRun:
     return PreparedRun(spec, loaded, text)
 
 
-def look_at(spec: RunSpec) -> None:
-    """Look at everything that can be known before the weights are loaded.
-
-    Raises:
-        InputError: what is wrong, and what to do.
-    """
-    refuse_precision(spec.precision, choose_device(spec.device))
-    look_at_corpus(spec.corpus, spec.text_column)
-    sizes = look_at_model(spec.model, spec.revision)
-    spec.chosen_heads(*sizes)
-    spec.chosen_neuron_heads(*sizes)
-    spec.reinforced_heads(*sizes)
-
-
 def forget_model() -> None:
     """Let go of the model: nothing after the measurement needs it, and publishing needs memory."""
     prepare.cache_clear()
@@ -108,20 +105,8 @@ def start(folder: RunFolder, prepared: PreparedRun, *, restart: bool = False) ->
     measurer.check_engine(prepared.text.tokens[:ENGINE_SAMPLE])
     refuse_full_disk(folder, prepared)
     folder.warehouse.prepare()
-    model = {
-        "architecture": loaded.architecture,
-        "commit": loaded.commit,
-        "normalization": loaded.normalization,
-        "parallel_attention": loaded.parallel_attention,
-        "post_norm": loaded.post_norm,
-        "final_cap": loaded.final_cap,
-        "logit_scale": loaded.logit_scale,
-        "n_layers": loaded.n_layers,
-        "n_heads": loaded.n_heads,
-        "d_model": loaded.d_model,
+    model = {name: getattr(loaded, name) for name in OF_MODEL} | {
         "d_mlp": loaded.d_mlp if measurer.has_neurons else 0,
-        "d_vocab": loaded.d_vocab,
-        "weights_sha256": loaded.weights_sha256,
         "engine": measurer.engine,
         "device": _device_name(loaded),
         "versions": {"python": platform.python_version()}
@@ -141,8 +126,7 @@ def refuse_full_disk(folder: RunFolder, prepared: PreparedRun) -> None:
     if folder.exists:
         done = [s for s in folder.shards if shard_is_done(folder, "head_ablations", s)]
         sequences -= sum(shard.stop - shard.start for shard in done)
-    sizes = (loaded.n_layers, loaded.n_heads, loaded.d_mlp, loaded.parallel_attention)
-    needed = bytes_at_most(spec, Shape(*sizes), sequences)
+    needed = bytes_at_most(spec, loaded, sequences)
     root = folder.warehouse.root
     free = shutil.disk_usage(next(p for p in (root, *root.parents) if p.is_dir())).free
     if needed > free:

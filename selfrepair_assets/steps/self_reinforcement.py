@@ -7,17 +7,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from selfrepair_assets.measurement.engine.measure import Measurer, Progress
-from selfrepair_assets.measurement.engine.results import ReinforcedHeads
+from selfrepair_assets.measurement.engine.results import MeasuredHeads
 from selfrepair_assets.steps.run_spec import load_for
 from selfrepair_assets.steps.sharded.run_folder import RunFolder
 from selfrepair_assets.steps.sharded.shards import Shard
 from selfrepair_assets.steps.sharded.step import Step
-from selfrepair_assets.steps.sharded.stored_shards import Columns, shard_is_done, store_tables
-
-
-def missing_reinforcement_shards(folder: RunFolder) -> list[Shard]:
-    shards = folder.shards_of("self_reinforcement")
-    return [shard for shard in shards if not shard_is_done(folder, "self_reinforcement", shard)]
+from selfrepair_assets.steps.sharded.stored_shards import Columns, store_tables
 
 
 def reinforcement_work(folder: RunFolder, shards: Sequence[Shard]) -> int:
@@ -32,7 +27,7 @@ def measure_reinforcement_shard(
     folder: RunFolder, shard: Shard, progress: Progress | None = None
 ) -> bool:
     """Feed heads their own output on a shard's first tokens; False where it was there already."""
-    if shard_is_done(folder, "self_reinforcement", shard):
+    if SELF_REINFORCEMENT.is_done(folder, shard):
         return False
     spec, loaded = folder.spec, load_for(folder)
     first = spec.n_reinforcement_positions + 1
@@ -41,17 +36,15 @@ def measure_reinforcement_shard(
     scales = spec.reinforcement_scales
     found = Measurer(loaded, spec).reinforce(tokens, heads, scales, progress)
 
-    def rows(part: ReinforcedHeads) -> Columns:
-        return {
-            "layer": np.array(part.heads[0].layer),
+    def rows(part: MeasuredHeads) -> Columns:
+        where = {
+            "layer": np.array(part.layer),
             "head": np.array([head.head for head in part.heads])[:, None, None],
             "scale": np.array(scales, dtype=np.float32)[:, None, None, None],
             "sequence": np.arange(shard.start, shard.stop)[:, None],
             "position": np.arange(tokens.shape[1] - 1),
-            "direct_effect": part.direct_effect.numpy(),
-            "direct_effect_after": part.direct_effect_after.numpy(),
-            "ln_scale_after": part.ln_scale_after.numpy(),
         }
+        return where | {name: column.numpy() for name, column in part.columns.items()}
 
     store_tables(folder, shard, found, {"self_reinforcement": rows})
     return True
@@ -61,7 +54,6 @@ SELF_REINFORCEMENT = Step(
     "self-reinforcement",
     "head-tokens",
     ("self_reinforcement",),
-    missing_reinforcement_shards,
     measure_reinforcement_shard,
     reinforcement_work,
 )

@@ -9,8 +9,8 @@ from selfrepair.warehouse.facts.tables import facts_read
 from selfrepair.warehouse.paths import Warehouse
 from selfrepair.warehouse.sql_files import relations
 from selfrepair_assets.measurement.run_spec import OPTIONS, RunSpec
-from selfrepair_assets.steps.clean_run import CLEAN_TABLES
-from selfrepair_assets.steps.head_ablations import ABLATION_TABLES
+from selfrepair_assets.steps.clean_run import CLEAN_RUN
+from selfrepair_assets.steps.head_ablations import HEAD_ABLATIONS
 
 
 def test_views_have_the_lineage_of_their_sql() -> None:
@@ -45,8 +45,8 @@ def test_every_check_waits_for_the_facts_that_it_reads() -> None:
         }
         before = waits.union(*(graph.get_ancestor_asset_keys(k) for k in waits))
         names = {k.to_user_string() for k in before}
-        for tables in (CLEAN_TABLES, ABLATION_TABLES):  # each is one step
-            names |= set(tables) if names & set(tables) else set()
+        for step in (CLEAN_RUN, HEAD_ABLATIONS):
+            names |= set(step.tables) if names & set(step.tables) else set()
         assert facts_read(found.name) <= names, found.name
         assert graph.get_check_spec(key).blocking
 

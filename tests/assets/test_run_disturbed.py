@@ -16,7 +16,7 @@ from selfrepair_assets.measurement.errors import InputError
 from selfrepair_assets.steps import run_spec as run_spec_step
 from selfrepair_assets.steps.ablating import ablate
 from selfrepair_assets.steps.clean_run import measure_clean_shard
-from selfrepair_assets.steps.head_ablations import ablation_shard_done, measure_ablation_shard
+from selfrepair_assets.steps.head_ablations import HEAD_ABLATIONS, measure_ablation_shard
 from selfrepair_assets.steps.run_spec import prepare, start
 from selfrepair_assets.steps.sharded.run_folder import RunFolder
 from selfrepair_assets.steps.sharded.stored_shards import stored_shard
@@ -71,7 +71,7 @@ def test_a_lost_plan_is_written_anew_over_its_shards(run: RunFolder) -> None:
     assert again.plan.tables == plan.tables
     assert again.plan.fingerprint == plan.fingerprint
     assert inodes(run) == there
-    assert all(ablation_shard_done(again, shard) for shard in again.shards)
+    assert all(HEAD_ABLATIONS.is_done(again, shard) for shard in again.shards)
 
 
 def test_weights_that_change_meanwhile_end_the_run(
@@ -82,10 +82,9 @@ def test_weights_that_change_meanwhile_end_the_run(
     monkeypatch.setattr(run_spec_step, "load_model", lambda *_: loaded)
     with pytest.raises(InputError, match="the model has other weights now"):
         measure_clean_shard(run, run.shards[0])
+    no_rows, fp32 = KeptRows(*np.zeros((4, 0), dtype=np.int64)), LayerPrecision.fp32(2)
     with pytest.raises(InputError, match="the model has other weights now"):
-        ablate(
-            run, np.arange(2), [], ("zero",), KeptRows.none(), False, LayerPrecision.fp32(2), None
-        )
+        ablate(run, np.arange(2), [], ("zero",), no_rows, False, fp32, None)
 
 
 @pytest.mark.parametrize("harm", [b"", b"{", None])
@@ -102,7 +101,7 @@ def test_what_is_known_of_the_text_is_not_guessed(run: RunFolder, harm: bytes | 
 def test_a_restart_leaves_nothing_of_before(run: RunFolder) -> None:
     start(run, prepare(replace(run.spec, seed=1)), restart=True)
     assert run.spec.seed == 1
-    assert not run.has_top_rows
+    assert run.find("top_rows") is None
     assert run.noted("precision") is None
     assert not list((run.warehouse.root / "facts").rglob("sequences-*.parquet"))
 

@@ -229,5 +229,4 @@ def _changes(column: pa.ChunkedArray) -> NDArray[Any]:
     values = column.combine_chunks()
     codes = values.dictionary_encode().indices if pa.types.is_string(values.type) else values
     array = np.asarray(codes)
-    changes: NDArray[Any] = array[1:] != array[:-1]
-    return changes
+    return array[1:] != array[:-1]

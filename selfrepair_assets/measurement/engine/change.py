@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -71,12 +72,14 @@ class CleanRun:
     def head_directions(self) -> list[Tensor]:
         """Per layer `u_t` through each head's `W_O` (and the clean post-norm), (batch, pos,
         (head d_head)): one product per token, shared by all ablations."""
-        return [at.layer.attn.direction(at.direction) @ at.block.out.weight for at in self.blocks]
+        return [
+            at.layer.attn.through_norm(at.direction) @ at.block.out.weight for at in self.blocks
+        ]
 
     @cached_property
     def neuron_direction(self) -> Tensor:
         """`u_t` through the last layer's `W_out` (and clean post-norm), (batch, pos, d_mlp)."""
-        direction = self.layers[-1].mlp.direction(self.direction)
+        direction = self.layers[-1].mlp.through_norm(self.direction)
         return direction @ self.model.blocks[-1].mlp_out.weight
 
     @classmethod
@@ -146,14 +149,26 @@ def attend_to_changed(at: CleanBlock, q: Tensor, k: Tensor, v: Tensor) -> Tensor
 
 
 @dataclass(frozen=True)
-class BlockChange:
-    """What a change of a block's input changes in it: each (rows, batch, pos, ...)."""
+class Followed:
+    """What a change of a block's input changes in it: each (rows, batch, pos, ...).
 
-    z: Tensor | None  # (head d_head); None where attention does not see the change
-    attn_out: Tensor | None
-    mlp_post: Tensor
-    mlp_out: Tensor
+    The effects are on the target's logit, `change . u_t`, not yet divided by S: (rows, batch, pos).
+    """
+
     resid_post: Tensor
+    z: Tensor | None  # (head d_head); None where attention does not see the change
+    heads_effect: Tensor | None
+    mlp_effect: Tensor
+    mlp_post: Tensor | None  # None where it is not wanted
+
+    @property
+    def parts(self) -> tuple[Tensor | None, ...]:
+        return self.resid_post, self.z, self.heads_effect, self.mlp_effect, self.mlp_post
+
+    def first(self, n: int) -> Followed:
+        """Of the first n rows."""
+        first: dict[str, Any] = {k: None if v is None else v[:n] for k, v in vars(self).items()}
+        return Followed(**first)
 
 
 def mlp_change(at: CleanBlock, read: Tensor, precision: str) -> tuple[Tensor, Tensor]:
@@ -176,19 +191,24 @@ def mlp_change(at: CleanBlock, read: Tensor, precision: str) -> tuple[Tensor, Te
     return post, written_change(layer.mlp, out)
 
 
-def mid_change(at: CleanBlock, delta: Tensor, precision: str) -> BlockChange:
+def follow_mid(at: CleanBlock, delta: Tensor, precision: str, neurons: bool) -> Followed:
     """A change `delta` of `resid_mid` alone: of the sequential block whose head was ablated.
 
     delta: (rows, batch, pos, d_model); its memory is reused for the change of `resid_post`.
     """
     read = pre_norm_change(at.model, at.layer.resid_mid, delta, at.layer.squared_mid)
     post, out = mlp_change(at, read, precision)
-    return BlockChange(None, None, post, out, delta.add_(out))
+    effect = dot(out, at.direction)
+    return Followed(delta.add_(out), None, None, effect, post if neurons else None)
 
 
-def block_change(
-    at: CleanBlock, delta: Tensor, precision: str, attend_to: AttendTo = attend_to_changed
-) -> BlockChange:
+def follow_block(
+    at: CleanBlock,
+    delta: Tensor,
+    precision: str,
+    neurons: bool,
+    attend_to: AttendTo = attend_to_changed,
+) -> Followed:
     """A change of `resid_pre`, followed through attention and MLP:
 
         z'         = attend(qkv + dqkv) - z,                  dqkv = dnorm W_QKV
@@ -200,6 +220,7 @@ def block_change(
 
     Args:
         delta: (rows, batch, pos, d_model); its memory is reused for the change of `resid_post`.
+        neurons: whether the change of `mlp_post` is wanted.
         attend_to: how a position sees the changes of those before it.
     """
     model, block, layer = at.model, at.block, at.layer
@@ -210,57 +231,14 @@ def block_change(
     delta = delta.add_(attn_out)
     if not model.parallel_attention:
         read = pre_norm_change(model, layer.resid_mid, delta, layer.squared_mid)
-    post, mlp_out = mlp_change(at, read, precision)
-    return BlockChange(z, attn_out, post, mlp_out, delta.add_(mlp_out))
-
-
-@dataclass(frozen=True)
-class Followed:
-    """What is left of a `BlockChange`: each (rows, batch, pos, ...).
-
-    The effects are on the target's logit, `change . u_t`, not yet divided by S: (rows, batch, pos).
-    """
-
-    resid_post: Tensor
-    z: Tensor | None
-    heads_effect: Tensor | None
-    mlp_effect: Tensor
-    mlp_post: Tensor | None
-
-    def first(self, n: int) -> Followed:
-        """Of the first n rows."""
-        return Followed(
-            self.resid_post[:n],
-            None if self.z is None else self.z[:n],
-            None if self.heads_effect is None else self.heads_effect[:n],
-            self.mlp_effect[:n],
-            None if self.mlp_post is None else self.mlp_post[:n],
-        )
-
-    @property
-    def parts(self) -> tuple[Tensor | None, ...]:
-        return self.resid_post, self.z, self.heads_effect, self.mlp_effect, self.mlp_post
-
-    @classmethod
-    def of(cls, change: BlockChange, u: Tensor, neurons: bool) -> Followed:
-        heads_effect = None if change.attn_out is None else dot(change.attn_out, u)
-        mlp_post = change.mlp_post if neurons else None
-        return cls(change.resid_post, change.z, heads_effect, dot(change.mlp_out, u), mlp_post)
+    mlp_post, mlp_out = mlp_change(at, read, precision)
+    heads_effect, mlp_effect = dot(attn_out, at.direction), dot(mlp_out, at.direction)
+    return Followed(delta.add_(mlp_out), z, heads_effect, mlp_effect, mlp_post if neurons else None)
 
 
 Step = Callable[[CleanBlock, Tensor, str, bool], Followed]
 """Of a change `delta`, whose memory is reused, in a precision; and whether the change of `mlp_post`
 is wanted."""
-
-
-def follow_block(at: CleanBlock, delta: Tensor, precision: str, neurons: bool) -> Followed:
-    """A change of what a block reads (`block_change`)."""
-    return Followed.of(block_change(at, delta, precision), at.direction, neurons)
-
-
-def follow_mid(at: CleanBlock, delta: Tensor, precision: str, neurons: bool) -> Followed:
-    """A change of what a sequential block's MLP reads (`mid_change`)."""
-    return Followed.of(mid_change(at, delta, precision), at.direction, neurons)
 
 
 @dataclass(frozen=True)

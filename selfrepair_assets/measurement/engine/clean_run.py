@@ -39,17 +39,15 @@ class Written:
         squared = squared_scale(before, eps)
         return cls(before * squared.rsqrt() * gamma, before, squared, gamma)
 
-    def through_clean_norm(self, part: Tensor) -> Tensor:
-        """What a part of `before` (..., batch, pos, d_model) adds to `out`, by the clean scale."""
+    def through_norm(self, part: Tensor) -> Tensor:
+        """What a part of `before` (..., batch, pos, d_model) adds to `out`, by the clean scale.
+
+        A direction `u` is seen from before the post-norm in the same way: the map is diagonal. It
+        may have the first positions alone.
+        """
         if self.squared is None or self.gamma is None:
             return part
-        return part * self.gamma * self.squared.rsqrt()
-
-    def direction(self, u: Tensor) -> Tensor:
-        """`u` (batch, pos, d_model) seen from before the post-norm, with its clean scale."""
-        if self.squared is None or self.gamma is None:
-            return u
-        return u * self.gamma * self.squared.rsqrt()[:, : u.shape[1]]
+        return part * self.gamma * self.squared.rsqrt()[:, : part.shape[-2]]
 
 
 @dataclass(frozen=True)
@@ -78,8 +76,7 @@ def squared_scale(x: Tensor, eps: float) -> Tensor:
 
 def dot(change: Tensor, direction: Tensor) -> Tensor:
     """`(... batch pos d) . (batch pos d)` over the last dimension."""
-    effect: Tensor = torch.linalg.vecdot(change, direction)
-    return effect
+    return torch.linalg.vecdot(change, direction)
 
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
@@ -216,7 +213,7 @@ def clean_facts(model: FoldedModel, tokens: Tensor) -> CleanFacts:
     resid = tokens
     for block, layer in zip(model.blocks, run_layers(model, tokens), strict=True):
         z = layer.z
-        heads.append(head_effects(model, block, z[:, :-1], layer.attn.direction(direction)))
+        heads.append(head_effects(model, block, z[:, :-1], layer.attn.through_norm(direction)))
         mlps.append(dot(layer.mlp.out[:, :-1], direction))
         z_sums.append(z.flatten(0, 1).double().sum(0).view(model.n_heads, model.d_head))
         resid = layer.resid_post

@@ -99,8 +99,7 @@ class FusedStep:
         torch._dynamo.maybe_mark_dynamic(delta, 0)
         sort = (precision, id(at.model), delta.shape[1:], at.block.window, id(at.block.rotary))
         if sort in self._compared:
-            followed: Followed = self._fused(at, delta, precision, neurons)
-            return followed
+            return self._fused(at, delta, precision, neurons)
         plain = self.plain(at, delta.clone(), precision, neurons)
         try:
             with _quiet():

@@ -16,7 +16,7 @@ from torch.linalg import vecdot
 from selfrepair_assets.measurement.ablations import any_needs
 from selfrepair_assets.measurement.engine.interface import AblationRequest, tokens_on
 from selfrepair_assets.measurement.engine.kept_details import KeptDetails, answer
-from selfrepair_assets.measurement.engine.results import AblatedHeads, CleanFacts, ReinforcedHeads
+from selfrepair_assets.measurement.engine.results import CleanFacts, MeasuredHeads
 from selfrepair_assets.measurement.heads import Head, by_layer
 from selfrepair_assets.measurement.model.hooked_model import Activations, HookedModel
 from selfrepair_assets.measurement.model.models import LoadedModel
@@ -67,7 +67,7 @@ class HookedEngine(HookedModel):
     @torch.inference_mode()
     def ablate_heads(
         self, request: AblationRequest, layer_precision: Sequence[str], rows_at_once: int
-    ) -> Iterator[AblatedHeads]:
+    ) -> Iterator[MeasuredHeads]:
         """Always in fp32, one head after another."""
         tokens = tokens_on(self.loaded.device, request.tokens)
         clean = self.run(tokens)
@@ -85,22 +85,22 @@ class HookedEngine(HookedModel):
                 details = KeptDetails.wanted(request, [head], self.loaded.device)
                 columns, scale = self._ablate(tokens, clean, head, new_z, details)
                 parts.append(answer(kind.name, [head], columns, details, scale))
-            yield AblatedHeads.of_heads(parts)
+            yield MeasuredHeads.of_heads(parts)
 
     @torch.inference_mode()
     def reinforce_heads(
         self, tokens: Tensor, heads: Sequence[Head], scales: Sequence[float], rows_at_once: int
-    ) -> Iterator[ReinforcedHeads]:
+    ) -> Iterator[MeasuredHeads]:
         """As `self_reinforcement.reinforce_heads`: here really one run per position."""
         clean = self.run(tokens)
         for _, of_layer in by_layer(heads).items():
-            yield ReinforcedHeads.of_heads(
+            yield MeasuredHeads.of_heads(
                 [self._reinforce(tokens, clean, head, scales) for head in of_layer]
             )
 
     def _reinforce(
         self, tokens: Tensor, clean: Activations, head: Head, scales: Sequence[float]
-    ) -> ReinforcedHeads:
+    ) -> MeasuredHeads:
         W_O = self.W_O[head.layer][head.head]
         z = clean.z[head.layer][:, :, head.head]
         u = self.directions[tokens[:, 1:]]
@@ -125,7 +125,12 @@ class HookedEngine(HookedModel):
                 after[i, :, p] = vecdot(run.z[head.layer][:, p, head.head], own[:, p]) / scale[:, p]
                 ln_scale[i, :, p] = self.normalize(run.resid[:, p])[1].squeeze(-1)
         effect = vecdot(z[:, :-1], own) / scale
-        return ReinforcedHeads([head], effect[None], after[:, None], ln_scale[:, None])
+        columns = {
+            "direct_effect": effect[None],
+            "direct_effect_after": after[:, None],
+            "ln_scale_after": ln_scale[:, None],
+        }
+        return MeasuredHeads("fed", [head], columns)
 
     def _before_norm(self, clean: Activations, layer: int, u: Tensor) -> Tensor:
         """`u` (batch, pos - 1, d_model) seen from before the layer's clean post-norm."""

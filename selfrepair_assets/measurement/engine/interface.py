@@ -14,12 +14,7 @@ import torch
 from torch import Tensor
 
 from selfrepair_assets.measurement.ablations import ABLATIONS, Ablation, LayerZ
-from selfrepair_assets.measurement.engine.results import (
-    AblatedHeads,
-    CleanFacts,
-    KeptRows,
-    ReinforcedHeads,
-)
+from selfrepair_assets.measurement.engine.results import CleanFacts, KeptRows, MeasuredHeads
 from selfrepair_assets.measurement.heads import Head, by_layer
 
 
@@ -127,7 +122,7 @@ class Engine(Protocol):
 
     def ablate_heads(
         self, request: AblationRequest, layer_precision: Sequence[str], rows_at_once: int
-    ) -> Iterator[AblatedHeads]:
+    ) -> Iterator[MeasuredHeads]:
         """One answer for each of the request's `parts`.
 
         layer_precision: `fp32` or a fast one for the heads of each layer; an engine may take
@@ -136,7 +131,7 @@ class Engine(Protocol):
 
     def reinforce_heads(
         self, tokens: Tensor, heads: Sequence[Head], scales: Sequence[float], rows_at_once: int
-    ) -> Iterator[ReinforcedHeads]:
+    ) -> Iterator[MeasuredHeads]:
         """One answer for each layer that has heads among `heads`."""
 
     def bytes_per_sequence(self, positions: int) -> int:

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from selfrepair_assets.measurement.engine.interface import AblationRequest, on_device
-from selfrepair_assets.measurement.engine.results import AblatedHeads, KeptRows
+from selfrepair_assets.measurement.engine.results import KeptRows, MeasuredHeads
 from selfrepair_assets.measurement.heads import Head
 
 TOP_NEURONS = 50
@@ -65,9 +65,8 @@ class KeptDetails:
         """For stacked heads of one layer; None where the request wants no details."""
         if request.kept is None:
             return None
-        indices = [head.head for head in heads]
-        rows = request.kept.of(heads[0].layer, indices)
-        stacked = np.searchsorted(np.array(indices), rows.head)
+        rows = request.kept.of_heads(heads)
+        stacked = np.searchsorted(np.array([head.head for head in heads]), rows.head)
         r, b, p = (
             on_device(torch.from_numpy(np.ascontiguousarray(index)), device)
             for index in (stacked, rows.sequence, rows.position)
@@ -127,12 +126,12 @@ def answer(
     columns: dict[str, Tensor],
     details: KeptDetails | None,
     scale: Tensor,
-) -> AblatedHeads:
+) -> MeasuredHeads:
     """The ablation of stacked heads with the details that were wanted; scale: the clean S."""
     if details is None:
-        return AblatedHeads(ablation, heads, columns)
+        return MeasuredHeads(ablation, heads, columns)
     of_rows = details.columns(scale, columns["direct_effect"])
-    return AblatedHeads(ablation, heads, columns, details.rows, of_rows)
+    return MeasuredHeads(ablation, heads, columns, details.rows, of_rows)
 
 
 def summarize_neurons(clean: Tensor, change: Tensor, effect: Tensor) -> dict[str, Tensor]:

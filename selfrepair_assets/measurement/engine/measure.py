@@ -23,12 +23,7 @@ from selfrepair_assets.measurement.engine.choose_engine import choose_engine
 from selfrepair_assets.measurement.engine.fast_error import Sampled, Squares
 from selfrepair_assets.measurement.engine.fused import is_worth
 from selfrepair_assets.measurement.engine.interface import AblationRequest, tokens_on
-from selfrepair_assets.measurement.engine.results import (
-    AblatedHeads,
-    Arriving,
-    CleanFacts,
-    ReinforcedHeads,
-)
+from selfrepair_assets.measurement.engine.results import Arriving, CleanFacts, MeasuredHeads
 from selfrepair_assets.measurement.errors import EngineMismatchError, InputError
 from selfrepair_assets.measurement.heads import Head, by_layer
 from selfrepair_assets.measurement.model.models import LoadedModel, refuse_precision
@@ -140,12 +135,12 @@ class Measurer:
 
     def ablate(
         self, request: AblationRequest, progress: Progress | None = None
-    ) -> Iterator[AblatedHeads]:
+    ) -> Iterator[MeasuredHeads]:
         """One answer for each of the request's parts, in that order, in the host's memory.
 
         Each is given as soon as its last batch is there, while the device is at the next one.
         """
-        gathered: dict[tuple[str, int], list[AblatedHeads]] = {}
+        gathered: dict[tuple[str, int], list[MeasuredHeads]] = {}
         start, (n, positions) = 0, request.tokens.shape
         while start < n:
             stop = min(n, start + self.batch_size(positions))
@@ -156,11 +151,11 @@ class Measurer:
                 parts = gathered.setdefault((found.ablation, found.layer), [])
                 parts.append(found)
                 if stop == n:
-                    yield AblatedHeads.of_batches(parts)
+                    yield MeasuredHeads.of_batches(parts)
                     parts.clear()
             start = stop
 
-    def _answers(self, batch: AblationRequest, rows: int) -> Iterator[Arriving[AblatedHeads]]:
+    def _answers(self, batch: AblationRequest, rows: int) -> Iterator[Arriving]:
         """The answers to a batch, so many rows at once: in halves from where memory is short."""
         answered = set(batch.answered)
         try:
@@ -179,7 +174,7 @@ class Measurer:
         halves = (left.in_sequences(0, n // 2), left.in_sequences(n // 2, n))
         first = [found.arrived() for found in self._answers(halves[0], rows)]
         for one, other in zip(first, self._answers(halves[1], rows), strict=True):
-            yield Arriving(AblatedHeads.of_batches([one, other.arrived()]))
+            yield Arriving(MeasuredHeads.of_batches([one, other.arrived()]))
 
     def reinforce(
         self,
@@ -187,7 +182,7 @@ class Measurer:
         heads: Sequence[Head],
         scales: Sequence[float],
         progress: Progress | None = None,
-    ) -> Iterator[ReinforcedHeads]:
+    ) -> Iterator[MeasuredHeads]:
         """Feed each head its own output over `tokens` [sequence pos]: one answer for each layer.
 
         scales: multiples of the head's output (paper: 1, 3 and 5; section 5.3).
@@ -196,16 +191,16 @@ class Measurer:
 
             def of_batch(
                 batch: Tensor, rows: int, heads: Sequence[Head] = of_layer
-            ) -> list[Arriving[ReinforcedHeads]]:
+            ) -> list[Arriving]:
                 found = self._engine.reinforce_heads(batch, heads, scales, rows)
                 return [Arriving(part) for part in found]
 
-            parts: list[ReinforcedHeads] = []
+            parts: list[MeasuredHeads] = []
             for found in self._batches(tokens, of_batch, len(scales) * len(of_layer)):
                 parts += [part.arrived() for part in found]
                 if progress is not None:
-                    progress(parts[-1].direct_effect_after.numel())
-            yield ReinforcedHeads.of_batches(parts)
+                    progress(parts[-1].columns["direct_effect_after"].numel())
+            yield MeasuredHeads.of_batches(parts)
 
     @property
     def sampled_heads(self) -> list[Head]:
@@ -298,9 +293,9 @@ class Measurer:
         return psutil.virtual_memory().available
 
 
-def _one_behind(answers: Iterable[Arriving[AblatedHeads]]) -> Iterator[AblatedHeads]:
+def _one_behind(answers: Iterable[Arriving]) -> Iterator[MeasuredHeads]:
     """Each answer when the device has the work of the next one."""
-    waiting: Arriving[AblatedHeads] | None = None
+    waiting: Arriving | None = None
     for answer in answers:
         if waiting is not None:
             yield waiting.arrived()

@@ -42,7 +42,7 @@ from selfrepair_assets.measurement.engine.clean_run import dot, head_effects, ru
 from selfrepair_assets.measurement.engine.fused import fused_steps
 from selfrepair_assets.measurement.engine.interface import AblationRequest, on_device, tokens_on
 from selfrepair_assets.measurement.engine.kept_details import KeptDetails, answer
-from selfrepair_assets.measurement.engine.results import AblatedHeads, CleanFacts, ReinforcedHeads
+from selfrepair_assets.measurement.engine.results import CleanFacts, MeasuredHeads
 from selfrepair_assets.measurement.engine.self_reinforcement import reinforce_heads
 from selfrepair_assets.measurement.heads import Head
 from selfrepair_assets.measurement.model.folded_model import FoldedModel
@@ -86,7 +86,7 @@ def propagate(
     z_change = (replacement - z).movedim(2, 0)[chosen]  # head batch pos d_head
     W_O = block.out.weight.view(-1, model.n_heads, model.d_head)[:, chosen]
     before_norm = torch.einsum("rbpe,dre->rbpd", z_change, W_O)  # row batch pos d_model
-    effect_change = dot(before_norm, layer.attn.direction(u))
+    effect_change = dot(before_norm, layer.attn.through_norm(u))
     from_post_norm = post_norm_part(layer.attn, before_norm, u)
     delta = written_change(layer.attn, before_norm)
     from_heads, from_mlps = torch.zeros_like(effect_change), torch.zeros_like(effect_change)
@@ -115,7 +115,7 @@ def propagate(
     x = clean.layers[-1].resid_post
     squared_ablated, inverse, inverse_change = scale_change(x, delta, clean.squared_final_scale)
     logit_change = dot(delta, u) * inverse.squeeze(-1) + dot(x, u) * inverse_change.squeeze(-1)
-    effect = head_effects(model, block, layer.z, layer.attn.direction(u))
+    effect = head_effects(model, block, layer.z, layer.attn.through_norm(u))
     effect = effect.movedim(-1, 0)[chosen] / scale
     return {
         "direct_effect": effect,
@@ -149,7 +149,7 @@ class PerturbationEngine:
     @torch.inference_mode()
     def ablate_heads(
         self, request: AblationRequest, layer_precision: Sequence[str], rows_at_once: int
-    ) -> Iterator[AblatedHeads]:
+    ) -> Iterator[MeasuredHeads]:
         model, tokens = self.model, tokens_on(self.model.device, request.tokens)
         clean = CleanRun.of(model, tokens)
         partners: list[Tensor | None] = [None] * model.n_layers
@@ -168,11 +168,11 @@ class PerturbationEngine:
                 details = KeptDetails.wanted(request, stacked, model.device)
                 columns = propagate(clean, stacked, replacement, precision, details, self.steps)
                 parts.append(answer(kind.name, stacked, columns, details, clean.final_scale))
-            yield AblatedHeads.of_heads(parts)
+            yield MeasuredHeads.of_heads(parts)
 
     def reinforce_heads(
         self, tokens: Tensor, heads: Sequence[Head], scales: Sequence[float], rows_at_once: int
-    ) -> Iterator[ReinforcedHeads]:
+    ) -> Iterator[MeasuredHeads]:
         return reinforce_heads(self.model, tokens, heads, scales, rows_at_once)
 
     def bytes_per_sequence(self, positions: int) -> int:

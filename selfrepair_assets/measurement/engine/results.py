@@ -8,8 +8,7 @@ several batches stands with the shapes.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Generic, TypeVar
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import torch
@@ -42,18 +41,11 @@ class KeptRows:
     sequence: np.ndarray
     position: np.ndarray
 
-    @classmethod
-    def none(cls) -> KeptRows:
-        return cls(*(np.zeros(0, dtype=np.int64) for _ in range(4)))
-
     def __len__(self) -> int:
         return len(self.layer)
 
     def where(self, mask: np.ndarray) -> KeptRows:
         return KeptRows(self.layer[mask], self.head[mask], self.sequence[mask], self.position[mask])
-
-    def of(self, layer: int, heads: list[int]) -> KeptRows:
-        return self.where((self.layer == layer) & np.isin(self.head, heads))
 
     @classmethod
     def at(cls, places: Mapping[str, np.ndarray]) -> KeptRows:
@@ -61,10 +53,10 @@ class KeptRows:
         names = ("layer", "head", "sequence", "position")
         return cls(*(np.asarray(places[name], dtype=np.int64) for name in names))
 
-    def of_heads(self, heads: Sequence[tuple[int, int]]) -> KeptRows:
-        """The rows of some heads, given as (layer, head)."""
-        wanted = {layer * 100_000 + head for layer, head in heads}
-        return self.where(np.isin(self.layer * 100_000 + self.head, list(wanted)))
+    def of_heads(self, heads: Sequence[Head]) -> KeptRows:
+        """The rows of some heads."""
+        wanted = [head.layer * 100_000 + head.head for head in heads]
+        return self.where(np.isin(self.layer * 100_000 + self.head, wanted))
 
     def renumbered(self) -> tuple[np.ndarray, KeptRows]:
         """The sequences that have a row, and the rows with these counted from 0."""
@@ -82,8 +74,7 @@ class KeptRows:
 
     def in_sequences(self, start: int, stop: int) -> KeptRows:
         """The rows of sequences `start` to `stop - 1`, counted from `start`."""
-        some = self.where((self.sequence >= start) & (self.sequence < stop))
-        return KeptRows(some.layer, some.head, some.sequence - start, some.position)
+        return self.where((self.sequence >= start) & (self.sequence < stop)).after(-start)
 
 
 @dataclass(frozen=True)
@@ -99,28 +90,27 @@ class CleanFacts:
 
     @classmethod
     def of_batches(cls, parts: Sequence[CleanFacts]) -> CleanFacts:
-        """The facts of several batches as one, in the host's memory."""
-
-        def joined(name: str, batch_dim: int) -> Tensor:
-            return torch.cat([getattr(part, name).cpu() for part in parts], batch_dim)
-
-        return cls(
-            logit=joined("logit", 0),
-            logit_bias=joined("logit_bias", 0),
-            ln_scale=joined("ln_scale", 0),
-            head_effects=joined("head_effects", 2),
-            mlp_effects=joined("mlp_effects", 1),
-            z_sum=sum((p.z_sum.cpu() for p in parts), start=torch.zeros((), dtype=torch.float64)),
-        )
+        """The facts of several batches, along dimension -2, as one in the host's memory."""
+        names = [field.name for field in fields(cls) if field.name != "z_sum"]
+        joined = {n: torch.cat([getattr(p, n).cpu() for p in parts], dim=-2) for n in names}
+        zero = torch.zeros((), dtype=torch.float64)
+        return cls(**joined, z_sum=sum((part.z_sum.cpu() for part in parts), start=zero))
 
 
 @dataclass(frozen=True)
-class AblatedHeads:
-    """One kind of ablation of some heads of one layer, each head by itself."""
+class MeasuredHeads:
+    """One kind of ablation, or feeding, of some heads of one layer, each head by itself.
+
+    Attributes:
+        ablation: the kind; `fed` where each head was fed its own output (paper: section 5.3).
+        columns: of an ablation ABLATION_COLUMNS, each (head, batch, n_pred). Of fed heads
+            `direct_effect`, of the same shape, and, each (scale, head, batch, n_pred),
+            `direct_effect_after` with the clean S, and `ln_scale_after`, the changed run's S.
+    """
 
     ablation: str
     heads: list[Head]
-    columns: dict[str, Tensor]  # ABLATION_COLUMNS, each (head, batch, n_pred)
+    columns: dict[str, Tensor]
     kept: KeptRows | None = None  # the rows whose details were asked for; None: none were
     details: dict[str, Tensor] | None = None  # of these, each (row, ...)
 
@@ -130,9 +120,9 @@ class AblatedHeads:
 
     @property
     def device(self) -> torch.device:
-        return self.columns["logit_change"].device
+        return next(iter(self.columns.values())).device
 
-    def to_host(self) -> AblatedHeads:
+    def to_host(self) -> MeasuredHeads:
         """Copied to the host's memory, where `Arriving` says when it is there."""
         return replace(
             self,
@@ -141,13 +131,13 @@ class AblatedHeads:
         )
 
     @classmethod
-    def of_heads(cls, parts: Sequence[AblatedHeads]) -> AblatedHeads:
-        """The ablations of some heads and of others of the same layer as one."""
-        return cls._joined(parts, [head for part in parts for head in part.heads], dim=0)
+    def of_heads(cls, parts: Sequence[MeasuredHeads]) -> MeasuredHeads:
+        """The same of some heads and of others of the same layer as one."""
+        return cls._joined(parts, [head for part in parts for head in part.heads], dim=-3)
 
     @classmethod
-    def of_batches(cls, parts: Sequence[AblatedHeads]) -> AblatedHeads:
-        """The ablations of the same heads over several batches of sequences as one.
+    def of_batches(cls, parts: Sequence[MeasuredHeads]) -> MeasuredHeads:
+        """The same heads over several batches of sequences as one.
 
         Each batch counts its sequences from 0; together they are counted on.
         """
@@ -155,11 +145,11 @@ class AblatedHeads:
         for part in parts:
             kept = None if part.kept is None else part.kept.after(before)
             counted.append(replace(part, kept=kept))
-            before += part.columns["logit_change"].shape[1]
-        return cls._joined(counted, parts[0].heads, dim=1)
+            before += next(iter(part.columns.values())).shape[-2]
+        return cls._joined(counted, parts[0].heads, dim=-2)
 
     @classmethod
-    def _joined(cls, parts: Sequence[AblatedHeads], heads: list[Head], dim: int) -> AblatedHeads:
+    def _joined(cls, parts: Sequence[MeasuredHeads], heads: list[Head], dim: int) -> MeasuredHeads:
         if len(parts) == 1:
             return parts[0]
         columns = {n: torch.cat([p.columns[n] for p in parts], dim) for n in parts[0].columns}
@@ -174,68 +164,21 @@ class AblatedHeads:
         )
 
 
-@dataclass(frozen=True)
-class ReinforcedHeads:
-    """Heads of one layer, each fed its own output (paper: section 5.3)."""
-
-    heads: list[Head]
-    direct_effect: Tensor  # head batch n_pred
-    direct_effect_after: Tensor  # scale head batch n_pred: with the clean S
-    ln_scale_after: Tensor  # scale head batch n_pred: the changed run's S
-
-    @property
-    def device(self) -> torch.device:
-        return self.direct_effect.device
-
-    def to_host(self) -> ReinforcedHeads:
-        """Copied to the host's memory, where `Arriving` says when it is there."""
-        return ReinforcedHeads(
-            self.heads,
-            _to_host(self.direct_effect),
-            _to_host(self.direct_effect_after),
-            _to_host(self.ln_scale_after),
-        )
-
-    @classmethod
-    def of_heads(cls, parts: Sequence[ReinforcedHeads]) -> ReinforcedHeads:
-        """Some heads and others of the same layer as one."""
-        return cls._joined(parts, [head for part in parts for head in part.heads], dim=0)
-
-    @classmethod
-    def of_batches(cls, parts: Sequence[ReinforcedHeads]) -> ReinforcedHeads:
-        """The same heads over several batches of sequences as one."""
-        return cls._joined(parts, parts[0].heads, dim=1)
-
-    @classmethod
-    def _joined(
-        cls, parts: Sequence[ReinforcedHeads], heads: list[Head], dim: int
-    ) -> ReinforcedHeads:
-        return cls(
-            heads,
-            torch.cat([part.direct_effect for part in parts], dim),
-            torch.cat([part.direct_effect_after for part in parts], dim + 1),
-            torch.cat([part.ln_scale_after for part in parts], dim + 1),
-        )
-
-
-Answer = TypeVar("Answer", AblatedHeads, ReinforcedHeads)
-
-
-class Arriving(Generic[Answer]):
+class Arriving:
     """An answer on its way to the host's memory: the device goes on meanwhile.
 
     From CUDA it is copied into pinned memory behind the work that makes it, and an event behind
     the copy says when it is there. Other devices give it at once.
     """
 
-    def __init__(self, answer: Answer) -> None:
-        self._answer: Answer = answer.to_host()
+    def __init__(self, answer: MeasuredHeads) -> None:
+        self._answer = answer.to_host()
         self._copied: torch.cuda.Event | None = None
         if answer.device.type == "cuda":
             self._copied = torch.cuda.Event()
             self._copied.record(torch.cuda.current_stream(answer.device))
 
-    def arrived(self) -> Answer:
+    def arrived(self) -> MeasuredHeads:
         """The answer, waited for until it is there."""
         if self._copied is not None:
             self._copied.synchronize()

@@ -24,7 +24,7 @@ from torch import Tensor
 from selfrepair_assets.measurement.engine.change import (
     CleanBlock,
     CleanRun,
-    block_change,
+    follow_block,
     scale_change,
 )
 from selfrepair_assets.measurement.engine.clean_run import (
@@ -33,7 +33,7 @@ from selfrepair_assets.measurement.engine.clean_run import (
     shared_keys,
 )
 from selfrepair_assets.measurement.engine.interface import on_device
-from selfrepair_assets.measurement.engine.results import ReinforcedHeads
+from selfrepair_assets.measurement.engine.results import MeasuredHeads
 from selfrepair_assets.measurement.heads import Head, by_layer
 from selfrepair_assets.measurement.model.folded_model import FoldedModel
 
@@ -60,7 +60,7 @@ def reinforce_heads(
     heads: Sequence[Head],
     scales: Sequence[float],
     rows_at_once: int,
-) -> Iterator[ReinforcedHeads]:
+) -> Iterator[MeasuredHeads]:
     """Feed each head of `heads` its own output at every prediction position of `tokens`.
 
     Args:
@@ -73,7 +73,7 @@ def reinforce_heads(
     clean = CleanRun.of(model, tokens)
     for _, heads_of_layer in by_layer(heads).items():
         at_once = max(1, rows_at_once // (len(tokens) * len(scales)))
-        yield ReinforcedHeads.of_heads(
+        yield MeasuredHeads.of_heads(
             [
                 _reinforce(clean, heads_of_layer[i : i + at_once], scales)
                 for i in range(0, len(heads_of_layer), at_once)
@@ -81,31 +81,34 @@ def reinforce_heads(
         )
 
 
-def _reinforce(clean: CleanRun, heads: list[Head], scales: Sequence[float]) -> ReinforcedHeads:
+def _reinforce(clean: CleanRun, heads: list[Head], scales: Sequence[float]) -> MeasuredHeads:
     model, start = clean.model, heads[0].layer
     layer, block = clean.layers[start], model.blocks[start]
     chosen = on_device(torch.tensor([head.head for head in heads]), model.device)
     S = clean.final_scale
     z = model.by_head(layer.z).movedim(2, 0)[chosen]
     W_O = block.out.weight.view(-1, model.n_heads, model.d_head)[:, chosen]
-    output = layer.attn.through_clean_norm(torch.einsum("rbpe,dre->rbpd", z, W_O))
+    output = layer.attn.through_norm(torch.einsum("rbpe,dre->rbpd", z, W_O))
     factors = on_device(torch.tensor(scales), model.device)
     delta = (factors[:, None, None, None, None] * output).flatten(0, 1)  # scale x head first
 
     own_change: Tensor | None = None
     for i in range(start, model.n_layers):
-        change = block_change(clean.blocks[i], delta, "fp32", attend_to_own_position)
+        change = follow_block(clean.blocks[i], delta, "fp32", False, attend_to_own_position)
         own_change = change.z if i == start else own_change
         delta = change.resid_post
 
     assert own_change is not None
     n = len(heads)
-    u = layer.attn.direction(clean.direction)
+    u = layer.attn.through_norm(clean.direction)
     effects = head_effects(model, block, layer.z, u).movedim(-1, 0)[chosen] / S
     # (scale x head) batch pos head: each row's own head is the one wanted
     changes = head_effects(model, block, own_change, u).unflatten(0, (-1, n))
     own = changes.movedim(-1, 1)[:, chosen].diagonal(dim1=1, dim2=2).movedim(-1, 1) / S
     squared, _, _ = scale_change(clean.layers[-1].resid_post, delta, clean.squared_final_scale)
-    return ReinforcedHeads(
-        heads, effects, effects + own, squared.sqrt().squeeze(-1).unflatten(0, (-1, n))
-    )
+    columns = {
+        "direct_effect": effects,
+        "direct_effect_after": effects + own,
+        "ln_scale_after": squared.sqrt().squeeze(-1).unflatten(0, (-1, n)),
+    }
+    return MeasuredHeads("fed", heads, columns)

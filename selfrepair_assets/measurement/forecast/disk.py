@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from selfrepair_assets.measurement.engine.kept_details import TOP_NEURONS, curve_counts
 from selfrepair_assets.measurement.heads import Head
+from selfrepair_assets.measurement.model.models import LoadedModel
 from selfrepair_assets.measurement.run_spec import RunSpec
 
 FOLLOWED_HEADS = 4
@@ -23,62 +22,52 @@ LISTS = ("component_changes", "neuron_repairs", "neuron_changes")
 """The tables whose numbers are in lists."""
 
 
-@dataclass(frozen=True)
-class Shape:
-    """The sizes of a model that a run's tables depend on; d_mlp is 0 where there are no neurons."""
-
-    n_layers: int
-    n_heads: int
-    d_mlp: int
-    parallel_attention: bool
-
-
-def table_numbers(spec: RunSpec, shape: Shape, n_sequences: int) -> dict[str, float]:
+def table_numbers(spec: RunSpec, model: LoadedModel, n_sequences: int) -> dict[str, float]:
     """By table, the numbers (rows times columns, an entry of a list counting as a column)."""
-    heads = spec.chosen_heads(shape.n_layers, shape.n_heads)
+    heads = spec.chosen_heads(model.n_layers, model.n_heads)
     positions = n_sequences * (spec.sequence_length - 1)
-    of_model = positions * shape.n_layers
+    of_model = positions * model.n_layers
     ablated, top = len(spec.ablations), spec.top_fraction * positions
     neurons = 2 * len(spec.ablations) * min(FOLLOWED_HEADS, len(heads))
     if spec.neuron_heads is not None:
-        chosen = spec.chosen_neuron_heads(shape.n_layers, shape.n_heads) or []
+        chosen = spec.chosen_neuron_heads(model.n_layers, model.n_heads) or []
         neurons = 2 * len(spec.ablations) * len(chosen)
-    fed = spec.reinforced_heads(shape.n_layers, shape.n_heads)
+    fed = spec.reinforced_heads(model.n_layers, model.n_heads)
     fed_positions = min(n_sequences, spec.n_reinforcement_sequences)
     fed_positions *= spec.n_reinforcement_positions
-    with_neurons = [h for h in heads if shape.d_mlp and _mlps_after(h, shape)]
+    with_neurons = [h for h in heads if model.d_mlp and _mlps_after(h, model)]
     return {
         "tokens": 10 * positions,
-        "direct_effects": 1 * of_model * shape.n_heads,
+        "direct_effects": 1 * of_model * model.n_heads,
         "mlp_effects": 1 * of_model,
         "head_ablations": 9 * positions * len(heads) * ablated,
-        "component_changes": ablated * top * sum(_downstream(head, shape) for head in heads),
+        "component_changes": ablated * top * sum(_downstream(head, model) for head in heads),
         "neuron_repairs": ablated * top * len(with_neurons)
-        * (3 * TOP_NEURONS + len(curve_counts(shape.d_mlp))),
-        "neuron_changes": neurons * top * 2 * shape.d_mlp,
+        * (3 * TOP_NEURONS + len(curve_counts(model.d_mlp))),
+        "neuron_changes": neurons * top * 2 * model.d_mlp,
         "self_reinforcement": 3 * len(fed) * len(spec.reinforcement_scales) * fed_positions,
     }  # fmt: skip
 
 
-def _mlps_after(head: Head, shape: Shape) -> int:
+def _mlps_after(head: Head, model: LoadedModel) -> int:
     """MLP layers that read what the head writes."""
-    return shape.n_layers - head.layer - shape.parallel_attention
+    return model.n_layers - head.layer - model.parallel_attention
 
 
-def _downstream(head: Head, shape: Shape) -> int:
+def _downstream(head: Head, model: LoadedModel) -> int:
     """Components whose change is kept."""
-    return (shape.n_layers - 1 - head.layer) * shape.n_heads + _mlps_after(head, shape)
+    return (model.n_layers - 1 - head.layer) * model.n_heads + _mlps_after(head, model)
 
 
-def bytes_of_run(spec: RunSpec, shape: Shape, n_sequences: int) -> int:
+def bytes_of_run(spec: RunSpec, model: LoadedModel, n_sequences: int) -> int:
     """What so many sequences take once they are published: in shards, and as they are published."""
-    numbers = table_numbers(spec, shape, n_sequences)
+    numbers = table_numbers(spec, model, n_sequences)
     listed = sum(numbers[table] for table in LISTS)
     flat = sum(numbers.values()) - listed
     inside = BYTES_AT_LEAST + BYTES_PER_NUMBER * flat + BYTES_PER_LISTED * listed
     return round(inside * (OUTSIDE if inside > OUTSIDE_FROM else 1))
 
 
-def bytes_at_most(spec: RunSpec, shape: Shape, n_sequences: int) -> int:
+def bytes_at_most(spec: RunSpec, model: LoadedModel, n_sequences: int) -> int:
     """The same while the file's next generation is built beside it."""
-    return round(1.5 * bytes_of_run(spec, shape, n_sequences))
+    return round(1.5 * bytes_of_run(spec, model, n_sequences))

@@ -22,7 +22,6 @@ from selfrepair_assets.measurement.engine.hooked import bytes_of_pass
 from selfrepair_assets.measurement.engine.measure import Measurer
 from selfrepair_assets.measurement.forecast.disk import (
     FOLLOWED_HEADS,
-    Shape,
     bytes_of_run,
     table_numbers,
 )
@@ -155,34 +154,33 @@ def _forecast(
     rates: Rates | None,
     clock: Clock,
 ) -> Forecast:
-    shape = Shape(model.n_layers, model.n_heads, model.d_mlp, model.parallel_attention)
     if model.device.type == "cpu":
-        numbers = sum(table_numbers(spec, shape, spec.n_sequences).values())
+        numbers = sum(table_numbers(spec, model, spec.n_sequences).values())
         publishing = PUBLISHING + PUBLISHING_A_NUMBER * round(numbers)
         memory = max(memory, min(PUBLISHING_AT_MOST, publishing))
     seconds = times = None
     if rates is not None:
-        measuring = engine_seconds(spec, shape, rates)
+        measuring = engine_seconds(spec, model, rates)
         if not isinstance(rates, FastRates):
-            fast = _rates(llama_like(model).thin(LAYERS), spec, shape.n_layers, clock)
-            times = measuring / engine_seconds(spec, shape, fast)
-        seconds = measuring + _other_seconds(spec, shape, weights)
-    return Forecast(seconds, memory, bytes_of_run(spec, shape, spec.n_sequences), times)
+            fast = _rates(llama_like(model).thin(LAYERS), spec, model.n_layers, clock)
+            times = measuring / engine_seconds(spec, model, fast)
+        seconds = measuring + _other_seconds(spec, model, weights)
+    return Forecast(seconds, memory, bytes_of_run(spec, model, spec.n_sequences), times)
 
 
-def engine_seconds(spec: RunSpec, shape: Shape, rates: Rates) -> float:
+def engine_seconds(spec: RunSpec, model: LoadedModel, rates: Rates) -> float:
     """What the engine takes for all steps of a run."""
-    n, n_layers = spec.n_sequences, shape.n_layers
-    layers = [head.layer for head in spec.chosen_heads(n_layers, shape.n_heads)]
+    n, n_layers = spec.n_sequences, model.n_layers
+    layers = [head.layer for head in spec.chosen_heads(n_layers, model.n_heads)]
     kinds, clean = len(spec.ablations), rates.running_clean(n_layers)
     of_one = rates.ablating(n_layers, layers)
     seconds = n * (clean / 2 + clean + kinds * of_one)
-    if shape.d_mlp:
+    if model.d_mlp:
         followed = min(FOLLOWED_HEADS, len(layers))
         met = n * -math.expm1(-followed * spec.top_fraction * (spec.sequence_length - 1))
         late = [round(0.75 * (n_layers - 1))] * followed
         seconds += 2 * kinds * met * (clean + rates.ablating(n_layers, late))
-    fed = [head.layer for head in spec.reinforced_heads(n_layers, shape.n_heads)]
+    fed = [head.layer for head in spec.reinforced_heads(n_layers, model.n_heads)]
     seconds += spec.n_reinforcement_sequences * rates.feeding(
         n_layers, fed, len(spec.reinforcement_scales), spec.n_reinforcement_positions
     )
@@ -206,11 +204,11 @@ def _watching(spec: RunSpec, layers: list[int], clean: float, row: float) -> flo
     return shards * (2 * clean + 3 * watched * row) + sequences * of_sample
 
 
-def _other_seconds(spec: RunSpec, shape: Shape, weights: int) -> float:
+def _other_seconds(spec: RunSpec, model: LoadedModel, weights: int) -> float:
     """What a run takes apart from its engine; weights: in bytes."""
-    heads = len(spec.chosen_heads(shape.n_layers, shape.n_heads))
+    heads = len(spec.chosen_heads(model.n_layers, model.n_heads))
     shards = -(-spec.n_sequences // spec.sequences_in_shard(heads))
-    numbers = sum(table_numbers(spec, shape, spec.n_sequences).values())
+    numbers = sum(table_numbers(spec, model, spec.n_sequences).values())
     return (
         SECONDS_AT_LEAST
         + SECONDS_PER_SHARD * shards

@@ -58,13 +58,6 @@ def architecture_of(model: str, config: Any) -> str:
     return architecture
 
 
-def layers_and_heads(model: str, folder: Path) -> tuple[int, int]:
-    """The sizes that a model's configuration says; raises InputError as `architecture_of`."""
-    config = configuration(model, folder)
-    architecture_of(model, config)
-    return sizes_of(model, config)
-
-
 def configuration(model: str, folder: Path, **place: Any) -> Any:
     """A folder's configuration; `place`: in which file, if that is not config.json."""
     from transformers import AutoConfig

@@ -71,13 +71,11 @@ class ConfiguredModel:
 
     @property
     def n_layers(self) -> int:
-        layers: int = self.config.get_text_config().num_hidden_layers
-        return layers
+        return self.config.get_text_config().num_hidden_layers
 
     @property
     def d_vocab(self) -> int:
-        tokens: int = self.config.get_text_config().vocab_size
-        return tokens
+        return self.config.get_text_config().vocab_size
 
     @property
     def n_parameters(self) -> int:
@@ -89,14 +87,14 @@ class ConfiguredModel:
 
         _ = MODEL_FOR_CAUSAL_LM_MAPPING[type(self.config)]  # imported here: tensors of its own are
         with torch.device("meta"):
-            return self._source(self.config)
+            return self.source(self.config)
 
     def whole(self) -> LoadedModel | None:
         """All of it without memory, as the fast engine reads it; None where it does not."""
         source = self._on_meta
         try:
             with torch.device("meta"):
-                return read_by_family(source, **self._about)
+                return read_by_family(source, **self.about)
         except UnknownArchitectureError:
             return None
 
@@ -106,7 +104,7 @@ class ConfiguredModel:
         Raises:
             InputError: neither engine measures such a model.
         """
-        source = self._source(_thinned(self.config, n_layers, n_tokens))
+        source = self.source(_thinned(self.config, n_layers, n_tokens))
         generator = torch.Generator().manual_seed(0)
         for parameter in source.parameters():
             if parameter.ndim == 1:  # biases are zeros otherwise, and all norms alike
@@ -114,12 +112,12 @@ class ConfiguredModel:
                 parameter.data += 0.1 * noise
         source = source.to(self.device)
         try:
-            return read_by_family(source, **self._about)
+            return read_by_family(source, **self.about)
         except UnknownArchitectureError as variant:
-            bridge = wrap(self.name, self.architecture, source, self._about["tokenizer"])
-            return around_bridge(bridge, hooked_because=str(variant), **self._about)
+            bridge = wrap(self.name, self.architecture, source, self.about["tokenizer"])
+            return around_bridge(bridge, hooked_because=str(variant), **self.about)
 
-    def _source(self, config: Any) -> Any:
+    def source(self, config: Any) -> Any:
         """A transformers model, fp32, as it is initialised."""
         from transformers import AutoModelForCausalLM
 
@@ -130,11 +128,11 @@ class ConfiguredModel:
         return model.eval().requires_grad_(False)
 
     @property
-    def _about(self) -> dict[str, Any]:
+    def about(self) -> dict[str, Any]:
+        """What `read_by_family` and `around_bridge` are told of it."""
         return {
             "tokenizer": _any_tokenizer(),
             "name": self.name,
-            "revision": None,
             "commit": None,
             "architecture": self.architecture,
             "device": self.device,

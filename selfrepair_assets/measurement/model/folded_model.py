@@ -109,8 +109,7 @@ class FoldedModel:
 
     def by_head(self, z: Tensor) -> Tensor:
         """`(..., (head d_head))` to `(..., head, d_head)`."""
-        split: Tensor = z.unflatten(-1, (self.n_heads, self.d_head))
-        return split
+        return z.unflatten(-1, (self.n_heads, self.d_head))
 
     def tensors(self) -> Iterator[Tensor]:
         """All large ones, to count what they take."""

@@ -27,11 +27,6 @@ class ConstantScales:
         return cls()
 
 
-def final_cap(config: Any) -> float | None:
-    """The cap of a configuration's logits, if it has one."""
-    return getattr(config.get_text_config(), "final_logit_softcapping", None)
-
-
 def uncapped(logits: Tensor, cap: float) -> Tensor:
     """The logits before `cap tanh(logit / cap)`, as far as rounding has left them."""
     share = (logits.double() / cap).clamp(-1 + 1e-7, 1 - 1e-7)

@@ -29,16 +29,16 @@ from selfrepair_assets.measurement.model.checked_boot import (
     architecture_of,
     boot,
     configuration,
-    layers_and_heads,
     load_source,
     load_tokenizer,
     logits_of,
+    sizes_of,
     wrap,
 )
 from selfrepair_assets.measurement.model.families.known import KNOWN, fold
 from selfrepair_assets.measurement.model.find_model import ModelFolder, Notify, find_model
 from selfrepair_assets.measurement.model.folded_model import FoldedModel, UnknownArchitectureError
-from selfrepair_assets.measurement.model.logits import ConstantScales, final_cap, uncapped
+from selfrepair_assets.measurement.model.logits import ConstantScales, uncapped
 from selfrepair_assets.measurement.model.precision import has_tf32
 from selfrepair_assets.measurement.model.weights import weights_sha256
 
@@ -61,7 +61,7 @@ class LoadedModel:
         source: the transformers model; `bridge` takes over its modules.
         tokenizer: as its files say (the bridge has a copy of its own, which it changes).
         name: the model as the user gave it.
-        revision: the revision that the user gave; `commit` is what it was on the hub.
+        commit: what the revision that the user gave was on the hub.
         architecture: such as `GPTNeoXForCausalLM`.
         normalization: `LN` or `RMS`.
         parallel_attention: attention and MLP of a block read the same residual stream.
@@ -77,7 +77,6 @@ class LoadedModel:
     source: Any
     tokenizer: Any
     name: str
-    revision: str | None
     commit: str | None
     architecture: str
     normalization: str
@@ -120,7 +119,7 @@ class LoadedModel:
     @property
     def final_cap(self) -> float | None:
         """Where the model's logits are `cap tanh(logit / cap)`: the cap."""
-        return final_cap(self.config)
+        return getattr(self.config.get_text_config(), "final_logit_softcapping", None)
 
     @property
     def logit_scale(self) -> float:
@@ -168,7 +167,7 @@ def load_model(
         if key not in _loaded:
             if _loaded:
                 _let_go()
-            _loaded[key] = _load(model, revision, folder, chosen, center_unembed, notify)
+            _loaded[key] = _load(model, folder, chosen, center_unembed, notify)
         return _loaded[key]
 
 
@@ -178,8 +177,9 @@ def look_at_model(model: str, revision: str | None = None) -> tuple[int, int]:
     Raises:
         InputError: as `load_model`, as far as the files' names and the configuration tell.
     """
-    folder = find_model(model, revision)
-    return layers_and_heads(model, folder.path)
+    config = configuration(model, find_model(model, revision).path)
+    architecture_of(model, config)
+    return sizes_of(model, config)
 
 
 def forget_models() -> None:
@@ -235,7 +235,6 @@ def refuse_precision(precision: str, device: torch.device) -> None:
 
 def _load(
     model: str,
-    revision: str | None,
     folder: ModelFolder,
     device: torch.device,
     center_unembed: bool,
@@ -246,7 +245,6 @@ def _load(
     about: dict[str, Any] = {
         "tokenizer": tokenizer,
         "name": model,
-        "revision": revision,
         "commit": folder.commit,
         "architecture": architecture,
         "device": device,

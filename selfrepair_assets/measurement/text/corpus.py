@@ -30,15 +30,6 @@ from selfrepair_assets.measurement.text.documents import (
     text_documents,
 )
 
-__all__ = [
-    "Text",
-    "check_sequence_length",
-    "look_at_corpus",
-    "text_documents",
-    "token_sequences",
-    "token_texts",
-]
-
 POOL_TOKENS = 5_000_000
 """A sample is drawn from so many tokens of the corpus, or ten times those asked for if more."""
 _PIECE = 1 << 18  # characters of a long document that are tokenised at once: a few MB of memory
@@ -263,8 +254,7 @@ def _harmless_cut(text: str, tokenizer: Any) -> int | None:
 
 def _encode(text: str, tokenizer: Any) -> list[int]:
     # verbose=False: that a text is longer than the context is no news, since it is cut in rows.
-    ids: list[int] = tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
-    return ids
+    return tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
 
 
 def _too_little(

@@ -44,14 +44,13 @@ logger = logging.getLogger(__name__)
 PLACE = ("layer", "head", "sequence", "position")
 
 
-class RunFolder:
+class RunFolder(RunFiles):
     """One run's folder in a warehouse."""
 
     def __init__(self, warehouse: Warehouse, run_id: str) -> None:
-        self.warehouse, self.run_id = warehouse, run_id
-        self.path = warehouse.run_folder(run_id)
-        self._files = RunFiles(warehouse, self.path)
-        self._sums = RunFiles(warehouse, self.path / "z_sums")
+        super().__init__(warehouse, warehouse.run_folder(run_id))
+        self.run_id = run_id
+        self.z_sums = RunFiles(warehouse, self.path / "z_sums")
 
     def __reduce__(self) -> tuple[type[RunFolder], tuple[Warehouse, str]]:
         """In another process it is the same folder, read there."""
@@ -162,14 +161,12 @@ class RunFolder:
     @cached_property
     def tokens(self) -> np.ndarray:
         """int32 [sequence pos], memory-mapped."""
-        tokens: np.ndarray = np.load(self._files.need("tokens"), mmap_mode="r")
-        return tokens
+        return np.load(self.need("tokens"), mmap_mode="r")
 
     @cached_property
     def documents(self) -> np.ndarray:
         """int32 [sequence pos], memory-mapped: the document that each token is of."""
-        documents: np.ndarray = np.load(self._files.need("documents"), mmap_mode="r")
-        return documents
+        return np.load(self.need("documents"), mmap_mode="r")
 
     @property
     def document_names(self) -> dict[int, str]:
@@ -207,26 +204,17 @@ class RunFolder:
         for name in tables if store_of(self.warehouse).address else ():
             self.table(name).intact(shard.start, shard.stop, self.fingerprint)
 
-    def write_z_sum(self, shard: Shard, z_sum: np.ndarray) -> None:
-        self._sums.save(str(shard), z_sum)
-
     def has_z_sum(self, shard: Shard) -> bool:
-        return self._sums.find(str(shard)) is not None
-
-    @property
-    def has_top_rows(self) -> bool:
-        return self._files.find("top_rows") is not None
+        return self.z_sums.find(str(shard)) is not None
 
     def write_top_rows(self, places: Mapping[str, np.ndarray]) -> None:
         """Keep where the heads' top rows are, sorted by sequence."""
         rows = np.stack([np.asarray(places[name], dtype=np.int32) for name in PLACE])
-        self._files.save("top_rows", rows[:, np.argsort(rows[2], kind="stable")])
+        self.save("top_rows", rows[:, np.argsort(rows[2], kind="stable")])
 
     def top_rows(self, start: int = 0, stop: int | None = None) -> KeptRows:
         """The heads' top rows in sequences `start` to `stop - 1`, counted from `start`."""
-        from selfrepair_assets.measurement.engine.results import KeptRows
-
-        rows = np.load(self._files.need("top_rows"), mmap_mode="r")
+        rows = np.load(self.need("top_rows"), mmap_mode="r")
         first, last = np.searchsorted(
             rows[2], [start, self.spec.n_sequences if stop is None else stop]
         )
@@ -235,16 +223,8 @@ class RunFolder:
 
     def mean_z(self) -> np.ndarray:
         """The mean `z` over all tokens of the run: float64 [layer head d_head]."""
-        sums = [self._sums.need(str(shard)) for shard in self.shards]
+        sums = [self.z_sums.need(str(shard)) for shard in self.shards]
         return np.asarray(sum(np.load(path) for path in sums) / self.tokens.size)
-
-    def note(self, name: str, value: dict[str, Any]) -> None:
-        """Keep a small fact of the run, such as when it was finished."""
-        self._files.note(name, value)
-
-    def noted(self, name: str) -> dict[str, Any] | None:
-        """A fact that was kept; None where it never was, or is damaged: then it is found anew."""
-        return self._files.noted(name)
 
     def refuse_other(
         self, spec: RunSpec, fingerprint: str | None = None, weights_sha256: str | None = None
@@ -294,12 +274,12 @@ class RunFolder:
 
     @property
     def _has_text(self) -> bool:
-        arrays = map(self._files.find, ("tokens", "documents"))
+        arrays = map(self.find, ("tokens", "documents"))
         return None not in arrays and self.noted("text") is not None
 
     def _write_text(self, text: Text) -> None:
-        self._files.save("tokens", text.tokens)
-        self._files.save("documents", text.documents)
+        self.save("tokens", text.tokens)
+        self.save("documents", text.documents)
         names = {str(number): name for number, name in text.names.items()}
         self.note("text", {"names": names, "drawn_from": text.drawn_from})
 

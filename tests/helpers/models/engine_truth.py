@@ -15,7 +15,7 @@ from selfrepair_assets.measurement.engine import fast_error
 from selfrepair_assets.measurement.engine.fast_error import LayerPrecision
 from selfrepair_assets.measurement.engine.interface import AblationRequest
 from selfrepair_assets.measurement.engine.measure import Measurer
-from selfrepair_assets.measurement.engine.results import ABLATION_COLUMNS, AblatedHeads
+from selfrepair_assets.measurement.engine.results import ABLATION_COLUMNS, MeasuredHeads
 from selfrepair_assets.measurement.heads import Head
 from selfrepair_assets.measurement.model.models import LoadedModel, load_model
 from selfrepair_assets.measurement.run_spec import RunSpec
@@ -110,7 +110,7 @@ def ablate(measurer: Measurer, expected: Truth, heads: Sequence[Head] | None = N
     return columns_of(measurer.ablate(request))
 
 
-def columns_of(results: Iterable[AblatedHeads]) -> Columns:
+def columns_of(results: Iterable[MeasuredHeads]) -> Columns:
     return {
         (found.ablation, head): {name: values[i] for name, values in found.columns.items()}
         for found in results

@@ -100,7 +100,7 @@ def test_the_summary_of_the_neurons_equals_the_oracle(name: str) -> None:
     tokens, partners = (torch.from_numpy(t).long() for t in (expected.tokens, expected.partners))
     clean = oracle.run(tokens)
     request = replace(
-        request_of(expected, HEADS[:2]), ablations=["resample"], kept=ROWS.of_heads([(0, 1)])
+        request_of(expected, HEADS[:2]), ablations=["resample"], kept=ROWS.of_heads([Head(0, 1)])
     )
     (found,) = Measurer(loaded(name), spec_of(batch_size=3)).ablate(request)
     assert found.kept is not None
@@ -133,12 +133,13 @@ def test_self_reinforcement_equals_the_oracle(name: str, hooked: bool) -> None:
     scales = (1.0, 5.0)
     measurer = Measurer(loaded(name, hooked=hooked), spec_of(batch_size=2))
     for found in measurer.reinforce(expected.tokens, HEADS, scales):
+        columns = found.columns
         for i, head in enumerate(found.heads):
             for j, scale in enumerate(scales):
                 right = oracle.reinforce(tokens, head.layer, head.head, scale)
                 after = right["direct_effect_after"]
                 bound = FP32_BOUND * (after - right["direct_effect"]).abs().max()
-                assert (found.direct_effect[i] - right["direct_effect"]).abs().max() < bound
-                assert (found.direct_effect_after[j, i] - after).abs().max() < bound
-                error = (found.ln_scale_after[j, i] / right["ln_scale_after"] - 1).abs()
+                assert (columns["direct_effect"][i] - right["direct_effect"]).abs().max() < bound
+                assert (columns["direct_effect_after"][j, i] - after).abs().max() < bound
+                error = (columns["ln_scale_after"][j, i] / right["ln_scale_after"] - 1).abs()
                 assert error.max() < 1e-5

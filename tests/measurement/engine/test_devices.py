@@ -166,7 +166,7 @@ def check(on_device: OnDevice, name: str, heads: list[Head], ablations: list[str
                 assert answer.to_host().device.type == "cpu"
         there = tokens_on(device, tokens)
         for fed in engine.reinforce_heads(there, heads[-1:], (1.0, 3.0), rows_at_once=5):
-            assert fed.direct_effect_after.device == fed.ln_scale_after.device == device
+            assert {column.device for column in fed.columns.values()} == {device}
         assert {value.device for value in vars(engine.clean_facts(there)).values()} == {device}
 
 

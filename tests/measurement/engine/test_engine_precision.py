@@ -10,7 +10,7 @@ from selfrepair_assets.measurement.ablations import ABLATIONS
 from selfrepair_assets.measurement.engine import fast_error
 from selfrepair_assets.measurement.engine.fast_error import ERROR_BOUND
 from selfrepair_assets.measurement.engine.measure import Measurer
-from selfrepair_assets.measurement.engine.results import AblatedHeads, KeptRows
+from selfrepair_assets.measurement.engine.results import KeptRows, MeasuredHeads
 from selfrepair_assets.measurement.errors import InputError
 from selfrepair_assets.measurement.heads import Head
 from selfrepair_assets.measurement.model import models
@@ -130,7 +130,7 @@ def every_row(expected: Truth) -> KeptRows:
     return KeptRows(*rows.T)
 
 
-def changes_of(found: AblatedHeads, head: Head) -> dict[str, torch.Tensor]:
+def changes_of(found: MeasuredHeads, head: Head) -> dict[str, torch.Tensor]:
     """All that the ablation of a head changes, and what each component and neuron does of it."""
     assert found.kept is not None
     assert found.details is not None

@@ -5,19 +5,19 @@ import pytest
 import torch
 
 from selfrepair_assets.measurement.engine.kept_details import curve_counts, summarize_neurons
-from selfrepair_assets.measurement.engine.results import AblatedHeads, KeptRows
+from selfrepair_assets.measurement.engine.results import KeptRows, MeasuredHeads
 from selfrepair_assets.measurement.heads import Head
 from tests.helpers.runs.literal_facts import warehouse_of
 
 
-def part(rows: KeptRows, values: torch.Tensor) -> AblatedHeads:
+def part(rows: KeptRows, values: torch.Tensor) -> MeasuredHeads:
     columns = {"logit_change": torch.zeros(1, 1, 2)}
-    return AblatedHeads("resample", [Head(0, 0)], columns, rows, {"net_change": values})
+    return MeasuredHeads("resample", [Head(0, 0)], columns, rows, {"net_change": values})
 
 
 def test_parts_without_rows_join_to_no_rows() -> None:
-    empty = part(KeptRows.none(), torch.zeros(0))
-    joined = AblatedHeads.of_batches([empty, empty])
+    empty = part(KeptRows(*np.zeros((4, 0), dtype=np.int64)), torch.zeros(0))
+    joined = MeasuredHeads.of_batches([empty, empty])
     assert joined.kept is not None
     assert joined.details is not None
     assert len(joined.kept) == len(joined.details["net_change"]) == 0
@@ -26,7 +26,7 @@ def test_parts_without_rows_join_to_no_rows() -> None:
 def test_parts_join_in_order() -> None:
     one = KeptRows(*(np.array([value]) for value in (0, 0, 0, 1)))
     parts = [part(one, torch.tensor([value])) for value in (5.0, 7.0)]
-    joined = AblatedHeads.of_batches(parts)
+    joined = MeasuredHeads.of_batches(parts)
     assert joined.kept is not None
     assert joined.details is not None
     assert joined.kept.sequence.tolist() == [0, 1]

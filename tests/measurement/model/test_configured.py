@@ -60,7 +60,7 @@ def test_the_whole_model_without_memory_has_the_sizes_of_the_real_one(
 
 
 def found_about(found: models.LoadedModel) -> dict[str, Any]:
-    names = ("tokenizer", "name", "revision", "commit", "architecture", "device", "center_unembed")
+    names = ("tokenizer", "name", "commit", "architecture", "device", "center_unembed")
     return {name: getattr(found, name) for name in names}
 
 

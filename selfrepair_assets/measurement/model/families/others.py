@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from selfrepair_assets.measurement.model.families.parts import Parts, Switches, refuse
+from selfrepair_assets.measurement.model.families.parts import Parts, Switches, older, refuse
 from selfrepair_assets.measurement.model.families.tables import bias_of_positions, rotary_tables
 from selfrepair_assets.measurement.model.folded_model import Tables
 
@@ -45,14 +45,11 @@ def falcon(model: Any) -> tuple[Parts, Switches]:
         ones = torch.ones(1, n, dtype=torch.long, device=device)
         return build_alibi_tensor(ones, heads, torch.float32)[:, 0] * scale
 
-    return Parts(**parts), Switches(
-        n_heads=heads,
+    return Parts(**parts), older(
+        config,
         n_key_value_heads=shared,
-        eps=config.layer_norm_epsilon,
         activation=config.activation,
-        layer_norm=True,
         parallel=parallel,
-        gated=False,
         rotary=None if config.alibi
         else [rotary_tables(model.transformer.rotary_emb)] * config.num_hidden_layers,
         position_bias=bias_of_positions(alibi) if config.alibi else None,
@@ -71,14 +68,8 @@ def bloom(model: Any) -> tuple[Parts, Switches]:
         return build_alibi_tensor(ones, config.n_head, torch.float32)[:, 0]
 
     parts = vars(_BLOOM) | {"embedding_norm": "transformer.word_embeddings_layernorm"}
-    return Parts(**parts), Switches(
-        n_heads=config.n_head,
-        n_key_value_heads=config.n_head,
-        eps=config.layer_norm_epsilon,
-        activation="gelu_new",
-        layer_norm=True,
-        gated=False,
-        position_bias=bias_of_positions(alibi),
+    return Parts(**parts), older(
+        config, activation="gelu_new", position_bias=bias_of_positions(alibi)
     )
 
 
@@ -99,13 +90,9 @@ def mpt(model: Any) -> tuple[Parts, Switches]:
         mlp_in=("ffn.up_proj",),
         mlp_out="ffn.down_proj",
     )
-    return parts, Switches(
-        n_heads=config.n_heads,
-        n_key_value_heads=config.n_heads,
-        eps=config.layer_norm_epsilon,
+    return parts, older(
+        config,
         activation="gelu",
-        layer_norm=True,
-        gated=False,
         attention_scale=config.attn_config.softmax_scale,
         position_bias=bias_of_positions(
             lambda n: build_mpt_alibi_tensor(config.n_heads, n, device=device)[:, 0]
@@ -127,14 +114,10 @@ def gptj(model: Any) -> tuple[Parts, Switches]:
         mlp_in=("mlp.fc_in",),
         mlp_out="mlp.fc_out",
     )
-    return parts, Switches(
-        n_heads=config.n_head,
-        n_key_value_heads=config.n_head,
-        eps=config.layer_norm_epsilon,
+    return parts, older(
+        config,
         activation=config.activation_function,
-        layer_norm=True,
         parallel=True,
-        gated=False,
         rotary=[_gptj_tables(model.transformer.h[0].attn)] * config.n_layer,
         rotary_pairs=True,
     )

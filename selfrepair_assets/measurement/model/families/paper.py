@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
-from selfrepair_assets.measurement.model.families.parts import Parts, Switches, refuse
+from selfrepair_assets.measurement.model.families.parts import Parts, Switches, older, refuse
 from selfrepair_assets.measurement.model.families.tables import rotary_tables
 
 _GPT = Parts(
@@ -25,14 +26,10 @@ def gpt2(model: Any) -> tuple[Parts, Switches]:
     refuse(config.add_cross_attention, "GPT-2 with cross-attention")
     layers = range(1, config.n_layer + 1)
     return (
-        Parts(**{**vars(_GPT), "qkv": ("attn.c_attn",), "out": "attn.c_proj"}),
-        Switches(
-            n_heads=config.n_head,
-            n_key_value_heads=config.n_head,
-            eps=config.layer_norm_epsilon,
+        replace(_GPT, qkv=("attn.c_attn",), out="attn.c_proj"),
+        older(
+            config,
             activation=config.activation_function,
-            layer_norm=True,
-            gated=False,
             attention_scale=None if config.scale_attn_weights else 1.0,
             query_scales=(
                 [1 / i for i in layers] if config.scale_attn_by_inverse_layer_idx else None
@@ -46,20 +43,14 @@ def gpt_neo(model: Any) -> tuple[Parts, Switches]:
     config = model.config
     heads = ("q_proj", "k_proj", "v_proj")
     return (
-        Parts(
-            **{
-                **vars(_GPT),
-                "qkv": tuple(f"attn.attention.{name}" for name in heads),
-                "out": "attn.attention.out_proj",
-            }
+        replace(
+            _GPT,
+            qkv=tuple(f"attn.attention.{name}" for name in heads),
+            out="attn.attention.out_proj",
         ),
-        Switches(
-            n_heads=config.num_heads,
-            n_key_value_heads=config.num_heads,
-            eps=config.layer_norm_epsilon,
+        older(
+            config,
             activation=config.activation_function,
-            layer_norm=True,
-            gated=False,
             attention_scale=1.0,
             windows=[config.window_size if t == "local" else None for t in config.attention_layers],
         ),
@@ -86,15 +77,7 @@ def opt(model: Any) -> tuple[Parts, Switches]:
             mlp_in=("fc1",),
             mlp_out="fc2",
         ),
-        Switches(
-            n_heads=config.num_attention_heads,
-            n_key_value_heads=config.num_attention_heads,
-            eps=1e-5,
-            activation=config.activation_function,
-            layer_norm=True,
-            gated=False,
-            first_position=2,
-        ),
+        older(config, eps=1e-5, activation=config.activation_function, first_position=2),
     )
 
 
@@ -112,14 +95,11 @@ def gpt_neox(model: Any) -> tuple[Parts, Switches]:
             mlp_in=("mlp.dense_h_to_4h",),
             mlp_out="mlp.dense_4h_to_h",
         ),
-        Switches(
-            n_heads=config.num_attention_heads,
-            n_key_value_heads=config.num_attention_heads,
+        older(
+            config,
             eps=config.layer_norm_eps,
             activation=config.hidden_act,
-            layer_norm=True,
             parallel=config.use_parallel_residual,
-            gated=False,
             rotary=[rotary_tables(model.gpt_neox.rotary_emb)] * config.num_hidden_layers,
         ),
     )

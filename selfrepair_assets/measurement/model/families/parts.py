@@ -77,6 +77,16 @@ class Switches:
     first_position: int = 0  # of the position embedding
 
 
+def older(config: Any, **others: Any) -> Switches:
+    """What families before Llama have alike: LayerNorms, no gate, keys and values of each head."""
+    n_heads = config.num_attention_heads
+    alike: dict[str, Any] = {"n_heads": n_heads, "n_key_value_heads": n_heads}
+    alike |= {"layer_norm": True, "gated": False}
+    if "eps" not in others:
+        alike["eps"] = config.layer_norm_epsilon
+    return Switches(**alike | others)
+
+
 Family = Callable[[Any], tuple[Parts, Switches]]
 """From a transformers model to what it says of itself; UnknownArchitectureError for a variant."""
 
