@@ -149,7 +149,10 @@ def reinforcement(subject: Subject) -> Answer:
             partition by scale
             order by md5(concat(sequence, ':', position)), sequence, position
         ) <= {MOST_MARKS // 3}
-        order by scale
+        order by
+            scale,
+            sequence,
+            position
         """,
     )
 

@@ -229,11 +229,20 @@ def _axis(panel: Panel, own: Any, side: Literal["x", "y"]) -> None:
 
 
 def _notes(panels: dict[tuple[str, str], Panel], layout: go.Layout) -> None:
-    """What is written above a panel; the app's charts have no other notes."""
-    middle = {sum(_domain(layout, x)) / 2: panel for (x, _), panel in panels.items()}
+    """What is written in a panel or above it."""
     for note in layout.annotations:
-        nearest = min(middle, key=lambda at: abs(at - note.x))
-        middle[nearest].axes.set_title(_text(note.text))
+        if not note.text:
+            continue
+        if note.xref == "paper":
+            middle = {sum(_domain(layout, x)) / 2: panel for (x, _), panel in panels.items()}
+            nearest = min(middle, key=lambda at: abs(at - note.x))
+            middle[nearest].axes.set_title(_text(note.text))
+        else:
+            axes = panels[note.xref, note.yref.split(" ")[0]].axes
+            axes.annotate(
+                _text(note.text), (note.x, 1), xycoords=("data", "axes fraction"),
+                xytext=(2, -2), textcoords="offset points", va="top", fontsize=6,
+            )  # fmt: skip
 
 
 def _legend(figure: Figure, chart: go.Figure, all_axes: list[Axes]) -> None:
