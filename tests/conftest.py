@@ -2,18 +2,20 @@
 
 import logging
 import os
-import subprocess
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import dagster as dg
 import pytest
 
 from selfrepair.dagster_project.cli import main as program
+from selfrepair.warehouse.paths import Warehouse
 from selfrepair_assets.steps.run_spec import prepare
 from tests.helpers.models.families import save
 from tests.helpers.runs.asset_runs import write_text
-from tests.helpers.runs.cli_runs import Said, small
+from tests.helpers.runs.cli_runs import Said, installed, small
 
 EXIT_STATUS = pytest.StashKey[int]()
 
@@ -53,20 +55,43 @@ def gpt2_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def gpt2(gpt2_folder: Path) -> Path:
+    """The model's folder, with a text beside it."""
+    return gpt2_folder / "gpt2"
+
+
+@pytest.fixture
+def copied(gpt2: Path, tmp_path: Path) -> Path:
+    """A copy of the model, to be changed."""
+    return Path(shutil.copytree(gpt2, tmp_path / "model"))
+
+
+@pytest.fixture(scope="module")
+def instance() -> Iterator[dg.DagsterInstance]:
+    with dg.DagsterInstance.ephemeral() as instance:
+        yield instance
+
+
+@pytest.fixture(scope="session")
 def gpt2_warehouse(gpt2_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A warehouse with one published run, made by the installed command in its own process."""
     root = tmp_path_factory.mktemp("warehouse") / "data"
-    command = [str(Path(sys.executable).with_name("selfrepair")), "run", str(gpt2_folder / "gpt2")]
-    arguments = ["--corpus", str(gpt2_folder / "text.txt"), *small(), "--warehouse", str(root)]
-    done = subprocess.run([*command, *arguments], capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr
-    assert "Self-repair of a head, in logits" in done.stdout
-    assert "Most repaired heads" in done.stdout
-    assert "Three ways on" in done.stdout
-    assert "Traceback" not in done.stderr
-    assert "leaked" not in done.stderr
-    assert "head ablations: " in done.stderr
+    run = ["run", gpt2_folder / "gpt2", "--corpus", gpt2_folder / "text.txt", *small()]
+    code, out, err = installed(*run, "--warehouse", root)
+    assert code == 0, err
+    assert "Self-repair of a head, in logits" in out
+    assert "Most repaired heads" in out
+    assert "Three ways on" in out
+    assert "Traceback" not in err
+    assert "leaked" not in err
+    assert "head ablations: " in err
     return root
+
+
+@pytest.fixture
+def warehouse(tmp_path: Path) -> Warehouse:
+    """An empty one."""
+    return Warehouse(tmp_path / "data").prepare()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -13,7 +13,7 @@ from selfrepair.app.wording import kinds, words
 from selfrepair.app.wording.headline import headline
 from selfrepair.dagster_project.cli.summary import print_summary
 from selfrepair.warehouse.paths import Warehouse
-from tests.helpers.runs.app_runs import WHY, page, publish_run, said, sound
+from tests.helpers.runs.app_runs import WHY, generation_of, page, publish_run, said, sound
 
 
 @pytest.fixture(scope="module")
@@ -43,9 +43,7 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def rows_of(root: Path, query: str) -> pd.DataFrame:
-    generation = queries.newest_generation(str(root))
-    assert generation is not None
-    return queries.ask(generation, query).frame
+    return queries.ask(generation_of(root), query).frame
 
 
 def metrics(test: AppTest) -> dict[str, str]:
@@ -60,9 +58,7 @@ def test_a_share_has_as_many_digits_as_its_error_makes_sense_of() -> None:
 
 
 def test_headlines_are_ratios_of_sums_with_the_papers_number_beside_them(many: Path) -> None:
-    generation = queries.newest_generation(str(many))
-    assert generation is not None
-    shown = headline(Subject(generation, "pythia-160m", "zero"))
+    shown = headline(Subject(generation_of(many), "pythia-160m", "zero"))
     repair = rows_of(
         many,
         "from run_repair where ablation = 'zero' and row_set = 'top_by_direct_effect'",

@@ -9,7 +9,7 @@ from selfrepair.app.questions import queries
 from selfrepair.warehouse.facts.plan import write_plan
 from selfrepair.warehouse.facts.run_table import RunTable
 from selfrepair.warehouse.paths import Warehouse
-from tests.helpers.runs.app_runs import PAGES, page, publish_run, said, sound
+from tests.helpers.runs.app_runs import PAGES, generation_of, page, publish_run, said, sound
 from tests.helpers.runs.small_run import FINGERPRINT, run_row, tables
 
 
@@ -70,9 +70,7 @@ def test_the_most_frequent_neuron_has_tokens(
 
 
 def test_every_figure_of_the_paper(two: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    generation = queries.newest_generation(str(two))
-    assert generation is not None
-    figures = queries.ask(generation, "select figure, title from figures").frame
+    figures = queries.ask(generation_of(two), "select figure, title from figures").frame
     assert len(figures) > 10
     test = sound(page(two, "paper", monkeypatch, run="large"))
     absent = {"post-norm", *(f"{number}, over training" for number in (1, 6, 11))}

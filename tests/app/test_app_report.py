@@ -8,10 +8,9 @@ from markupsafe import escape
 
 from selfrepair.app.figures import registry
 from selfrepair.app.figures.report import write_report
-from selfrepair.app.questions import queries
 from selfrepair.warehouse.errors import WarehouseError
 from selfrepair.warehouse.paths import Warehouse
-from tests.helpers.runs.app_runs import publish_run
+from tests.helpers.runs.app_runs import generation_of, publish_run
 
 ABSENT = {"post-norm", *(f"{number}, over training" for number in (1, 6, 11))}
 
@@ -20,8 +19,7 @@ def test_one_file_holds_every_figure(tmp_path: Path) -> None:
     publish_run(tmp_path / "w", "org/<b>toy</b>", details=True, n_layers=4)
     write_report(Warehouse(tmp_path / "w"), "org/<b>toy</b>", tmp_path / "report.html")
     text = (tmp_path / "report.html").read_text()
-    generation = queries.newest_generation(str(tmp_path / "w"))
-    assert generation is not None
+    generation = generation_of(tmp_path / "w")
     shown = {
         name: entry
         for name, entry in registry.entries(generation).items()

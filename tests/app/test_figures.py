@@ -9,7 +9,7 @@ from selfrepair.app.figures import registry
 from selfrepair.app.figures.registry import FIGURES
 from selfrepair.app.questions import queries
 from selfrepair.app.questions.subject import Subject
-from tests.helpers.runs.app_runs import page, publish_run, said, sound
+from tests.helpers.runs.app_runs import generation_of, page, said, sound
 
 # The pages that show figures, what is chosen there, and the figures.
 SHOWN = [
@@ -31,17 +31,8 @@ SHOWN = [
 
 
 @pytest.fixture(scope="module")
-def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("figures")
-    publish_run(root, "toy", details=True, n_layers=4)
-    return root
-
-
-@pytest.fixture(scope="module")
-def subject(root: Path) -> Subject:
-    generation = queries.newest_generation(str(root))
-    assert generation is not None
-    return Subject(generation, "toy", "resample")
+def subject(toy: Path) -> Subject:
+    return Subject(generation_of(toy), "toy", "resample")
 
 
 @pytest.mark.parametrize("name", FIGURES)
@@ -62,17 +53,17 @@ def test_a_figure_says_the_same_on_its_page_as_beside_the_paper(
     name: str,
     chosen: dict[str, str],
     figures: list[str],
-    root: Path,
+    toy: Path,
     subject: Subject,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     chosen = chosen | {"head": "L0H0"}
-    on_page = sound(page(root, name, monkeypatch, **chosen))
+    on_page = sound(page(toy, name, monkeypatch, **chosen))
     links = [link.proto.query_string for link in on_page.get("page_link")]
     for figure in figures:
         drawn = registry.draw(figure, subject)
         heading = registry.entries(subject.generation)[figure].heading
-        beside = sound(page(root, "paper", monkeypatch, figure=figure, head="L0H0"))
+        beside = sound(page(toy, "paper", monkeypatch, figure=figure, head="L0H0"))
         assert len(drawn.answer.frame)
         for shown in (said(on_page), said(beside)):
             assert heading in shown

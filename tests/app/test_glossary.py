@@ -11,7 +11,7 @@ from selfrepair.app.questions import queries
 from selfrepair.app.questions.subject import Subject
 from selfrepair.app.wording.glossary import GROUPS, OF_PAGE, TERMS, explained
 from selfrepair.app.wording.glossary_examples import examples, quoted
-from tests.helpers.runs.app_runs import PAGES, page, publish_run, said, sound
+from tests.helpers.runs.app_runs import PAGES, generation_of, page, publish_run, said, sound
 
 NEEDS_DETAILS = {"self_reinforcing", "self_repressing", "top_repairing_neuron", "anti_erasure"}
 
@@ -30,12 +30,6 @@ def bare(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("bare")
     publish_run(root, "toy", ablations=["zero"])
     return root
-
-
-def generation(root: Path) -> queries.Generation:
-    found = queries.newest_generation(str(root))
-    assert found is not None
-    return found
 
 
 def links(test: AppTest) -> list[tuple[str, str]]:
@@ -60,7 +54,7 @@ def test_every_page_leads_to_its_words() -> None:
 
 
 def test_the_columns_that_definitions_name_are_there(detailed: Path) -> None:
-    known = set(queries.columns(generation(detailed))["column"]) | {"runs", "_se"}
+    known = set(queries.columns(generation_of(detailed))["column"]) | {"runs", "_se"}
     for name, term in TERMS.items():
         for code in re.findall(r"`([^`]*)`", term.definition):
             assert set(re.findall(r"_?[a-z]+(?:_[a-z]+)*", code)) <= known, name
@@ -74,7 +68,7 @@ def test_links_at_the_end_of_a_page(name: str, bare: Path, monkeypatch: pytest.M
 
 
 def test_every_term_has_an_example_in_a_whole_run(detailed: Path) -> None:
-    found = examples(Subject(generation(detailed), "toy", "resample", 2, 0))
+    found = examples(Subject(generation_of(detailed), "toy", "resample", 2, 0))
     assert set(TERMS) - set(found.said) == {"post_norm"}  # which this model has none of
     assert "`toy` is 8 heads on 96 tokens of" in found.said["run"]
     assert "2 runs" not in found.said["generation"]
@@ -84,7 +78,7 @@ def test_every_term_has_an_example_in_a_whole_run(detailed: Path) -> None:
 
 def test_examples_are_the_rows_of_the_run(detailed: Path) -> None:
     """The last top row and the overcorrected one, as the facts have them."""
-    subject = Subject(generation(detailed), "toy", "resample", 2, 0)
+    subject = Subject(generation_of(detailed), "toy", "resample", 2, 0)
     said = examples(subject).said
     rows = subject.ask(
         "from self_repair join tokens using (run_id, sequence, position)"
@@ -103,7 +97,7 @@ def test_examples_are_the_rows_of_the_run(detailed: Path) -> None:
 
 
 def test_what_a_run_does_not_have_is_left_out(bare: Path) -> None:
-    found = examples(Subject(generation(bare), "toy", "zero", 1, 1))
+    found = examples(Subject(generation_of(bare), "toy", "zero", 1, 1))
     there = {"run", "generation", "top_rows", "self_repair", "zero_ablation"}
     assert there <= set(found.said)
     assert not NEEDS_DETAILS & set(found.said)
@@ -113,7 +107,7 @@ def test_what_a_run_does_not_have_is_left_out(bare: Path) -> None:
 
 def test_a_head_without_top_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     publish_run(tmp_path, "tiny", top_fraction=0.01)  # of 48 rows: none
-    tiny = Subject(generation(tmp_path), "tiny", "resample")
+    tiny = Subject(generation_of(tmp_path), "tiny", "resample")
     assert set(examples(tiny).said) == {"run", "generation"}
     assert "No row of this run and head" in said(sound(page(tmp_path, "glossary", monkeypatch)))
 

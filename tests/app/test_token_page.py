@@ -8,23 +8,15 @@ from streamlit.testing.v1 import AppTest
 from selfrepair.app.questions import queries
 from selfrepair.app.questions.search_questions import found
 from selfrepair.app.questions.subject import Subject
-from tests.helpers.runs.app_runs import page, publish_run, said, sound
-
-
-@pytest.fixture(scope="module")
-def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("tokens")
-    publish_run(root, "toy", details=True, n_layers=4)
-    return root
+from tests.helpers.runs.app_runs import generation_of, page, said, sound
 
 
 def button(test: AppTest, label: str) -> AppTest:
     return sound(next(one for one in test.button if one.label == label).click().run())
 
 
-def test_a_text_of_several_tokens_is_found_where_it_begins(root: Path) -> None:
-    generation = queries.newest_generation(str(root))
-    assert generation is not None
+def test_a_text_of_several_tokens_is_found_where_it_begins(toy: Path) -> None:
+    generation = generation_of(toy)
     subject = Subject(generation, "toy")
     tokens = queries.ask(
         generation, "from tokens where sequence = 3 and position between 2 and 4 order by position"
@@ -41,9 +33,9 @@ def test_a_text_of_several_tokens_is_found_where_it_begins(root: Path) -> None:
 
 
 def test_a_token_shows_every_head_and_its_neighbours(
-    root: Path, monkeypatch: pytest.MonkeyPatch
+    toy: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    test = sound(page(root, "token", monkeypatch, at="2:5", ablation="zero"))
+    test = sound(page(toy, "token", monkeypatch, at="2:5", ablation="zero"))
     heads = next(one.value for one in test.dataframe if "self_repair" in one.value)
     assert len(heads) == 4 * 2
     assert heads["self_repair"].is_monotonic_decreasing
@@ -63,18 +55,17 @@ def test_a_token_shows_every_head_and_its_neighbours(
     assert "48 tokens of this run" in said(test)
 
 
-def test_a_token_that_is_not_there_says_so(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    test = sound(page(root, "token", monkeypatch, at="99:7"))
+def test_a_token_that_is_not_there_says_so(toy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    test = sound(page(toy, "token", monkeypatch, at="99:7"))
     assert "no position 7 in sequence 99" in said(test)
-    test = sound(page(root, "token", monkeypatch, search="no such text"))
+    test = sound(page(toy, "token", monkeypatch, search="no such text"))
     assert "does not have that" in said(test)
 
 
 def test_a_heads_top_tokens_offer_all_where_they_have_none(
-    root: Path, monkeypatch: pytest.MonkeyPatch
+    toy: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    generation = queries.newest_generation(str(root))
-    assert generation is not None
+    generation = generation_of(toy)
     rare = queries.ask(
         generation,
         """
@@ -91,7 +82,7 @@ def test_a_heads_top_tokens_offer_all_where_they_have_none(
         """,
     ).frame["word"]
     for word in rare.unique():
-        test = sound(page(root, "head", monkeypatch, head="L1H0", find=word))
+        test = sound(page(toy, "head", monkeypatch, head="L1H0", find=word))
         offers = [one for one in test.button if one.label.startswith("Look in all tokens")]
         if offers:
             test = sound(offers[0].click().run())
@@ -101,8 +92,8 @@ def test_a_heads_top_tokens_offer_all_where_they_have_none(
     pytest.fail("no word was only among the other tokens")
 
 
-def test_two_heads_are_pinned_and_compared(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    test = sound(page(root, "head", monkeypatch, head="L1H0", ablation="zero"))
+def test_two_heads_are_pinned_and_compared(toy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    test = sound(page(toy, "head", monkeypatch, head="L1H0", ablation="zero"))
     test = button(test, "Pin")
     test = sound(test.selectbox(key="widget:head").select("L2H1").run())
     assert test.query_params["head"] == "L2H1"
@@ -114,5 +105,5 @@ def test_two_heads_are_pinned_and_compared(root: Path, monkeypatch: pytest.Monke
 
     test = sound(test.selectbox(key="widget:head2").select("L2H1").run())
     assert "Both sides are the same" in said(test)
-    test = sound(page(root, "compare", monkeypatch, **asked, compared_rows2="all tokens"))
+    test = sound(page(toy, "compare", monkeypatch, **asked, compared_rows2="all tokens"))
     assert "##### L2H1, top by direct effect and L1H0, all tokens" in said(test)

@@ -1,7 +1,6 @@
 """The Dagster assets: a model is materialized from its name to its views, twice, and disturbed."""
 
 import shutil
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,34 +21,17 @@ from tests.helpers.runs.asset_runs import (
     FACTS,
     LENGTH,
     SEQUENCES,
-    altered,
     by_neuron,
+    changed,
     materializations,
     materialize,
     measured,
     published,
     same,
-    write_text,
 )
 
 ABLATIONS = ("resample", "mean", "zero")
 POSITIONS = LENGTH - 1
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two tiny models and a text."""
-    folder = tmp_path_factory.mktemp("models")
-    for name in ("gpt2", "gpt_neox"):
-        save(name, folder / name)
-    write_text(folder / "text.txt")
-    return folder
-
-
-@pytest.fixture(scope="module")
-def instance() -> Iterator[dg.DagsterInstance]:
-    with dg.DagsterInstance.ephemeral() as instance:
-        yield instance
 
 
 @dataclass
@@ -65,10 +47,10 @@ class Twice:
 
 @pytest.fixture(scope="module")
 def twice(
-    folder: Path, tmp_path_factory: pytest.TempPathFactory, instance: dg.DagsterInstance
+    gpt2: Path, tmp_path_factory: pytest.TempPathFactory, instance: dg.DagsterInstance
 ) -> Twice:
     """A sequential model under all ablations, one sequence at a time, in four shards."""
-    made = Twice(tmp_path_factory.mktemp("twice"), folder / "gpt2", [], [], [])
+    made = Twice(tmp_path_factory.mktemp("twice"), gpt2, [], [], [])
     for _ in range(2):
         result = materialize(
             made.root, made.model, instance, ablations=ABLATIONS, batch_size=1, shard_sequences=3
@@ -204,7 +186,7 @@ def test_an_altered_value_stops_publishing(
 ) -> None:
     root = tmp_path / "warehouse"
     shutil.copytree(twice.root, root, symlinks=True)
-    where = altered(root, twice.model, 0.01)
+    where = changed(root, twice.model, 0.01)
     result = materialize(
         root, twice.model, instance, ablations=ABLATIONS, batch_size=1, shard_sequences=3
     )
@@ -252,16 +234,18 @@ def test_batches_and_shards_do_not_change_the_values(
 
 
 def test_some_heads_of_a_parallel_model(
-    folder: Path,
+    gpt2_folder: Path,
     tmp_path: Path,
     instance: dg.DagsterInstance,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    model = folder / "gpt_neox"
+    model = save("gpt_neox", tmp_path / "gpt_neox")
+    root = tmp_path / "warehouse"
     result = materialize(
-        tmp_path,
+        root,
         model,
         instance,
+        corpus=str(gpt2_folder / "text.txt"),
         ablations=("mean", "zero"),
         layers="1:",
         heads="L1H0,L2H3",
@@ -269,7 +253,7 @@ def test_some_heads_of_a_parallel_model(
     )
     assert result.success
     assert all(one.passed for one in result.get_asset_check_evaluations())
-    with open_serving(Warehouse(tmp_path)) as connection:
+    with open_serving(Warehouse(root)) as connection:
         assert connection.execute(
             "select layer, head, count(*) from head_ablations group by all order by all"
         ).fetchall() == [(1, 0, 2 * SEQUENCES * POSITIONS), (2, 3, 2 * SEQUENCES * POSITIONS)]
@@ -289,17 +273,17 @@ def test_some_heads_of_a_parallel_model(
         ).fetchall() == [(0, 0)]
         assert connection.execute("select count(*) from head_summary").fetchall() == [(4,)]
     capsys.readouterr()
-    print_summary(Warehouse(tmp_path), str(model), 1.0)
+    print_summary(Warehouse(root), str(model), 1.0)
     said = capsys.readouterr().out
     assert "top 0.6 % tokens" in said
     assert "±     -" in said, "one row a head has no standard error"
 
 
 def test_a_mistake_ends_the_run_without_retry_and_without_traces(
-    folder: Path, tmp_path: Path, instance: dg.DagsterInstance
+    gpt2: Path, tmp_path: Path, instance: dg.DagsterInstance
 ) -> None:
     root = tmp_path / "warehouse"
-    result = materialize(root, folder / "gpt2", instance, heads="L9H9")
+    result = materialize(root, gpt2, instance, heads="L9H9")
     assert not result.success
     [failure] = [e for e in result.all_events if e.event_type_value == "STEP_FAILURE"]
     assert failure.step_key == "run_spec"

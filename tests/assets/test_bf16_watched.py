@@ -1,6 +1,6 @@
 """bf16 is watched on the run: a layer that leaves its bound ends in fp32, in all shards."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +18,7 @@ from selfrepair_assets.measurement.heads import Head
 from selfrepair_assets.steps import head_ablations, precision
 from selfrepair_assets.steps.published import publish_run
 from selfrepair_assets.steps.sharded.run_folder import RunFolder
-from tests.helpers.models.families import save
-from tests.helpers.runs.asset_runs import FACTS, materialize, measured, published, same, write_text
+from tests.helpers.runs.asset_runs import FACTS, materialize, measured, published, same
 
 BOUND = ERROR_BOUND["bf16"]
 SHARD = 3  # sequences, of 12
@@ -90,20 +89,6 @@ def test_all_heads_take_turns() -> None:
     assert many == heads
 
 
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("models")
-    save("gpt2", folder / "gpt2")
-    write_text(folder / "text.txt")
-    return folder / "gpt2"
-
-
-@pytest.fixture(scope="module")
-def instance() -> Iterator[dg.DagsterInstance]:
-    with dg.DagsterInstance.ephemeral() as instance:
-        yield instance
-
-
 @pytest.fixture(autouse=True)
 def later_sequences_are_hard(monkeypatch: pytest.MonkeyPatch) -> None:
     """In the second shard and the third, bf16 is a hundred times worse on one layer."""
@@ -138,11 +123,11 @@ def run(root: Path, model: Path, instance: dg.DagsterInstance, **choices: Any) -
 
 @pytest.fixture(scope="module")
 def exact(
-    model: Path, instance: dg.DagsterInstance, tmp_path_factory: pytest.TempPathFactory
+    gpt2: Path, instance: dg.DagsterInstance, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, dict[str, Any]]:
     root = tmp_path_factory.mktemp("exact")
-    assert run(root, model, instance, precision="fp32", only=FACTS)
-    return measured(root, model)
+    assert run(root, gpt2, instance, precision="fp32", only=FACTS)
+    return measured(root, gpt2)
 
 
 def assert_left(root: Path, model: Path, exact: dict[str, dict[str, Any]]) -> None:
@@ -171,18 +156,18 @@ def assert_left(root: Path, model: Path, exact: dict[str, dict[str, Any]]) -> No
 
 
 def test_a_layer_that_leaves_the_bound_is_measured_anew(
-    model: Path, tmp_path: Path, instance: dg.DagsterInstance, exact: dict[str, dict[str, Any]]
+    gpt2: Path, tmp_path: Path, instance: dg.DagsterInstance, exact: dict[str, dict[str, Any]]
 ) -> None:
-    assert run(tmp_path, model, instance)
-    assert_left(tmp_path, model, exact)
+    assert run(tmp_path, gpt2, instance)
+    assert_left(tmp_path, gpt2, exact)
     [row] = published(tmp_path, "runs")["runs"]
     assert ["bf16", "fp32", "bf16"] in row
     there = {p: p.stat().st_ino for p in (tmp_path / "facts").rglob("sequences-*.parquet")}
     notes = sorted((tmp_path / "runs").rglob("bf16-*.json"))
     assert len(notes) == 1 + 4
     notes[2].unlink()  # of the shard by which the layer left: it is found anew, and so is the rest
-    assert run(tmp_path, model, instance)
-    assert_left(tmp_path, model, exact)
+    assert run(tmp_path, gpt2, instance)
+    assert_left(tmp_path, gpt2, exact)
     again = {p: p.stat().st_ino for p in (tmp_path / "facts").rglob("sequences-*.parquet")}
     assert again.keys() == there.keys(), "the same bytes have the same names"
     assert published(tmp_path, "runs")["runs"] == [row]
@@ -209,12 +194,12 @@ def killed_after(n: int, work: Callable[..., Any]) -> Callable[..., Any]:
 @pytest.mark.parametrize("moment", ["noted", "between two tables", "withdrawing", "anew"])
 def test_killed_on_the_way_it_ends_the_same(
     moment: str,
-    model: Path,
+    gpt2: Path,
     tmp_path: Path,
     instance: dg.DagsterInstance,
     exact: dict[str, dict[str, Any]],
 ) -> None:
-    assert run(tmp_path, model, instance, only=FACTS[: FACTS.index("head_ablations")])
+    assert run(tmp_path, gpt2, instance, only=FACTS[: FACTS.index("head_ablations")])
     measuring = ["head_ablations", "component_changes", "neuron_repairs"]
     with pytest.MonkeyPatch.context() as patch:
         if moment == "noted":  # the sample, the first shard, and the second, by which it leaves
@@ -225,11 +210,11 @@ def test_killed_on_the_way_it_ends_the_same(
         else:  # 3 tables of 4 shards, then the first shard's again
             n = 5 if moment == "between two tables" else 13
             patch.setattr(RunTable, "write", killed_after(n, RunTable.write))
-        assert not run(tmp_path, model, instance, only=measuring)
-    folder = RunFolder(Warehouse(tmp_path), str(model))
+        assert not run(tmp_path, gpt2, instance, only=measuring)
+    folder = RunFolder(Warehouse(tmp_path), str(gpt2))
     assert precision.layer_precision(folder).layers[LEAVES] == "fp32", "it is not noted first"
     if moment != "anew":
         with pytest.raises(WarehouseError, match="a layer has left bf16"):
             publish_run(folder)
-    assert run(tmp_path, model, instance, only=FACTS)
-    assert_left(tmp_path, model, exact)
+    assert run(tmp_path, gpt2, instance, only=FACTS)
+    assert_left(tmp_path, gpt2, exact)

@@ -3,7 +3,6 @@
 import random
 import signal
 import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
@@ -15,6 +14,7 @@ from selfrepair.warehouse.paths import Warehouse
 from selfrepair.warehouse.published.read import current_generation, open_serving
 from tests.helpers.models.families import save
 from tests.helpers.runs.asset_runs import published, write_text
+from tests.helpers.runs.cli_runs import PROGRAM
 
 SEED = 11
 KILLS = 3
@@ -26,13 +26,8 @@ def command(
     folder: Path, root: Path, model: str = "gpt2", tokens: int = 4 * SHARDS * 32
 ) -> list[str]:
     return [
-        *(
-            sys.executable,
-            "-c",
-            "from selfrepair.dagster_project.cli.main import main; main()",
-            "run",
-        ),
-        *(str(folder / model), "--corpus", str(folder / "text.txt"), "--warehouse", str(root)),
+        *(PROGRAM, "run", str(folder / model), "--corpus", str(folder / "text.txt")),
+        *("--warehouse", str(root)),
         *("--tokens", str(tokens), "--sequence-length", "32", "--shard-sequences", "4"),
         *("--ablations", "resample,mean"),
     ]

@@ -13,19 +13,10 @@ from selfrepair_assets.assets.parts import told_of_parts
 from selfrepair_assets.steps import parts
 from selfrepair_assets.steps.head_ablations import HEAD_ABLATIONS, keep_top_rows
 from selfrepair_assets.steps.sharded.run_folder import RunFolder
-from tests.helpers.models.families import save
-from tests.helpers.runs.asset_runs import FACTS, materialize, measured, same, write_text
+from tests.helpers.runs.asset_runs import FACTS, materialize, measured, same
 
 N = 12
 BEFORE = ["run_spec", "sequences", "tokens", "direct_effects", "mlp_effects"]
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("models")
-    save("gpt2", folder / "gpt2")
-    write_text(folder / "text.txt")
-    return folder / "gpt2"
 
 
 def published_of(root: Path) -> list[tuple[int, int]]:
@@ -37,40 +28,39 @@ def published_of(root: Path) -> list[tuple[int, int]]:
 
 
 def test_parts_are_published_by_hand_and_on_the_way(
-    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    gpt2: Path, tmp_path: Path, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(parts, "LEAST_LEFT", 0.0)
     monkeypatch.setattr(parts, "MOST_OF_RUN", 1e9)
     root, seen = tmp_path / "a", list[list[tuple[int, int]]]()
-    folder = RunFolder(Warehouse(root), str(model))
-    with dg.DagsterInstance.ephemeral() as instance:
-        assert materialize(root, model, instance, only=BEFORE, shard_sequences=1).success
-        with pytest.raises(WarehouseError, match="not measured to the end"):
-            publish_runs(folder.warehouse, folder.run_id, keep_shards=True)
-        keep_top_rows(folder)
-        for shard in (*folder.shards[:4], folder.shards[7]):  # as workers may leave them
-            HEAD_ABLATIONS.measure(folder, shard, lambda _: None)
+    folder = RunFolder(Warehouse(root), str(gpt2))
+    assert materialize(root, gpt2, instance, only=BEFORE, shard_sequences=1).success
+    with pytest.raises(WarehouseError, match="not measured to the end"):
         publish_runs(folder.warehouse, folder.run_id, keep_shards=True)
-        assert published_of(root) == [(4, 4)]
-        with pytest.raises(WarehouseError, match="first 4 sequences are measured"):
-            publish_runs(folder.warehouse, folder.run_id, keep_shards=True)
-        with told_of_parts(lambda told: seen.append(published_of(told.warehouse.root))):
-            assert materialize(root, model, instance, shard_sequences=1).success
-        assert seen == [[(6, 6)]]  # a half; with four, more than a quarter was there
-        assert published_of(root) == [(N, N)]
-        monkeypatch.setattr(parts, "LEAST_LEFT", 1e9)
-        undisturbed = tmp_path / "b"
-        assert materialize(undisturbed, model, instance, only=FACTS, shard_sequences=1).success
-    for table, columns in measured(undisturbed, model).items():
-        found = measured(root, model)[table]
+    keep_top_rows(folder)
+    for shard in (*folder.shards[:4], folder.shards[7]):  # as workers may leave them
+        HEAD_ABLATIONS.measure(folder, shard, lambda _: None)
+    publish_runs(folder.warehouse, folder.run_id, keep_shards=True)
+    assert published_of(root) == [(4, 4)]
+    with pytest.raises(WarehouseError, match="first 4 sequences are measured"):
+        publish_runs(folder.warehouse, folder.run_id, keep_shards=True)
+    with told_of_parts(lambda told: seen.append(published_of(told.warehouse.root))):
+        assert materialize(root, gpt2, instance, shard_sequences=1).success
+    assert seen == [[(6, 6)]]  # a half; with four, more than a quarter was there
+    assert published_of(root) == [(N, N)]
+    monkeypatch.setattr(parts, "LEAST_LEFT", 1e9)
+    undisturbed = tmp_path / "b"
+    assert materialize(undisturbed, gpt2, instance, only=FACTS, shard_sequences=1).success
+    for table, columns in measured(undisturbed, gpt2).items():
+        found = measured(root, gpt2)[table]
         for name, expected in columns.items():
             same(found[name], expected, f"{table}.{name}")
 
 
 def test_a_part_is_due_where_it_is_worth_its_time(
-    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    gpt2: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder = RunFolder(Warehouse(tmp_path), str(model))
+    folder = RunFolder(Warehouse(tmp_path), str(gpt2))
     folder.__dict__["spec"] = type("Spec", (), {"n_sequences": 16})()
     there = {"measured": 4, "published": (0, 0)}
     monkeypatch.setattr(parts, "measured_part", lambda _: there["measured"])

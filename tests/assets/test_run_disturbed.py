@@ -20,30 +20,18 @@ from selfrepair_assets.steps.head_ablations import HEAD_ABLATIONS, measure_ablat
 from selfrepair_assets.steps.run_spec import prepare, start
 from selfrepair_assets.steps.sharded.run_folder import RunFolder
 from selfrepair_assets.steps.sharded.stored_shards import stored_shard
-from tests.helpers.models.families import save
-from tests.helpers.runs.asset_runs import (
-    FACTS,
-    materialize,
-    write_text,
-)
+from tests.helpers.runs.asset_runs import FACTS, materialize
 
 
 @pytest.fixture(scope="module")
-def measured_once(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+def measured_once(
+    gpt2: Path, instance: dg.DagsterInstance, tmp_path_factory: pytest.TempPathFactory
+) -> RunFolder:
     """A tiny model under all ablations, in four shards; not published."""
-    place = tmp_path_factory.mktemp("measured")
-    save("gpt2", place / "gpt2")
-    write_text(place / "text.txt")
-    with dg.DagsterInstance.ephemeral() as instance:
-        assert materialize(
-            place / "warehouse",
-            place / "gpt2",
-            instance,
-            FACTS,
-            ablations=("resample", "mean", "zero"),
-            shard_sequences=3,
-        ).success
-    return RunFolder(Warehouse(place / "warehouse"), str(place / "gpt2"))
+    root, ablations = tmp_path_factory.mktemp("measured"), ("resample", "mean", "zero")
+    choices = {"ablations": ablations, "shard_sequences": 3}
+    assert materialize(root, gpt2, instance, FACTS, **choices).success
+    return RunFolder(Warehouse(root), str(gpt2))
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
@@ -25,25 +26,10 @@ from selfrepair_assets.steps.sharded.run_folder import RunFolder
 from selfrepair_assets.steps.sharded.step import Step
 from selfrepair_assets.steps.sharded.stored_shards import collect
 from selfrepair_assets.steps.until import stop_if_sure, sureness, sureness_of
-from tests.helpers.models.families import save
-from tests.helpers.runs.asset_runs import LENGTH, write_text
+from tests.helpers.runs.asset_runs import LENGTH, small_spec
 
 N, SHARD = 24, 2
 LIMITS = [Limit.of("0.05"), Limit.of("40%")]
-
-
-@pytest.fixture
-def spec(tmp_path: Path) -> RunSpec:
-    save("gpt2", tmp_path / "gpt2")
-    return RunSpec(
-        model=str(tmp_path / "gpt2"),
-        corpus=str(write_text(tmp_path / "text.txt")),
-        tokens=N * LENGTH,
-        sequence_length=LENGTH,
-        shard_sequences=SHARD,
-        top_fraction=0.2,
-        ablations=("resample", "zero"),
-    )
 
 
 def measure(step: Step, folder: RunFolder) -> None:
@@ -55,36 +41,26 @@ def measure(step: Step, folder: RunFolder) -> None:
 
 def errors_of(folder: RunFolder, part: int, limit: Limit) -> list[float]:
     """The standard errors as shares of the limit, head by head, from the shards of a part."""
-    tables = ("head_ablations", "component_changes")
     rows, kept = (
-        [
-            row
-            for path in sorted(folder.table(table).shards())
-            for row in pq.read_table(path).to_pylist()
-            if row["sequence"] < part
-        ]
-        for table in tables
+        pd.concat([pq.read_table(path).to_pandas() for path in folder.table(table).shards()])
+        for table in ("head_ablations", "component_changes")
     )
-    place = ("ablation", "layer", "head", "sequence", "position")
-    top = {tuple(row[name] for name in place) for row in kept}
-    by_head: dict[tuple[str, int, int], list[dict[str, float]]] = {}
-    for row in rows:
-        if tuple(row[name] for name in place) in top:
-            by_head.setdefault((row["ablation"], row["layer"], row["head"]), []).append(row)
+    place = ["ablation", "layer", "head", "sequence", "position"]
+    rows = rows[rows["sequence"] < part].merge(kept[place])
+    effect = rows["direct_effect"].astype("f8")
+    change = rows["direct_effect_ablated"].astype("f8") - effect
+    rows = rows.assign(effect=effect, repair=rows["logit_change"].astype("f8") - change)
     found = []
-    for own in by_head.values():
-        repair = np.array(
-            [r["logit_change"] - r["direct_effect_ablated"] + r["direct_effect"] for r in own]
-        )
-        sequence = np.array([r["sequence"] for r in own])
-        excess = [(repair - repair.mean())[sequence == g].sum() for g in range(part)]
+    for _, own in rows.groupby(["ablation", "layer", "head"]):
+        excess = (own["repair"] - own["repair"].mean()).groupby(own["sequence"]).sum()
         error = np.sqrt(part / (part - 1) * np.square(excess).sum()) / len(own)
-        effect = abs(np.mean([r["direct_effect"] for r in own]))
-        found.append(error / (limit.value * (effect if limit.is_share else 1)))
+        found.append(error / (limit.value * (abs(own["effect"].mean()) if limit.is_share else 1)))
     return found
 
 
-def test_a_run_stops_where_its_means_are_sure_enough(spec: RunSpec, tmp_path: Path) -> None:
+def test_a_run_stops_where_its_means_are_sure_enough(gpt2: Path, tmp_path: Path) -> None:
+    choices = {"shard_sequences": SHARD, "top_fraction": 0.2, "ablations": ("resample", "zero")}
+    spec = small_spec(gpt2, tokens=N * LENGTH, **choices)
     folder = RunFolder(Warehouse(tmp_path / "w"), spec.run_id)
     start(folder, prepare(spec))
     store_sequences(folder)

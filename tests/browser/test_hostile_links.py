@@ -14,9 +14,8 @@ import pytest
 
 from selfrepair.warehouse.paths import Warehouse
 from selfrepair.warehouse.published.read import open_serving
-from tests.app.console.test_sql_walls import state
 from tests.browser.visit import Visit, serving_app
-from tests.helpers.hostile.hostile_statements import FIRST, statements
+from tests.helpers.hostile.hostile_statements import FIRST, state, statements
 from tests.helpers.runs.app_runs import publish_run
 
 EVERY = 1 if os.environ.get("SELFREPAIR_HOSTILE") == "all" else 60

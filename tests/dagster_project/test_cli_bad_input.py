@@ -5,7 +5,6 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,15 @@ from selfrepair_assets.measurement.forecast import forecast
 from selfrepair_assets.steps import run_spec as run_spec_step
 from tests.helpers.models import fake_hub
 from tests.helpers.models.families import save
-from tests.helpers.runs.cli_runs import Said, denied, mounted, refused, small, snapshot
+from tests.helpers.runs.cli_runs import (
+    Said,
+    denied,
+    installed,
+    mounted,
+    refused,
+    small,
+    snapshot,
+)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device here")
@@ -118,17 +125,9 @@ def test_unknown_model_and_no_network(tmp_path: Path) -> None:
             "HF_HUB_OFFLINE": {"HF_HUB_OFFLINE": "1"},
         }
         for expected, environment in cases.items():
-            done = subprocess.run(
-                [
-                    *(Path(sys.executable).with_name("selfrepair"), "run", "nobody/no-such-model"),
-                    *("--warehouse", tmp_path / "data"),
-                ],
-                capture_output=True,
-                text=True,
-                timeout=120,
-                env=os.environ | environment | {"HF_HOME": str(tmp_path / "hub")},
-            )
-            line = refused((done.returncode, done.stdout, done.stderr))
+            environment |= {"HF_HOME": str(tmp_path / "hub")}
+            run = ("run", "nobody/no-such-model", "--warehouse", tmp_path / "data")
+            line = refused(installed(*run, env=os.environ | environment))
             assert "nobody/no-such-model" in line
             assert expected in line
             assert not (tmp_path / "data").exists()

@@ -22,7 +22,7 @@ from selfrepair.warehouse.paths import Warehouse
 from selfrepair.warehouse.published.runs import published_runs
 from selfrepair_assets.assets.resources import models
 from tests.helpers.models.families import save
-from tests.helpers.runs.cli_runs import Said, refused, small, snapshot
+from tests.helpers.runs.cli_runs import Said, installed, refused, small, snapshot
 from tests.helpers.runs.small_run import run_row, write_run
 
 DATABASES = ["history/runs.db", "history/runs/index.db", "schedules/schedules.db"]
@@ -91,25 +91,22 @@ def test_two_first_runs_at_once_both_publish_and_a_later_one_works(
 
 def first_runs_at_once(runs: list[Path], text: Path, root: Path) -> None:
     """Starts a run of each model at once in a warehouse that is not there, and one after them."""
-    said: dict[Path, subprocess.CompletedProcess[str]] = {}
+    said: dict[Path, Said] = {}
 
     def run(model: Path) -> None:
-        code = "from selfrepair.dagster_project.cli.main import main; main()"
-        command = [sys.executable, "-c", code, "run", str(model), "--corpus", str(text), *small()]
-        said[model] = subprocess.run(
-            [*command, "--warehouse", str(root)], capture_output=True, text=True, timeout=600
-        )
+        said[model] = installed("run", model, "--corpus", text, *small(), "--warehouse", root)
 
     threads = [threading.Thread(target=run, args=(model,)) for model in runs]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    for model, done in said.items():
-        assert done.returncode == 0, f"{model}: {done.stderr[-2000:]}"
+    for model, (code, _, err) in said.items():
+        assert code == 0, f"{model}: {err[-2000:]}"
     assert published_runs(Warehouse(root)) == sorted(map(str, runs))
     run(runs[0])
-    assert said[runs[0]].returncode == 0, said[runs[0]].stderr[-2000:]
+    code, _, err = said[runs[0]]
+    assert code == 0, err[-2000:]
     assert heads(root) == [1, 1, 1]
 
 

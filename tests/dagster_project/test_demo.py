@@ -1,8 +1,6 @@
 """The bundled model from the command to the app, as `make demo` does, only smaller."""
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -11,6 +9,7 @@ from selfrepair.warehouse.paths import Warehouse
 from selfrepair.warehouse.published.read import open_serving
 from selfrepair.warehouse.sql_files import relations
 from tests.helpers.runs.app_runs import PAGES, page, said, sound
+from tests.helpers.runs.cli_runs import installed
 
 MODEL = "smollm2-135m-instruct"
 NOT_OF_THIS_MODEL = {
@@ -23,18 +22,11 @@ NOT_OF_THIS_MODEL = {
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("demo") / "data"
-    command = [str(Path(sys.executable).with_name("selfrepair")), "run", MODEL]
     less = ["--tokens", "512", "--sequence-length", "64", "--layers", "27:"]
     less += ["--reinforcement-layers", "29", "--warehouse", str(root)]
-    done = subprocess.run(
-        [*command, *less],
-        capture_output=True,
-        text=True,
-        timeout=500,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-    )
-    assert done.returncode == 0, done.stderr
-    assert "Most repaired heads" in done.stdout
+    code, out, err = installed("run", MODEL, *less, env=os.environ | {"OMP_NUM_THREADS": "1"})
+    assert code == 0, err
+    assert "Most repaired heads" in out
     return root
 
 

@@ -3,17 +3,15 @@
 import importlib.util
 import os
 import shutil
-import subprocess
-import sys
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.browser.visit import PROJECT, serving_app
+from tests.browser.visit import serving_app
 from tests.helpers.runs.app_runs import publish_run
-from tests.helpers.runs.cli_runs import Said, refused
+from tests.helpers.runs.cli_runs import Said, installed, refused
 
 Run = Callable[..., Said]
 
@@ -26,17 +24,10 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_sql_answers_from_any_folder(root: Path, tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "selfrepair", "sql", "--warehouse", str(root), "-csv"],
-        input="select run_id, n_layers from runs; create table mine (x int);",
-        capture_output=True,
-        text=True,
-        cwd=tmp_path,
-        env=os.environ | {"PYTHONPATH": str(PROJECT)},
-        timeout=120,
-    )
-    assert done.stdout == "run_id,n_layers\ntoy,3\n"
-    assert "read-only" in done.stderr
+    asked = "select run_id, n_layers from runs; create table mine (x int);"
+    _, out, err = installed("sql", "--warehouse", root, "-csv", input=asked, cwd=tmp_path)
+    assert out == "run_id,n_layers\ntoy,3\n"
+    assert "read-only" in err
 
 
 def test_the_app_is_served(root: Path) -> None:

@@ -28,9 +28,10 @@ from pathlib import Path
 
 from tests.faults.children import LIMIT, Child, Done, in_child
 from tests.faults.compared import difference, tables_in_child, whole_in_child
-from tests.faults.faults import HARMS, PLACES, leftovers, mounted, whole_folder
+from tests.faults.faults import HARMS, PLACES, leftovers, whole_folder
 from tests.helpers.models.families import save
 from tests.helpers.runs.asset_runs import LENGTH, write_text
+from tests.helpers.runs.cli_runs import mounted
 
 IMPORTED = (
     *("transformer_lens.model_bridge", "transformers.models.gpt2.modeling_gpt2", "alembic"),
@@ -149,7 +150,8 @@ class Suite:
     def full_disk(self, n: int) -> None:
         for i in range(n):
             rng = random.Random(f"{self.seed} full {i}")
-            with mounted(self.place / "disk", f"size={rng.randrange(2_500, 16_000)}k") as disk:
+            size = f"size={rng.randrange(2_500, 16_000)}k"
+            with mounted(self.place / "disk", "-o", size) as disk:
                 root = disk / "wild"
                 if i % 2:
                     with contextlib.suppress(shutil.Error, OSError):
@@ -164,7 +166,7 @@ class Suite:
     def read_only(self, n: int) -> None:
         for i in range(n):
             rng = random.Random(f"{self.seed} read-only {i}")
-            with mounted(self.place / "disk", "size=500m") as disk:
+            with mounted(self.place / "disk", "-o", "size=500m") as disk:
                 root = disk / "wild"
                 shutil.copytree(self.half, root, symlinks=True)
                 child, moment = self.start(root), rng.uniform(0.2, 6.0)

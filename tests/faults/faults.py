@@ -7,11 +7,9 @@ After each: is what is published whole, does the same command end well, and are 
 a run that nobody disturbed? See `fault_suite.py`.
 """
 
-import contextlib
 import random
 import shutil
-import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 Harm = Callable[[Path, random.Random], None]
@@ -63,6 +61,11 @@ HARMS: dict[str, Harm] = {
 }
 
 
+def harmed(path: Path, how: str) -> None:
+    """Harms a file in one of these ways, each time at the same place."""
+    HARMS[how](path, random.Random(0))
+
+
 def shards(root: Path) -> list[Path]:
     return sorted((root / "facts").rglob("sequences-*.parquet"))
 
@@ -112,14 +115,3 @@ PLACES: dict[str, Callable[[Path], list[Path]]] = {
     "published file": published,
     "Dagster's history": history,
 }
-
-
-@contextlib.contextmanager
-def mounted(place: Path, options: str) -> Iterator[Path]:
-    """A small file system; whoever calls this is in a mount namespace of its own."""
-    place.mkdir(exist_ok=True)
-    subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(place)], check=True)
-    try:
-        yield place
-    finally:
-        subprocess.run(["umount", "-l", str(place)], check=True)

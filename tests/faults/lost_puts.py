@@ -33,8 +33,8 @@ from selfrepair_assets.steps.sharded.stored_shards import collect
 from tests.faults.children import in_child
 from tests.helpers.models.families import save
 from tests.helpers.objects.s3_server import BUCKET, objects, s3_server
-from tests.helpers.runs.asset_runs import LENGTH, write_text
-from tests.helpers.runs.step_runs import steps_of
+from tests.helpers.runs.asset_runs import LENGTH, small_spec, write_text
+from tests.helpers.runs.step_runs import shard_names, steps_of
 
 IMPORTED = ("transformer_lens.model_bridge", "transformers.models.gpt2.modeling_gpt2")
 
@@ -89,11 +89,6 @@ def measured(root: Path, spec: RunSpec, execute: Executor, address: str | None) 
             collect(folder, table)
 
 
-def shards(root: Path) -> list[str]:
-    """The names of all shards, which carry their checksums."""
-    return sorted(str(path.relative_to(root)) for path in root.glob("facts/*/*/*.parquet"))
-
-
 def got_anew(root: Path, spec: RunSpec, address: str) -> list[str]:
     """What another machine gets of the run from the store alone."""
     folder = RunFolder(Warehouse(root).prepare(), spec.run_id)
@@ -102,7 +97,7 @@ def got_anew(root: Path, spec: RunSpec, address: str) -> list[str]:
         assert step.missing(folder) == []
         for table in step.tables:
             collect(folder, table)
-    return shards(root)
+    return shard_names(root)
 
 
 def killed_at_every_put(place: Path, n_shards: int) -> tuple[int, list[str]]:
@@ -110,16 +105,9 @@ def killed_at_every_put(place: Path, n_shards: int) -> tuple[int, list[str]]:
     marks = place / "marks"
     marks.mkdir()
     in_child(lambda: (save("gpt2", place / "gpt2"), write_text(place / "text.txt")))
-    spec = RunSpec(
-        model=str(place / "gpt2"),
-        corpus=str(place / "text.txt"),
-        tokens=2 * n_shards * LENGTH,
-        sequence_length=LENGTH,
-        shard_sequences=2,
-        top_fraction=0.1,
-    )
+    spec = small_spec(place / "gpt2", tokens=2 * n_shards * LENGTH, shard_sequences=2)
     in_child(lambda: measured(place / "calm", spec, in_this_process, None))
-    expected, n, wrong = shards(place / "calm"), 0, list[str]()
+    expected, n, wrong = shard_names(place / "calm"), 0, list[str]()
     with s3_server() as options:
         address = f"s3://{BUCKET}/run{options}"
         while True:
@@ -141,7 +129,7 @@ def killed_at_every_put(place: Path, n_shards: int) -> tuple[int, list[str]]:
             wrong.append(f"after {n} kills a child ended with {code}")
         found = in_child(lambda: objects(options, "run"))
         anew = in_child(lambda: got_anew(place / "anew", spec, address))
-    if shards(place / "wild") != expected:
+    if shard_names(place / "wild") != expected:
         wrong.append("the run's folder has other shards")
     if anew != expected:
         wrong.append("another machine gets other shards")

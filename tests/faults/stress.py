@@ -9,7 +9,6 @@ how often each did it, and every error.
 
 import argparse
 import os
-import subprocess
 import sys
 import tempfile
 import threading
@@ -24,8 +23,8 @@ from selfrepair.warehouse.published.read import current_generation
 from tests.assets.test_interruption import Reader
 from tests.helpers.models.families import save
 from tests.helpers.runs.asset_runs import LENGTH, write_text
+from tests.helpers.runs.cli_runs import installed
 
-CODE = "from selfrepair.dagster_project.cli.main import main; main()"
 ASKED = [
     "select count(*) from head_ablations",
     "select run_id, count(*) from head_summary group by all",
@@ -54,15 +53,10 @@ def stress(place: Path, seconds: float) -> list[str]:
     done, errors, stop = Counter[str](), list[str](), threading.Event()
 
     def command(who: str, *words: str) -> None:
-        ended = subprocess.run(
-            [sys.executable, "-c", CODE, *words, "--warehouse", str(root)],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        code, _, err = installed(*words, "--warehouse", root)
         done[who] += 1
-        if ended.returncode:
-            errors.append(f"{who}: {ended.stderr[-1500:]}")
+        if code:
+            errors.append(f"{who}: {err[-1500:]}")
 
     def again(who: str, *words: str) -> None:
         while not stop.is_set():

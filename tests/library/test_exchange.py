@@ -6,11 +6,9 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import duckdb
 import pyarrow.parquet as pq
@@ -21,7 +19,8 @@ from selfrepair.exchange.importing import bring
 from selfrepair.warehouse.errors import WarehouseError
 from selfrepair.warehouse.paths import Warehouse
 from selfrepair.warehouse.published.read import open_serving
-from tests.helpers.runs.cli_runs import Said, refused, snapshot
+from tests.faults.compared import difference
+from tests.helpers.runs.cli_runs import Said, installed, refused, snapshot
 from tests.helpers.runs.small_publishing import contents
 from tests.library.altered_exports import (
     ALTERED,
@@ -36,31 +35,10 @@ Run = Callable[..., Said]
 def exported(gpt2_warehouse: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An export of a measured run, by the command in its own process."""
     folder = tmp_path_factory.mktemp("exported") / "run"
-    command = ["selfrepair", "export", run_of(gpt2_warehouse), "--output", str(folder)]
-    done = subprocess.run(
-        [sys.executable, "-m", *command, "--warehouse", str(gpt2_warehouse)],
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr
+    export = ("export", run_of(gpt2_warehouse), "--output", folder)
+    code, _, err = installed(*export, "--warehouse", gpt2_warehouse)
+    assert code == 0, err
     return folder
-
-
-def assert_same(one: Any, other: Any) -> None:
-    """Equal, but for floats' last bits: what is summed is summed in the order in which it comes."""
-    assert type(one) is type(other)
-    if isinstance(one, dict):
-        assert one.keys() == other.keys()
-        for key in one:
-            assert_same(one[key], other[key])
-    elif isinstance(one, list | tuple):
-        assert len(one) == len(other)
-        for pair in zip(one, other, strict=True):
-            assert_same(*pair)
-    elif isinstance(one, float):
-        assert one == pytest.approx(other, rel=1e-6, abs=1e-7, nan_ok=True)
-    else:
-        assert one == other
 
 
 def run_of(root: Path) -> str:
@@ -83,13 +61,17 @@ def test_another_warehouse_gives_the_same_answers(
     assert code == 0, err
     assert "published as generation 1" in out
     before, after = contents(Warehouse(gpt2_warehouse)), contents(Warehouse(there))
-    assert_same(before, after)  # every table, stored result and view, the figures' among them
+    # Every table, stored result and view, the figures' among them.
+    assert before.keys() == after.keys()
+    assert difference(after, before) == ""
     assert len(before["figures"]) > 20
     assert before["head_summary"]
     assert not list(there.glob("scratch/*"))
     code, out, err = selfrepair("publish", "--warehouse", there)  # from what was imported alone
     assert code == 0, err
-    assert_same(before, contents(Warehouse(there)))
+    after = contents(Warehouse(there))
+    assert before.keys() == after.keys()
+    assert difference(after, before) == ""
 
 
 def test_the_export_is_complete_and_checked_by_anybody(exported: Path) -> None:

@@ -1,8 +1,5 @@
 """`import selfrepair`: answers with their SQL and meanings, and one line for what is not there."""
 
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,8 +15,8 @@ from selfrepair.warehouse.errors import WarehouseError
 from selfrepair.warehouse.paths import Warehouse
 from selfrepair.warehouse.published.read import open_serving
 from selfrepair_assets.measurement.errors import InputError
-from tests.browser.visit import PROJECT
 from tests.helpers.runs.app_runs import publish_run
+from tests.helpers.runs.cli_runs import python
 
 
 @pytest.fixture(scope="module")
@@ -157,14 +154,7 @@ def test_the_import_alone_is_light() -> None:
         "selfrepair.open; print([m for m in ('torch', 'dagster', 'streamlit', 'plotly',"
         " 'transformers') if m in sys.modules])"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        capture_output=True,
-        text=True,
-        check=True,
-        env=os.environ | {"PYTHONPATH": str(PROJECT)},
-    )
-    assert done.stdout.split("\n")[:2] == ["[]", "[]"]
+    assert python(code).split("\n")[:2] == ["[]", "[]"]
 
 
 def test_an_unknown_name_is_an_attribute_error() -> None:

@@ -1,8 +1,6 @@
 """The kinds of ablation by hand, and that everything which must know a kind does."""
 
 import re
-import subprocess
-import sys
 from dataclasses import replace
 from importlib import resources
 from typing import Any
@@ -14,6 +12,7 @@ import torch
 from selfrepair_assets.measurement.ablations import ABLATIONS, LayerZ, any_needs, in_order
 from selfrepair_assets.measurement.engine.interface import AblationRequest
 from selfrepair_assets.measurement.heads import Head
+from tests.helpers.runs.cli_runs import python
 
 Z = LayerZ(  # one sequence of two positions, two heads of d_head 1
     own=torch.tensor([[[[1.0], [2.0]], [[3.0], [4.0]]]]),
@@ -64,5 +63,4 @@ def test_the_check_of_a_runs_row_knows_every_kind() -> None:
 
 def test_the_kinds_are_read_without_torch() -> None:
     read = "import sys, selfrepair_assets.measurement.ablations; print('torch' in sys.modules)"
-    found = subprocess.run([sys.executable, "-c", read], capture_output=True, text=True, check=True)
-    assert found.stdout == "False\n"
+    assert python(read) == "False\n"

@@ -4,9 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from selfrepair.app.questions import queries
 from selfrepair.app.questions.subject import Subject
-from tests.helpers.runs.app_runs import publish_run
+from tests.helpers.runs.app_runs import generation_of, publish_run
 
 RUN = "org/toy@step1000"
 
@@ -24,6 +23,4 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def subject(root: Path) -> Subject:
-    generation = queries.newest_generation(str(root))
-    assert generation is not None
-    return Subject(generation, RUN, "resample", 0, 0)
+    return Subject(generation_of(root), RUN, "resample", 0, 0)

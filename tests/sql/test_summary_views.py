@@ -133,7 +133,7 @@ def uneven_warehouse() -> duckdb.DuckDBPyConnection:
         for sequence in range(40)
         for position in range(5)
     ]
-    return warehouse_of(rows, runs=[{"top_fraction": 0.1}], comments=True)
+    return warehouse_of(rows, runs=[{"top_fraction": 0.1}])
 
 
 def test_head_summary_at_the_runs_fraction_is_head_summary() -> None:

@@ -13,21 +13,16 @@ from selfrepair.warehouse.published.publish import publish
 from selfrepair.warehouse.sql_created import create_tables
 from selfrepair.warehouse.sql_files import relation
 from selfrepair_assets.measurement.run_spec import RunSpec
-from selfrepair_assets.steps.clean_run import CLEAN_RUN
-from selfrepair_assets.steps.head_ablations import HEAD_ABLATIONS, keep_top_rows
-from selfrepair_assets.steps.neuron_changes import neuron_changes
-from selfrepair_assets.steps.precision import layer_precision
 from selfrepair_assets.steps.published import run_row
 from selfrepair_assets.steps.run_spec import prepare, start
-from selfrepair_assets.steps.self_reinforcement import SELF_REINFORCEMENT
 from selfrepair_assets.steps.sequences import store_sequences
 from selfrepair_assets.steps.sharded.run_folder import RunFolder
-from selfrepair_assets.steps.sharded.step import Step, in_this_process
-from selfrepair_assets.steps.sharded.stored_shards import collect
+from selfrepair_assets.steps.sharded.step import in_this_process
 from tests.helpers.models.families import character_tokenizer, random_model
 from tests.helpers.runs.app_runs import page, said, sound
 from tests.helpers.runs.asset_runs import write_text
 from tests.helpers.runs.literal_facts import RUN, answer, warehouse_of
+from tests.helpers.runs.step_runs import measured_by
 
 STEPS = {
     "org/pythia@step0": ("org/pythia", 0),
@@ -106,22 +101,12 @@ def test_layers_step_by_step() -> None:
     ]
 
 
-def measure_step(folder: RunFolder, step: Step) -> None:
-    list(in_this_process(step, folder, step.missing(folder), lambda _: None))
-    for table in step.tables:
-        collect(folder, table, layer_precision(folder))
-
-
 def measure(warehouse: Warehouse, spec: RunSpec) -> None:
     """Measures every head of a model and publishes it, without Dagster around the steps."""
     folder = RunFolder(warehouse, spec.run_id)
     start(folder, prepare(spec))
     store_sequences(folder)
-    measure_step(folder, CLEAN_RUN)
-    keep_top_rows(folder)
-    measure_step(folder, HEAD_ABLATIONS)
-    measure_step(folder, neuron_changes(folder))
-    measure_step(folder, SELF_REINFORCEMENT)
+    measured_by(in_this_process, folder)
     publish(warehouse, run_row(folder))
 
 

@@ -4,14 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from selfrepair.warehouse.paths import Warehouse
 from selfrepair.warehouse.published import outside
+from tests.helpers.runs.small_publishing import small_sql
 
 
 @pytest.fixture
-def warehouse(tmp_path: Path) -> Warehouse:
-    """An empty one."""
-    return Warehouse(tmp_path / "data").prepare()
+def sql(tmp_path: Path) -> Path:
+    """A small SQL folder to publish with."""
+    return small_sql(tmp_path / "sql")
 
 
 @pytest.fixture

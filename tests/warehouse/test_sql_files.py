@@ -210,6 +210,10 @@ def test_the_projects_own_folder_is_documented_to_the_last_column() -> None:
         select table_name, column_name
         from duckdb_columns()
         where not internal and coalesce(trim(comment), '') = ''
+        union all
+        select view_name, null
+        from duckdb_views()
+        where not internal and coalesce(trim(comment), '') = ''
         """
     ).fetchall()
     assert undocumented == []

@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 
 from selfrepair.app.charts.repair_charts import full_color, made_by_few, who_repairs_whom
-from selfrepair.app.questions import detail_questions, queries
+from selfrepair.app.questions import detail_questions
 from selfrepair.app.questions.subject import Subject
-from tests.helpers.runs.app_runs import page, publish_run, said, sound
+from tests.helpers.runs.app_runs import generation_of, page, said, sound
 
 
 def pairs(changes: list[float], errors: list[float]) -> pd.DataFrame:
@@ -68,17 +68,8 @@ def test_a_mean_that_few_tokens_make_is_listed() -> None:
     assert list(made_by_few(frame)["repairer"]) == ["MLP 0"]
 
 
-@pytest.fixture(scope="module")
-def toy(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("toy")
-    publish_run(root, "toy", details=True, n_layers=4)
-    return root
-
-
 def test_the_heads_are_the_most_self_repaired(toy: Path) -> None:
-    generation = queries.newest_generation(str(toy))
-    assert generation is not None
-    subject = Subject(generation, "toy", "zero")
+    subject = Subject(generation_of(toy), "toy", "zero")
     found = detail_questions.who_repairs_whom(subject).frame
     heads = subject.ask(
         "select name from head_summary where ablation = $ablation order by self_repair desc"

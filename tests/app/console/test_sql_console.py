@@ -1,6 +1,5 @@
 """Hostile statements: each is refused or bounded, and the warehouse stays as it was."""
 
-import hashlib
 import os
 import time
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ from streamlit.testing.v1 import AppTest
 from selfrepair.app.console import sql_console
 from selfrepair.app.console.sql_console import Statement, run
 from selfrepair.warehouse.paths import Warehouse
+from tests.helpers.hostile.hostile_statements import state
 from tests.helpers.runs.app_runs import page, publish_run, said, sound
 
 SECONDS = 3.0
@@ -90,38 +90,29 @@ def file(root: Path) -> Path:
     return Warehouse(root).generation(1)
 
 
-def tree(root: Path) -> dict[str, str]:
-    """Every file below a folder with the hash of its bytes."""
-    return {
-        str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted(root.rglob("*"))
-        if path.is_file()
-    }
-
-
 def test_there_are_forty_hostile_statements() -> None:
     assert len(set(REFUSED + BOUNDED)) >= 40
 
 
 def test_what_reaches_out_or_writes_is_refused(root: Path, file: Path, tmp_path: Path) -> None:
     (tmp_path / "victim.parquet").write_bytes(b"untouched")
-    before, beside = tree(root), tree(tmp_path)
+    before, beside = state(root), state(tmp_path)
     for statement in REFUSED:
         told = run(file, statement.replace("{folder}", str(tmp_path)), seconds=SECONDS)
         assert told.table is None, statement
         assert told.error, statement
-    assert tree(root) == before
-    assert tree(tmp_path) == beside
+    assert state(root) == before
+    assert state(tmp_path) == beside
 
 
 @pytest.mark.parametrize("statement", BOUNDED)
 def test_what_would_never_end_is_bounded(root: Path, file: Path, statement: str) -> None:
-    before, began = tree(root), time.monotonic()
+    before, began = state(root), time.monotonic()
     told = run(file, statement, seconds=SECONDS)
     assert told.table is None
     assert told.error
     assert time.monotonic() - began < SECONDS + 12
-    assert tree(root) == before
+    assert state(root) == before
     again = run(file, "select count(*) as n from runs")
     assert again.table is not None
     assert again.table.to_pylist() == [{"n": 1}]

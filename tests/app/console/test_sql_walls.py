@@ -1,6 +1,5 @@
 """Each wall of the SQL page alone keeps 300 hostile statements from changing anything."""
 
-import hashlib
 import json
 import logging
 import os
@@ -17,10 +16,9 @@ from selfrepair.app.console import landlock, sql_console, sql_wall
 from selfrepair.app.console.sql_examples import EXAMPLES
 from selfrepair.warehouse.paths import Warehouse
 from selfrepair.warehouse.published.read import open_serving
-from tests.helpers.hostile.hostile_statements import FIRST, statements
+from tests.helpers.hostile.hostile_statements import FIRST, state, statements
 from tests.helpers.runs.app_runs import publish_run
-
-State = dict[str, tuple[object, ...]]
+from tests.helpers.runs.cli_runs import python
 
 
 @pytest.fixture
@@ -36,16 +34,6 @@ def beside(tmp_path: Path) -> Path:
     beside.mkdir()
     (beside / "victim.csv").write_text("a,b\n1,2\n")
     return beside
-
-
-def state(*folders: Path) -> State:
-    """Each file and folder: bytes, inode, and when it was changed."""
-    found: State = {}
-    for path in sorted(path for folder in folders for path in [folder, *folder.rglob("*")]):
-        seen = path.lstat()
-        data = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
-        found[str(path)] = (seen.st_ino, seen.st_mtime_ns, seen.st_size, seen.st_mode, data)
-    return found
 
 
 def ask(wall: str, file: Path, texts: list[str], unchanged: list[Path]) -> Counter[str]:
@@ -238,11 +226,8 @@ print(done)
 
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "victim.csv").write_text("a\n")
-        said = subprocess.run(
-            [sys.executable, "-c", code, folder], capture_output=True, text=True, check=True
-        )
         allowed = [] if landlock.version() >= 3 else ["truncate"]
-        assert said.stdout == f"{allowed}\n"
+        assert python(code, folder) == f"{allowed}\n"
         assert os.listdir(folder) == ["victim.csv"]
 
 

@@ -4,7 +4,10 @@
 one of them must leave both as they are, whichever wall of the SQL page stands alone.
 """
 
+import hashlib
 from pathlib import Path
+
+State = dict[str, tuple[object, ...]]
 
 # Where a COPY may be told to write: the published file by each of its names, what lies beside it,
 # and places elsewhere that exist or not.
@@ -269,3 +272,13 @@ def statements(file: Path, stable: Path, folder: Path, fd: int = 3) -> list[str]
             text = text.replace(name, value)
         found.append(text)
     return list(dict.fromkeys(found))
+
+
+def state(*folders: Path) -> State:
+    """Each file and folder: bytes, inode, and when it was changed."""
+    found: State = {}
+    for path in sorted(path for folder in folders for path in [folder, *folder.rglob("*")]):
+        seen = path.lstat()
+        data = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
+        found[str(path)] = (seen.st_ino, seen.st_mtime_ns, seen.st_size, seen.st_mode, data)
+    return found

@@ -6,9 +6,10 @@ from typing import Any
 from streamlit.testing.v1 import AppTest
 
 import selfrepair.app.main
+from selfrepair.app.questions import queries
 from selfrepair.warehouse.paths import Warehouse
 from selfrepair.warehouse.published.publish import publish
-from tests.helpers.runs.app_details import write_details
+from tests.helpers.runs.detail_facts import write_details
 from tests.helpers.runs.small_run import run_row, write_run
 
 PAGES = [name for section in selfrepair.app.main.PAGES.values() for name, *_ in section]
@@ -39,8 +40,14 @@ def publish_run(root: Path, run_id: str = "toy", *, details: bool = False, **cha
     )
     write_run(warehouse, row, shard=row["n_sequences"])
     if details:
-        write_details(warehouse, row)
+        write_details(warehouse, row, [(layer, 0) for layer in range(n_layers - 1)])
     publish(warehouse, row)
+
+
+def generation_of(root: Path) -> queries.Generation:
+    found = queries.newest_generation(str(root))
+    assert found is not None
+    return found
 
 
 def page(root: Path, name: str, monkeypatch: Any, **chosen: str) -> AppTest:

@@ -8,7 +8,6 @@ from typing import Any
 import dagster as dg
 import duckdb
 import numpy as np
-import pyarrow.parquet as pq
 
 from selfrepair.warehouse.facts.run_facts import measured_tables
 from selfrepair.warehouse.facts.run_table import RunTable
@@ -20,7 +19,7 @@ from selfrepair_assets.assets.materialized import ASSETS, CHECKS
 from selfrepair_assets.assets.resources import WarehouseResource, models
 from selfrepair_assets.assets.run_spec import launchpad_config
 from selfrepair_assets.measurement.run_spec import RunSpec
-from tests.helpers.runs.small_run import measured_so
+from tests.helpers.runs.small_run import altered
 
 LENGTH = 16
 SEQUENCES = 12
@@ -38,6 +37,17 @@ def write_text(path: Path, characters: int = 40_000) -> Path:
     return path
 
 
+def small_spec(model: Path, **choices: Any) -> RunSpec:
+    """A run of a tiny model over the text beside it."""
+    defaults: dict[str, Any] = {
+        "corpus": str(model.parent / "text.txt"),
+        "tokens": SEQUENCES * LENGTH,
+        "sequence_length": LENGTH,
+        "top_fraction": 0.1,
+    }
+    return RunSpec(model=str(model), **(defaults | choices))
+
+
 def materialize(
     root: Path,
     model: Path,
@@ -46,13 +56,7 @@ def materialize(
     **choices: Any,
 ) -> dg.ExecuteInProcessResult:
     """Measure, check and publish `model` in the warehouse `root`, as `selfrepair run` does."""
-    defaults: dict[str, Any] = {
-        "corpus": str(model.parent / "text.txt"),
-        "tokens": SEQUENCES * LENGTH,
-        "sequence_length": LENGTH,
-        "top_fraction": 0.1,
-    }
-    spec = RunSpec(model=str(model), **(defaults | choices))
+    spec = small_spec(model, **choices)
     asked = (
         {"run_spec": {"config": launchpad_config(spec)}}
         if only is None or "run_spec" in only
@@ -132,17 +136,14 @@ def by_neuron(columns: dict[str, Any]) -> dict[str, Any]:
     return columns | {name: ordered(columns[name]) for name in lists}
 
 
-def altered(root: Path, model: Path, by: float) -> dict[str, int]:
+def changed(root: Path, model: Path, by: float) -> dict[str, int]:
     """Change one value of one shard as if it had been measured so; returns where."""
-    warehouse = Warehouse(root)
-    files = RunTable(warehouse, "head_ablations", str(model)).files()
-    path = files[1]
-    table = pq.read_table(path)
-    column = table["logit_change"].to_numpy().copy()
-    row = len(column) // 2
-    column[row] += by
-    index = table.column_names.index("logit_change")
-    changed = table.set_column(index, table.schema.field(index), [column])
-    columns = {name: changed[name].to_numpy() for name in changed.column_names}
-    measured_so(RunTable(warehouse, "head_ablations", str(model)), path, columns)
-    return {name: table[name][row].as_py() for name in ("layer", "head", "sequence", "position")}
+    of_run, where = RunTable(Warehouse(root), "head_ablations", str(model)), dict[str, int]()
+
+    def change(columns: dict[str, Any]) -> None:
+        row = len(columns["logit_change"]) // 2
+        columns["logit_change"][row] += by
+        where.update({n: int(columns[n][row]) for n in ("layer", "head", "sequence", "position")})
+
+    altered(of_run, of_run.files()[1], change)
+    return where

@@ -1,12 +1,14 @@
-"""What the tests of the command line look at: refusals, a folder's whole content, small disks."""
+"""The command in a process of its own, and what its tests look at: refusals, folders, disks."""
 
 import contextlib
 import hashlib
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,7 +16,32 @@ from tests.helpers.runs.asset_runs import LENGTH
 
 Said = tuple[int, str, str]
 """Exit code, stdout, stderr."""
+PROGRAM = str(Path(sys.executable).with_name("selfrepair"))
 NOBODY = 65534
+
+
+def installed(*arguments: object, **options: Any) -> Said:
+    """Run the installed command in a process of its own."""
+    done = subprocess.run(
+        [PROGRAM, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        errors="surrogateescape",
+        timeout=600,
+        **options,
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
+def python(code: str, *arguments: object, **options: Any) -> str:
+    """What a program prints that a fresh interpreter runs to its good end."""
+    return subprocess.run(
+        [sys.executable, "-c", code, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=True,
+        **options,
+    ).stdout
 
 
 def small() -> list[str]:
@@ -67,15 +94,24 @@ def mounted(place: Path, *options: str) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def denied(folder: Path) -> Iterator[None]:
-    """A folder that this process may not look into, whoever it is."""
-    folder.chmod(0)
+def as_nobody() -> Iterator[None]:
+    """This process without root's leave to look and write everywhere, whoever it is."""
     is_root = os.geteuid() == 0
-    if is_root:  # who may look everywhere
+    if is_root:
         os.seteuid(NOBODY)
     try:
         yield
     finally:
         if is_root:
             os.seteuid(0)
+
+
+@contextlib.contextmanager
+def denied(folder: Path) -> Iterator[None]:
+    """A folder that this process may not look into, whoever it is."""
+    folder.chmod(0)
+    try:
+        with as_nobody():
+            yield
+    finally:
         folder.chmod(0o755)

@@ -1,8 +1,8 @@
 """The details of a made-up run: what its heads' top rows would have, obeying every rule.
 
 Added to the shards that `small_run.write_run` wrote: changes of components that sum to the repair
-from heads and MLP layers, neurons that sum to the last MLP layer's direct effect and repair, and a
-head's answer to its own output that is minus a tenth of its direct effect per scale.
+from heads and MLP layers, neurons that sum to the last MLP layer's direct effect and repair, and
+heads that answer to their own output, from self-reinforcing ones to self-repressing ones.
 """
 
 from collections.abc import Sequence
@@ -165,15 +165,17 @@ def neuron_repairs(
 
 
 def self_reinforcement(warehouse: Warehouse, row: dict[str, Any]) -> Columns:
-    """Every head represses itself: it loses a tenth of its direct effect per scale."""
+    """The first layer reinforces itself, the last one represses itself, by a share per scale."""
     files = [str(p) for p in RunTable(warehouse, "direct_effects", row["run_id"]).files()]
     with duckdb.connect() as connection:
         clean = connection.read_parquet(files, hive_partitioning=False).fetchnumpy()
     n = len(clean["layer"])
     columns = {name: np.tile(column, len(SCALES)) for name, column in clean.items()}
     scale = np.repeat(SCALES, n)
+    slope = np.linspace(0.05, -0.05, row["n_layers"])[columns["layer"]]
+    noise = np.random.default_rng(row["seed"]).normal(0, 0.01, len(scale))
     return columns | {
         "scale": scale,
-        "direct_effect_after": columns["direct_effect"] * (1 - 0.1 * scale),
+        "direct_effect_after": columns["direct_effect"] * (1 + slope * scale) + noise,
         "ln_scale_after": np.full(n * len(SCALES), 2.0),
     }

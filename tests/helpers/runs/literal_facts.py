@@ -12,44 +12,21 @@ import pyarrow as pa
 
 from selfrepair.warehouse import sql_created, sql_files
 from selfrepair.warehouse.published import stored_results
+from tests.helpers.runs.small_run import run_row
 
-RUN = {
-    "run_id": "run",
-    "model": "model",
-    "revision": None,
-    "weights_sha256": None,
-    "architecture": "GPTNeoXForCausalLM",
-    "normalization": "LN",
-    "parallel_attention": True,
-    "post_norm": False,
-    "final_cap": None,
-    "logit_scale": 1.0,
-    "n_layers": 2,
-    "n_heads": 2,
-    "d_model": 4,
-    "d_mlp": 16,
-    "d_vocab": 97,
-    "corpus": "literal",
-    "sequence_length": 3,
-    "n_sequences": 2,
-    "n_sequences_measured": 2,
-    "n_tokens": 4,
-    "sample": "head",
-    "drawn_from": "the first 2 sequences",
-    "ablations": ["resample"],
-    "heads": None,
-    "precision": "fp32",
-    "layer_precision": ["fp32", "fp32"],
-    "precision_error": None,
-    "engine": "perturbation",
-    "device": "cpu",
-    "seed": 0,
-    "top_fraction": 0.5,
-    "center_unembed": True,
-    "versions": {"torch": "2"},
-    "started_at": "2026-01-01",
-    "finished_at": "2026-01-02",
-}
+RUN = run_row(
+    "run",
+    model="model",
+    parallel_attention=True,
+    d_model=4,
+    d_mlp=16,
+    d_vocab=97,
+    sequence_length=3,
+    n_sequences=2,
+    ablations=["resample"],
+    precision_error=None,
+    top_fraction=0.5,
+)
 ABLATION = {
     "run_id": "run",
     "ablation": "resample",
@@ -87,14 +64,13 @@ def warehouse_of(
     tokens: Iterable[Mapping[str, Any]] = (),
     runs: Iterable[Mapping[str, Any]] = ({},),
     others: Mapping[str, Iterable[Mapping[str, Any]]] | None = None,
-    comments: bool = False,
 ) -> duckdb.DuckDBPyConnection:
     """A connection with the tables, their rows, and every stored result, view and macro.
 
     Each mapping overrides what `ABLATION`, `TOKEN` or `RUN` says. A position that has an ablation
     and no token gets one, `direct_effects` the ablated heads' rows, and a run as many heads as are
-    ablated. `others` are rows of further tables, whole but for run_id "run". Comments are left out
-    where no test is about them: they take half the time.
+    ablated. `others` are rows of further tables, whole but for run_id "run". Comments are left out:
+    they take half the time.
     """
     head_ablations = [{**ABLATION, **row} for row in ablations]
     given = [{**TOKEN, **row} for row in tokens]
@@ -120,7 +96,7 @@ def warehouse_of(
         if rows:
             insert_arrow(connection, table, pa.Table.from_pylist(rows))
     copy_direct_effects(connection)
-    sql_created.create_all(connection, comments=comments)
+    sql_created.create_all(connection, comments=False)
     fill_stored_results(connection)
     return connection
 

@@ -21,16 +21,14 @@ import psutil
 from selfrepair.warehouse.paths import Warehouse
 from selfrepair_assets.measurement.engine.measure import Progress
 from selfrepair_assets.measurement.errors import InputError
-from selfrepair_assets.measurement.run_spec import RunSpec
 from selfrepair_assets.steps.head_ablations import HEAD_ABLATIONS, measure_ablation_shard
-from selfrepair_assets.steps.run_spec import prepare, start
 from selfrepair_assets.steps.sharded.run_folder import RunFolder
 from selfrepair_assets.steps.sharded.shards import Shard
 from selfrepair_assets.steps.sharded.step import Executor, Step, in_this_process
 from selfrepair_assets.steps.workers.deployment import Workers
 from tests.helpers.models.families import save
-from tests.helpers.runs.asset_runs import LENGTH, write_text
-from tests.helpers.runs.step_runs import measured_by
+from tests.helpers.runs.asset_runs import small_spec, write_text
+from tests.helpers.runs.step_runs import measured_anew
 
 SLOWER = 0.5  # seconds before and after a shard, in which a kill is sure to meet somebody
 
@@ -97,33 +95,18 @@ def error_of(execute: Executor, folder: RunFolder, measure: Callable[..., bool])
 def look(base: Path, seed: int) -> dict[str, Any]:
     random.seed(seed)
     save("gpt2", base / "gpt2")
-    spec = RunSpec(
-        model=str(base / "gpt2"),
-        corpus=str(write_text(base / "text.txt")),
-        tokens=12 * LENGTH,
-        sequence_length=LENGTH,
-        shard_sequences=2,
-        top_fraction=0.1,
-        ablations=("resample", "mean"),
-    )
+    write_text(base / "text.txt")
+    spec = small_spec(base / "gpt2", shard_sequences=2, ablations=("resample", "mean"))
     warnings: list[str] = []
     handler = logging.Handler(logging.WARNING)
     handler.emit = lambda record: warnings.append(record.getMessage())  # type: ignore[method-assign]
     logging.getLogger("selfrepair_assets").addHandler(handler)
 
-    def measured(execute: Executor, name: str) -> dict[str, Any]:
-        folder = RunFolder(Warehouse(base / name), spec.run_id)
-        start(folder, prepare(spec))
-        work = measured_by(execute, folder)
-        facts = folder.warehouse.root / "facts"
-        shards = sorted(str(path.relative_to(facts)) for path in facts.rglob("*.parquet"))
-        return {"shards": shards, "work": work}  # the same bytes have the same names
-
-    found: dict[str, Any] = {"one": measured(in_this_process, "one")}
+    found: dict[str, Any] = {"one": measured_anew(in_this_process, base / "one", spec)}
     began = time.monotonic()
     with Workers(2).executor("cpu") as execute:
         seconds = random.uniform(0, 5 * SLOWER)
-        found["two"] = measured(disturbed(execute, seconds), "two")
+        found["two"] = measured_anew(disturbed(execute, seconds), base / "two", spec)
         processes = {process.pid for process in workers()}
         found["warnings"] = list(warnings)
         addresses = {

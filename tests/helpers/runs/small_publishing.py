@@ -2,9 +2,13 @@
 
 import importlib.resources
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
+from selfrepair.warehouse.connection import Connection
 from selfrepair.warehouse.paths import Warehouse
 from selfrepair.warehouse.published import outside
 from selfrepair.warehouse.published.read import open_serving
@@ -66,6 +70,18 @@ def contents(warehouse: Warehouse, *without: str) -> dict[str, list[tuple[Any, .
             for name in names
             if name not in ("generation", *without)
         }
+
+
+def assert_same_rows(
+    found: Connection, expected: Connection, names: Iterable[str], rtol: float, atol: float
+) -> int:
+    """Two connections give the same rows of relations, but for the last digits; how many."""
+    n = 0
+    for name in names:
+        ours, theirs = (c.sql(f"from {name} order by all").df() for c in (found, expected))
+        pd.testing.assert_frame_equal(ours, theirs, rtol=rtol, atol=atol, obj=name)
+        n += len(theirs)
+    return n
 
 
 def shown(warehouse: Warehouse) -> dict[str, list[tuple[Any, ...]]]:

@@ -4,11 +4,14 @@ Everything but `logit_change` is drawn at random; `logit_change` is what the ide
 says that it must be. So the warehouse can be tested without a model.
 """
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from selfrepair.warehouse.facts.plan import read_plan, write_plan
@@ -181,6 +184,19 @@ def planned(of_run: RunTable, fingerprint: str, shards: list[Path]) -> dict[str,
     tables = there.tables if there and there.fingerprint == fingerprint else {}
     write_plan(of_run.warehouse, of_run.run_id, fingerprint, tables | {of_run.table: ranges})
     return of_run.write_manifest(fingerprint, shards)
+
+
+def altered(of_run: RunTable, shard: Path, change: Callable[[dict[str, Any]], None]) -> None:
+    """Applies `change` to a shard's columns (lists as lists), as if they had been measured so."""
+    rows = pq.read_table(shard, partitioning=None)
+    columns = {
+        field.name: rows[field.name].to_pylist()
+        if pa.types.is_list(field.type)
+        else rows[field.name].to_numpy().copy()
+        for field in rows.schema
+    }
+    change(columns)
+    measured_so(of_run, shard, columns)
 
 
 def measured_so(of_run: RunTable, shard: Path, columns: Any) -> Path:

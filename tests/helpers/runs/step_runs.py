@@ -1,11 +1,15 @@
 """A run measured step after step, by any executor."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
+from selfrepair.warehouse.paths import Warehouse
+from selfrepair_assets.measurement.run_spec import RunSpec
 from selfrepair_assets.steps.clean_run import CLEAN_RUN
 from selfrepair_assets.steps.head_ablations import HEAD_ABLATIONS, keep_top_rows
 from selfrepair_assets.steps.neuron_changes import neuron_changes
 from selfrepair_assets.steps.precision import layer_precision
+from selfrepair_assets.steps.run_spec import prepare, start
 from selfrepair_assets.steps.self_reinforcement import SELF_REINFORCEMENT
 from selfrepair_assets.steps.sharded.run_folder import RunFolder
 from selfrepair_assets.steps.sharded.step import Executor, Step
@@ -19,6 +23,19 @@ def steps_of(folder: RunFolder) -> Iterator[Step]:
     yield HEAD_ABLATIONS
     yield neuron_changes(folder)
     yield SELF_REINFORCEMENT
+
+
+def shard_names(root: Path) -> list[str]:
+    """The names of all shards, which carry their checksums: the same bytes have the same names."""
+    return sorted(str(path.relative_to(root)) for path in root.glob("facts/*/*/*.parquet"))
+
+
+def measured_anew(execute: Executor, root: Path, spec: RunSpec) -> tuple[list[str], dict[str, int]]:
+    """Starts a run and measures it to its end; its shards, and the work of each step."""
+    folder = RunFolder(Warehouse(root), spec.run_id)
+    start(folder, prepare(spec))
+    work = measured_by(execute, folder)
+    return shard_names(root), work
 
 
 def measured_by(execute: Executor, folder: RunFolder) -> dict[str, int]:

@@ -11,7 +11,6 @@ from selfrepair_assets.measurement.engine.kept_details import curve_counts
 from selfrepair_assets.measurement.engine.measure import Measurer
 from selfrepair_assets.measurement.engine.results import KeptRows
 from selfrepair_assets.measurement.heads import Head
-from selfrepair_assets.measurement.model.models import LoadedModel
 from tests.helpers.models.engine_truth import (
     FP32_BOUND,
     NOT_WRAPPED,
@@ -37,18 +36,17 @@ ROWS = KeptRows(  # in another order than they are measured, several of a head, 
 HOOKED = [*FALLBACK_ONLY, *EXPERTS, *(name for name in PERTURBATION if name not in NOT_WRAPPED)]
 
 
-@pytest.mark.parametrize("name", HOOKED)
-def test_hooked_changes_equal_the_oracle(name: str) -> None:
-    check_component_and_neuron_changes(name, loaded(name, hooked=True), 3)
-
-
-@pytest.mark.parametrize("batch_size", [1, 3])
-@pytest.mark.parametrize("name", PERTURBATION)
-def test_component_and_neuron_changes_equal_the_oracle(name: str, batch_size: int) -> None:
-    check_component_and_neuron_changes(name, loaded(name), batch_size)
-
-
-def check_component_and_neuron_changes(name: str, model: LoadedModel, batch_size: int) -> None:
+@pytest.mark.parametrize(
+    ("name", "hooked", "batch_size"),
+    [
+        *((name, True, 3) for name in HOOKED),
+        *((name, False, batch_size) for name in PERTURBATION for batch_size in (1, 3)),
+    ],
+)
+def test_component_and_neuron_changes_equal_the_oracle(
+    name: str, hooked: bool, batch_size: int
+) -> None:
+    model = loaded(name, hooked=True) if hooked else loaded(name)
     expected, oracle = truth(name), Oracle(random_model(name))
     tokens, partners = (torch.from_numpy(t).long() for t in (expected.tokens, expected.partners))
     clean = oracle.run(tokens)

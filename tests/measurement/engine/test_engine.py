@@ -10,6 +10,7 @@ from selfrepair_assets.measurement.ablations import ABLATIONS
 from selfrepair_assets.measurement.engine.hooked import HookedEngine
 from selfrepair_assets.measurement.engine.interface import AblationRequest
 from selfrepair_assets.measurement.engine.measure import Measurer
+from selfrepair_assets.measurement.engine.results import CleanFacts
 from selfrepair_assets.measurement.errors import EngineMismatchError, InputError
 from selfrepair_assets.measurement.heads import Head
 from tests.helpers.models.engine_truth import (
@@ -33,20 +34,40 @@ from tests.helpers.models.families import (
 )
 
 
-@pytest.mark.parametrize("name", PERTURBATION)
-def test_perturbation_engine_equals_the_oracle(name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "engine"),
+    [
+        *((name, "perturbation") for name in PERTURBATION),
+        *((name, "hooked") for name in (*FALLBACK_ONLY, *EXPERTS)),
+    ],
+)
+def test_the_engine_of_a_model_equals_the_oracle(name: str, engine: str) -> None:
+    """What the perturbation engine does not know is measured with hooks."""
     measurer = Measurer(loaded(name), spec_of())
-    assert measurer.engine == "perturbation"
+    assert measurer.engine == engine
     assert_clean_facts(measurer, truth(name))
-    assert_equal(ablate(measurer, truth(name)), truth(name).columns)
+    measured = ablate(measurer, truth(name))
+    assert_equal(measured, truth(name).columns)
+    if engine == "perturbation":
+        clean = measurer.clean(truth(name).tokens)
+        for columns in measured.values():
+            assert_identity(clean, columns)
+            part = columns["self_repair_from_post_norm"]
+            assert bool((part != 0).any()) == (name in POST_NORM), "there where the model has one"
 
 
-@pytest.mark.parametrize("name", [*FALLBACK_ONLY, *EXPERTS])
-def test_what_the_perturbation_engine_does_not_know_is_measured_with_hooks(name: str) -> None:
-    measurer = Measurer(loaded(name), spec_of())
-    assert measurer.engine == "hooked"
-    assert_clean_facts(measurer, truth(name))
-    assert_equal(ablate(measurer, truth(name)), truth(name).columns)
+def assert_identity(clean: CleanFacts, columns: dict[str, torch.Tensor]) -> None:
+    """logit + logit_change - bias = S/S' (logit - bias + change of effect + repair)."""
+    without_bias = clean.logit - clean.logit_bias
+    effect_change = columns["direct_effect_ablated"] - columns["direct_effect"]
+    repair = columns["self_repair_from_heads"] + columns["self_repair_from_mlps"]
+    repair = repair + columns["self_repair_from_post_norm"]
+    torch.testing.assert_close(
+        without_bias + columns["logit_change"],
+        clean.ln_scale / columns["ln_scale_ablated"] * (without_bias + effect_change + repair),
+        rtol=0,
+        atol=3e-5,
+    )
 
 
 @pytest.mark.parametrize("name", PERTURBATION)
@@ -110,25 +131,6 @@ def test_a_head_replaced_by_itself_changes_nothing(name: str) -> None:
         np.testing.assert_allclose(columns["ln_scale_ablated"], clean.ln_scale, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", PERTURBATION)
-def test_identity_holds_on_every_row(name: str) -> None:
-    """logit + logit_change - bias = S/S' (logit - bias + change of effect + repair)."""
-    measurer = Measurer(loaded(name), spec_of())
-    clean = measurer.clean(truth(name).tokens)
-    without_bias = clean.logit - clean.logit_bias
-    for columns in ablate(measurer, truth(name)).values():
-        effect_change = columns["direct_effect_ablated"] - columns["direct_effect"]
-        repair = columns["self_repair_from_heads"] + columns["self_repair_from_mlps"]
-        repair = repair + columns["self_repair_from_post_norm"]
-        ratio = clean.ln_scale / columns["ln_scale_ablated"]
-        torch.testing.assert_close(
-            without_bias + columns["logit_change"],
-            ratio * (without_bias + effect_change + repair),
-            rtol=0,
-            atol=3e-5,
-        )
-
-
 @pytest.mark.parametrize("name", ["gpt_neox", "phi", "cohere", "falcon"])
 def test_last_layer_of_a_parallel_model_repairs_by_the_norm_alone(name: str) -> None:
     measured = ablate(Measurer(loaded(name), spec_of()), truth(name))
@@ -175,13 +177,6 @@ def test_engine_is_checked_against_the_model(name: str) -> None:
     measurer._engine.logits = lambda tokens: logits(tokens) * 1.01  # type: ignore[method-assign]
     with pytest.raises(EngineMismatchError, match="Nothing was measured"):
         measurer.check_engine(truth(name).tokens)
-
-
-@pytest.mark.parametrize("name", PERTURBATION)
-def test_a_post_norm_part_is_there_where_the_model_has_one(name: str) -> None:
-    for columns in ablate(Measurer(loaded(name), spec_of()), truth(name)).values():
-        part = columns["self_repair_from_post_norm"]
-        assert bool((part != 0).any()) == (name in POST_NORM)
 
 
 def test_a_value_bias_that_tokens_change_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

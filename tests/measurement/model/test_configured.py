@@ -6,12 +6,13 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import CTRLConfig, MambaConfig, OPTConfig, PretrainedConfig, T5Config
+from transformers import PretrainedConfig
 
 from selfrepair_assets.measurement.engine.choose_engine import choose_engine
 from selfrepair_assets.measurement.errors import InputError
 from selfrepair_assets.measurement.model import models
 from selfrepair_assets.measurement.model.configured import ConfiguredModel
+from tests.benchmarks.families import REFUSED
 from tests.helpers.models import families
 
 MEASURED = ["gpt2", "gemma3", "olmo2", "cohere", "falcon_alibi", "nemotron_biases", "gpt_oss"]
@@ -72,40 +73,38 @@ def test_a_variant_that_is_not_read_is_named(tmp_path: Path) -> None:
     assert found.thin(1).hooked_because == "OLMo with clipped queries, keys and values"
 
 
-TOKENS: dict[str, Any] = {"vocab_size": 97, "bos_token_id": 0, "eos_token_id": 1}
-REFUSED: dict[str, tuple[PretrainedConfig, str]] = {
-    "encoder-decoder": (T5Config(d_model=32, d_kv=8, d_ff=48, num_layers=1), "not a decoder-only"),
-    "unknown": (CTRLConfig(n_embd=32, dff=64, n_layer=2, n_head=4), "does not know the arch"),
-    "no heads": (
-        MambaConfig(
-            hidden_size=32,
-            num_hidden_layers=2,
-            state_size=4,
-            architectures=["MambaForCausalLM"],
-        ),
-        "no attention heads",
-    ),
-    "no final norm": (
-        OPTConfig(
-            num_hidden_layers=2,
-            hidden_size=32,
-            ffn_dim=64,
-            num_attention_heads=4,
-            max_position_embeddings=64,
-            word_embed_proj_dim=16,
-            do_layer_norm_before=False,
-            architectures=["OPTForCausalLM"],
-            **TOKENS,
-        ),
-        "no final norm",
-    ),
+REASONS = {
+    "t5": "not a decoder-only",
+    "ctrl": "does not know the arch",
+    "rwkv": "no attention heads",
+    "mamba": "no attention heads",
+    "opt_projected": "no final norm",
 }
 
 
-@pytest.mark.parametrize(("config", "reason"), REFUSED.values(), ids=list(REFUSED))
-def test_refused_for_its_true_cause(config: PretrainedConfig, reason: str, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=reason):
-        choose_engine(configured(config, tmp_path).thin(1))
+def test_every_refused_family_has_its_reason() -> None:
+    assert REASONS.keys() == REFUSED.keys()
+
+
+@pytest.mark.parametrize("name", REASONS)
+def test_refused_for_its_true_cause(name: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=REASONS[name]):
+        choose_engine(configured(REFUSED[name][1], tmp_path).thin(1))
+
+
+@pytest.mark.parametrize("scaled", [True, False])
+def test_a_switch_that_the_bridge_ignores_is_read(scaled: bool, tmp_path: Path) -> None:
+    """TransformerLens scales the attention all the same; a bridge around it is refused."""
+    model = families.random_model("gpt2")
+    model.config.scale_attn_weights = scaled
+    model.save_pretrained(tmp_path)
+    families.character_tokenizer(prepend_bos=False).save_pretrained(tmp_path)
+    loaded = models.load_model(str(tmp_path))
+    assert loaded.folded is not None
+    assert loaded.folded.attention_scale == (8**-0.5 if scaled else 1.0)
+    if not scaled:
+        with pytest.raises(InputError, match="computes other logits"):
+            loaded.bridge  # noqa: B018
 
 
 def test_a_thin_model_has_few_tokens_and_runs(tmp_path: Path) -> None:

@@ -37,11 +37,6 @@ TOKENS = families.random_tokens(2, 12)
 
 
 @pytest.fixture(scope="module")
-def gpt2(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return families.save("gpt2", tmp_path_factory.mktemp("gpt2"))
-
-
-@pytest.fixture(scope="module")
 def other(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return families.save("gpt2", tmp_path_factory.mktemp("other"), seed=1)
 

@@ -1,7 +1,6 @@
 """A model's name becomes a complete folder: a local one, or one that the hub has."""
 
 import re
-import shutil
 import socket
 import time
 from collections.abc import Iterator
@@ -14,17 +13,7 @@ from selfrepair_assets.measurement import hub
 from selfrepair_assets.measurement.errors import InputError
 from selfrepair_assets.measurement.model import models
 from selfrepair_assets.measurement.model.find_model import find_model
-from tests.helpers.models import fake_hub, families
-
-
-@pytest.fixture(scope="module")
-def gpt2(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return families.save("gpt2", tmp_path_factory.mktemp("gpt2"))
-
-
-@pytest.fixture
-def copied(gpt2: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(gpt2, tmp_path / "model"))
+from tests.helpers.models import fake_hub
 
 
 def test_names_that_are_paths(gpt2: Path, monkeypatch: pytest.MonkeyPatch) -> None:

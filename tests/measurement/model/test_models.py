@@ -1,8 +1,6 @@
 """A model's name in, a model that can be measured out, or one line that says why not."""
 
-import json
 import re
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -10,7 +8,6 @@ from typing import Any
 import pytest
 import torch
 import transformers
-from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from selfrepair_assets.measurement.engine import clean_run
@@ -20,16 +17,6 @@ from selfrepair_assets.measurement.model.model_files import weight_files
 from tests.helpers.models import families
 
 NEURONS = {"gpt2": 128, "gpt_neo": 128, "opt": 64, "gpt_neox": 64}  # the others have 48
-
-
-@pytest.fixture(scope="module")
-def gpt2(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return families.save("gpt2", tmp_path_factory.mktemp("gpt2"))
-
-
-@pytest.fixture
-def copied(gpt2: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(gpt2, tmp_path / "model"))
 
 
 @pytest.fixture(autouse=True)
@@ -167,87 +154,6 @@ def save_any(model: PreTrainedModel, folder: Path) -> PreTrainedModel:
     return model.eval()
 
 
-def change_weight(folder: Path, part: str, change: Callable[[torch.Tensor], object]) -> None:
-    weights = load_file(folder / "model.safetensors")
-    name = next(name for name in weights if part in name)
-    weights[name] = torch.as_tensor(change(weights[name]))
-    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
-
-
-def drop_weight(folder: Path) -> None:
-    weights = load_file(folder / "model.safetensors")
-    weights.pop(next(name for name in weights if "h.1.attn.c_attn.weight" in name))
-    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
-
-
-def cut_off(folder: Path) -> None:
-    content = (folder / "model.safetensors").read_bytes()
-    (folder / "model.safetensors").write_bytes(content[:-4])
-
-
-def set_config(folder: Path, **values: object) -> None:
-    config = json.loads((folder / "config.json").read_text())
-    (folder / "config.json").write_text(json.dumps(config | values))
-
-
-def pickle_garbage(folder: Path) -> None:
-    (folder / "model.safetensors").unlink()
-    (folder / "pytorch_model.bin").write_bytes(b"hello")
-
-
-def leave_gguf_only(folder: Path) -> None:
-    (folder / "model.safetensors").rename(folder / "model.gguf")
-
-
-def poison(number: float) -> Callable[[torch.Tensor], torch.Tensor]:
-    return lambda weight: weight.index_fill(0, torch.tensor([2]), number)
-
-
-DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
-    "no configuration": (lambda f: (f / "config.json").unlink(), "has no config.json"),
-    "configuration not JSON": (lambda f: (f / "config.json").write_text("{"), "is not JSON"),
-    "no weights": (lambda f: (f / "model.safetensors").unlink(), "has no weights: neither"),
-    "GGUF only": (leave_gguf_only, r"has no weights.*model\.gguf is GGUF"),
-    "no tokenizer": (lambda f: (f / "tokenizer.json").unlink(), "has no tokenizer"),
-    "broken tokenizer": (lambda f: (f / "tokenizer.json").write_text("{}"), "load the tokenizer"),
-    "cut off": (cut_off, "broken or incomplete"),
-    "empty": (lambda f: (f / "model.safetensors").write_bytes(b""), "broken or incomplete"),
-    "git-lfs": (
-        lambda f: (f / "model.safetensors").write_text("version https://git-lfs.github.com/spec"),
-        "placeholder of git-lfs",
-    ),
-    "pickled garbage": (pickle_garbage, "cannot load the weights"),
-    "NaN": (
-        lambda f: change_weight(f, "h.1.attn.c_attn.weight", poison(float("nan"))),
-        r"NaN or infinite numbers, first in transformer\.h\.1\.attn\.c_attn\.weight",
-    ),
-    "infinity": (
-        lambda f: change_weight(f, "h.2.ln_1.bias", poison(float("inf"))),
-        r"first in transformer\.h\.2\.ln_1\.bias",
-    ),
-    "a weight missing": (drop_weight, r"incomplete: 1 are missing.*h\.1\.attn\.c_attn\.weight"),
-    "another shape": (
-        lambda f: change_weight(f, "wte", lambda w: w[:50].clone()),
-        "shapes that its config.json says",
-    ),
-    "unknown type": (lambda f: set_config(f, model_type="blub"), "read the configuration"),
-    "own code": (
-        lambda f: set_config(f, model_type="blub", auto_map={"AutoConfig": "a.B"}),
-        "own code are not run",
-    ),
-}
-
-
-@pytest.mark.parametrize(("damage", "message"), DAMAGE.values(), ids=list(DAMAGE))
-def test_damage_is_told_in_one_line(
-    damage: Callable[[Path], object], message: str, copied: Path
-) -> None:
-    damage(copied)
-    with pytest.raises(InputError, match=message) as caught:
-        models.load_model(str(copied))
-    assert "\n" not in str(caught.value)
-
-
 SMALL: dict[str, Any] = {"hidden_size": 32, "num_hidden_layers": 2, "vocab_size": families.D_VOCAB}
 HEADS: dict[str, Any] = {"num_attention_heads": 4, "intermediate_size": 48}
 OTHER_KINDS: dict[str, tuple[Callable[[], PreTrainedModel], str]] = {
@@ -270,6 +176,14 @@ OTHER_KINDS: dict[str, tuple[Callable[[], PreTrainedModel], str]] = {
             transformers.CTRLConfig(vocab_size=97, n_embd=32, dff=64, n_layer=2, n_head=4)
         ),
         r"does not know the architecture of .* \(CTRLLMHeadModel\)",
+    ),
+    "without a final norm": (
+        lambda: transformers.OPTForCausalLM(
+            transformers.OPTConfig(
+                **SMALL, num_attention_heads=4, word_embed_proj_dim=16, do_layer_norm_before=False
+            )
+        ),
+        "no final norm",
     ),
 }
 

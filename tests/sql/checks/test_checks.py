@@ -1,8 +1,6 @@
 """Every check: it holds for right facts, and names the row where one number is wrong."""
 
-import shutil
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,31 +12,19 @@ from selfrepair.warehouse.facts.checks import run_checks
 from selfrepair.warehouse.facts.run_table import RunTable
 from selfrepair.warehouse.paths import Warehouse
 from selfrepair.warehouse.sql_files import relations
-from tests.helpers.runs.small_run import measured_so, run_row, write_run
+from tests.helpers.runs.small_run import altered, run_row, write_run
 
 SEQUENTIAL = run_row()
 POST_NORM = run_row(post_norm=True)
 PARALLEL = run_row(parallel_attention=True, n_layers=3, layer_precision=["fp32"] * 3)
 
 
-@pytest.fixture
-def warehouse(tmp_path: Path) -> Warehouse:
-    return Warehouse(tmp_path / "data").prepare()
-
-
 def alter(
     warehouse: Warehouse, table: str, change: Callable[[dict[str, Any]], None], shard: int = 0
 ) -> None:
     """Rewrites one shard of a table with `change` applied to its columns."""
-    paths = sorted(warehouse.facts(table, "toy").glob("*.parquet"))
-    columns = {
-        name: column.to_numpy().copy()
-        for name, column in zip(
-            pq.read_schema(paths[shard]).names, pq.read_table(paths[shard]).columns, strict=True
-        )
-    }
-    change(columns)
-    measured_so(RunTable(warehouse, table, "toy"), paths[shard], columns)
+    of_run = RunTable(warehouse, table, "toy")
+    altered(of_run, of_run.shards()[shard], change)
 
 
 def broken(warehouse: Warehouse, row: dict[str, Any]) -> dict[str, Any]:
@@ -93,6 +79,15 @@ def one(column: str, value: Any, row: int = 13) -> Callable[[dict[str, Any]], No
     return change
 
 
+def add(by: float, column: str, row: int | slice = 13) -> Callable[[dict[str, Any]], None]:
+    """A change of a value by so much; row -1 is of the last layer."""
+
+    def change(columns: dict[str, Any]) -> None:
+        columns[column][row] += by
+
+    return change
+
+
 ROW_13 = {"ablation": "resample", "layer": 0, "head": 1, "sequence": 1, "position": 1}
 
 
@@ -107,11 +102,7 @@ def test_one_altered_value_breaks_the_identity_and_is_named(
     warehouse: Warehouse, column: str
 ) -> None:
     write_run(warehouse, POST_NORM)
-
-    def nudge(columns: dict[str, Any]) -> None:
-        columns[column][13] += 0.01
-
-    alter(warehouse, "head_ablations", nudge)
+    alter(warehouse, "head_ablations", add(0.01, column))
     found = broken(warehouse, POST_NORM)
     assert list(found) == ["decomposition_identity"]
     named = found["decomposition_identity"]
@@ -121,12 +112,9 @@ def test_one_altered_value_breaks_the_identity_and_is_named(
 
 def test_a_model_without_post_norm_has_no_such_part(warehouse: Warehouse) -> None:
     write_run(warehouse, SEQUENTIAL)
-
-    def move(columns: dict[str, Any]) -> None:  # from one part to another: the sum stays
-        columns["self_repair_from_post_norm"][13] += 0.01
-        columns["self_repair_from_heads"][13] -= 0.01
-
-    alter(warehouse, "head_ablations", move)
+    # From one part to another: the sum stays.
+    alter(warehouse, "head_ablations", add(0.01, "self_repair_from_post_norm"))
+    alter(warehouse, "head_ablations", add(-0.01, "self_repair_from_heads"))
     found = broken(warehouse, SEQUENTIAL)
     assert list(found) == ["downstream_parts"]
     assert {name: found["downstream_parts"][name] for name in ROW_13} == ROW_13
@@ -180,21 +168,12 @@ def test_each_rule_finds_its_offender(
     assert any(where.items() <= row.items() for row in result.rows), result.rows
 
 
-def last_layer(column: str) -> Callable[[dict[str, Any]], None]:
-    """A change of the last row, which is of the last layer, by something small."""
-
-    def change(columns: dict[str, Any]) -> None:
-        columns[column][-1] += 1e-6
-
-    return change
-
-
 @pytest.mark.parametrize("column", ["self_repair_from_heads", "self_repair_from_mlps"])
 def test_a_parallel_last_layer_must_have_no_repair_at_all(
     warehouse: Warehouse, column: str
 ) -> None:
     write_run(warehouse, PARALLEL)
-    alter(warehouse, "head_ablations", last_layer(column))
+    alter(warehouse, "head_ablations", add(1e-6, column, -1))
     found = broken(warehouse, PARALLEL)
     assert set(found) == {"parallel_last_layer", "downstream_parts"}
     assert found["parallel_last_layer"]["layer"] == 2
@@ -202,30 +181,15 @@ def test_a_parallel_last_layer_must_have_no_repair_at_all(
 
 def test_equation_3_must_hold_in_a_parallel_last_layer(warehouse: Warehouse) -> None:
     write_run(warehouse, PARALLEL)
-
-    def change(columns: dict[str, Any]) -> None:
-        columns["logit_change"][-1] += 0.01
-
-    alter(warehouse, "head_ablations", change)
+    alter(warehouse, "head_ablations", add(0.01, "logit_change", -1))
     assert set(broken(warehouse, PARALLEL)) == {"parallel_last_layer", "decomposition_identity"}
 
 
-@pytest.mark.parametrize(
-    ("row", "column"),
-    [
-        (SEQUENTIAL, "self_repair_from_last_mlp"),  # the last layer's own MLP is the only one
-        (PARALLEL, "self_repair_from_last_mlp"),
-    ],
-)
-def test_the_last_mlps_part_must_fit_in(
-    warehouse: Warehouse, row: dict[str, Any], column: str
-) -> None:
+@pytest.mark.parametrize("row", [SEQUENTIAL, PARALLEL], ids=["sequential", "parallel"])
+def test_the_last_mlps_part_must_fit_in(warehouse: Warehouse, row: dict[str, Any]) -> None:
+    """Of a sequential model, the last layer's own MLP is the only one."""
     write_run(warehouse, row)
-
-    def change(columns: dict[str, Any]) -> None:
-        columns[column][-1] += 0.01
-
-    alter(warehouse, "head_ablations", change)
+    alter(warehouse, "head_ablations", add(0.01, "self_repair_from_last_mlp", -1))
     assert set(broken(warehouse, row)) == {"downstream_parts"}
 
 
@@ -234,28 +198,16 @@ def test_large_logits_may_miss_by_what_float32_cannot_hold(warehouse: Warehouse)
     row = run_row(n_layers=1, n_heads=1, layer_precision=["fp32"], ablations=["zero"])
     write_run(warehouse, row, shard=3)
 
-    def large(error: float) -> Callable[[dict[str, Any]], None]:
-        def change(columns: dict[str, Any]) -> None:
-            columns["direct_effect_ablated"][0] += 1e5
-            columns["self_repair_from_mlps"][0] -= 1e5 + error
-
-        return change
-
-    alter(warehouse, "head_ablations", large(0))
+    alter(warehouse, "head_ablations", add(1e5, "direct_effect_ablated", 0))
+    alter(warehouse, "head_ablations", add(-1e5, "self_repair_from_mlps", 0))
     assert "decomposition_identity" not in broken(warehouse, row)
-    shutil.rmtree(warehouse.facts("head_ablations", "toy"))
-    write_run(warehouse, row, shard=3)
-    alter(warehouse, "head_ablations", large(1))
+    alter(warehouse, "head_ablations", add(-1, "self_repair_from_mlps", 0))
     assert "decomposition_identity" in broken(warehouse, row)
 
 
 def test_all_offenders_are_counted_and_twenty_are_shown(warehouse: Warehouse) -> None:
     write_run(warehouse, SEQUENTIAL, shard=3)
-
-    def change(columns: dict[str, Any]) -> None:
-        columns["logit_change"] += 1
-
-    alter(warehouse, "head_ablations", change)
+    alter(warehouse, "head_ablations", add(1, "logit_change", slice(None)))
     (result,) = run_checks(warehouse, SEQUENTIAL, only=["decomposition_identity"])
     assert result.n_offending == 2 * 2 * 2 * 12
     assert len(result.rows) == 20

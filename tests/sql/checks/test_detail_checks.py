@@ -1,18 +1,16 @@
 """The checks of the details: they hold for right ones, and name the row where one is wrong."""
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow.parquet as pq
 import pytest
 
 from selfrepair.warehouse.facts.checks import run_checks
 from selfrepair.warehouse.facts.run_table import RunTable
 from selfrepair.warehouse.paths import Warehouse
 from tests.helpers.runs.detail_facts import write_details
-from tests.helpers.runs.small_run import measured_so, run_row, write_run
+from tests.helpers.runs.small_run import altered, run_row, write_run
 
 SEQUENTIAL = run_row(n_sequences=6)
 PARALLEL = run_row(n_sequences=6, parallel_attention=True, n_layers=3, layer_precision=["fp32"] * 3)
@@ -26,27 +24,11 @@ CHECKS = [
 ]
 
 
-@pytest.fixture
-def warehouse(tmp_path: Path) -> Warehouse:
-    return Warehouse(tmp_path / "data").prepare()
-
-
 def alter(warehouse: Warehouse, table: str, change: Callable[[dict[str, Any]], None]) -> None:
-    """Rewrites a table's shard with `change` applied to its columns (lists as lists)."""
-    (path,) = warehouse.facts(table, "toy").glob("*.parquet")
-    columns = {name: np.array(c) for name, c in _plain(path).items()} | _lists(path)
-    change(columns)
-    measured_so(RunTable(warehouse, table, "toy"), path, columns)
-
-
-def _plain(path: Path) -> dict[str, list[Any]]:
-    rows = pq.read_table(path, partitioning=None)
-    return {n: rows[n].to_pylist() for n in rows.column_names if "list" not in str(rows[n].type)}
-
-
-def _lists(path: Path) -> dict[str, Any]:
-    rows = pq.read_table(path, partitioning=None)
-    return {n: rows[n].to_pylist() for n in rows.column_names if "list" in str(rows[n].type)}
+    """Rewrites a table's shard with `change` applied to its columns."""
+    of_run = RunTable(warehouse, table, "toy")
+    (shard,) = of_run.shards()
+    altered(of_run, shard, change)
 
 
 @pytest.mark.parametrize("row", [SEQUENTIAL, PARALLEL], ids=["sequential", "parallel"])

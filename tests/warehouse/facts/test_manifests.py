@@ -17,6 +17,7 @@ from selfrepair.warehouse.facts.run_facts import (
 )
 from selfrepair.warehouse.facts.run_table import RunTable
 from selfrepair.warehouse.paths import Warehouse
+from tests.faults.faults import harmed
 from tests.helpers.runs.small_run import FINGERPRINT, planned, run_row, tables, write_run
 
 
@@ -55,17 +56,11 @@ def test_a_manifest_is_refused_for_shards_that_are_not_the_whole(warehouse: Ware
     assert RunTable(warehouse, "tokens", "toy").manifest() is None
 
 
-def flip(path: Path) -> None:
-    data = bytearray(path.read_bytes())
-    data[len(data) // 2] ^= 1
-    path.write_bytes(data)
-
-
 def test_a_flipped_byte_is_found(warehouse: Warehouse) -> None:
     _, last = write_run(warehouse, run_row())["direct_effects"]
     RunTable(warehouse, "direct_effects", "toy").verify()
     seen = last.stat()
-    flip(last)
+    harmed(last, "bit flip")
     os.utime(last, ns=(seen.st_atime_ns, seen.st_mtime_ns))  # damage does not change the clock
     with pytest.raises(WarehouseError, match=f"{last} is damaged, it is not what was measured"):
         RunTable(warehouse, "direct_effects", "toy").verify()
@@ -78,7 +73,7 @@ def test_a_damaged_shard_never_gets_into_a_manifest(warehouse: Warehouse) -> Non
     shards = write_run(warehouse, run_row())["direct_effects"]
     manifest = warehouse.facts("direct_effects", "toy") / "manifest.json"
     manifest.unlink()
-    flip(shards[0])
+    harmed(shards[0], "bit flip")
     with pytest.raises(WarehouseError, match="missing, damaged or measured for another spec"):
         RunTable(warehouse, "direct_effects", "toy").write_manifest(FINGERPRINT, shards)
     with pytest.raises(WarehouseError, match="1 of 2 shards are missing or damaged"):
@@ -90,7 +85,7 @@ def test_what_is_damaged_is_set_aside_and_its_manifest_withdrawn(warehouse: Ware
     paths = write_run(warehouse, run_row())
     assert set_damaged_aside(warehouse, "toy") == []
     first, last = paths["direct_effects"]
-    flip(last)
+    harmed(last, "bit flip")
     assert RunTable(warehouse, "direct_effects", "toy").damaged() == [last]
     assert set_damaged_aside(warehouse, "toy") == [last]
     there = {path.name for path in first.parent.iterdir()}

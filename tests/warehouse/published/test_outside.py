@@ -2,11 +2,8 @@
 
 import json
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
-import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
@@ -22,13 +19,9 @@ from selfrepair.warehouse.published.read import open_serving
 from selfrepair.warehouse.sealed import is_intact
 from selfrepair.warehouse.sql_files import relations
 from tests.helpers.runs.app_runs import publish_run
+from tests.helpers.runs.cli_runs import installed
+from tests.helpers.runs.small_publishing import assert_same_rows, measured, shown
 from tests.helpers.runs.small_publishing import files_outside as files
-from tests.helpers.runs.small_publishing import measured, shown, small_sql
-
-
-@pytest.fixture
-def sql(tmp_path: Path) -> Path:
-    return small_sql(tmp_path / "sql")
 
 
 def test_it_answers_as_one_file_does(
@@ -47,19 +40,14 @@ def test_it_answers_as_one_file_does(
     assert files(one) == set()
     names = [found.name for found in relations() if found.kind in ("table", "stored", "view")]
     with open_serving(one) as a, open_serving(warehouse) as b:
-        compared = 0
+        names = [name for name in names if name not in ("parquet_files", "generation")]
         for name in names:
-            if name in ("parquet_files", "generation"):
-                continue
             described = [connection.execute(f"describe {name}").fetchall() for connection in (a, b)]
             columns = [[(column, kind) for column, kind, *_ in found] for found in described]
             assert columns[0] == columns[1], name
-            rows, found = (c.sql(f"from {name} order by all").df() for c in (a, b))
-            compared += len(rows)
-            # A sum of the same addends in another order differs in its last digit, the error of
-            # what is 1 in each row (the whole of a cumulative share) in its eighth.
-            pd.testing.assert_frame_equal(found, rows, rtol=1e-9, atol=1e-7, obj=name)
-        assert compared > 3_000
+        # A sum of the same addends in another order differs in its last digit, the error of
+        # what is 1 in each row (the whole of a cumulative share) in its eighth.
+        assert assert_same_rows(b, a, names, 1e-9, 1e-7) > 3_000
         comments = "select comment from duckdb_views() where view_name = 'head_ablations'"
         assert "One row per ablation" in str(b.execute(comments).fetchone())
 
@@ -204,17 +192,10 @@ def test_a_visitors_statement_reaches_them_and_nothing_else(
 def test_the_command_line_finds_them(warehouse: Warehouse, sql: Path, all_outside: None) -> None:
     publish(warehouse, measured(warehouse, "a"), source=sql)
     asked = "select count(*) as n from head_ablations"
-    done = subprocess.run(
-        [
-            *(sys.executable, "-m", "selfrepair", "sql", "--warehouse", warehouse.root),
-            *("-json", "-c", asked),
-        ],
-        capture_output=True,
-        text=True,
-        cwd="/",
-        check=True,
-    )
-    assert json.loads(done.stdout) == [{"n": 96}]
+    prompt = ("sql", "--warehouse", warehouse.root, "-json")
+    code, out, err = installed(*prompt, "-c", asked, cwd="/")
+    assert code == 0, err
+    assert json.loads(out) == [{"n": 96}]
 
 
 def test_a_name_from_elsewhere_stays_in_its_folder(warehouse: Warehouse) -> None:
@@ -254,10 +235,9 @@ def test_no_file_of_the_current_folder_is_read_in_the_place_of_the_warehouses(
     with pytest.raises(WarehouseError, match=refused):
         publish(warehouse, measured(warehouse, "b"), source=sql)
     assert current(warehouse) == served
-    prompt = [sys.executable, "-m", "selfrepair", "sql", "--warehouse", str(warehouse.root)]
-    done = subprocess.run([*prompt, "-c", "from runs"], capture_output=True, text=True)
-    assert done.returncode == 2
-    assert "go to another folder" in done.stderr
+    code, _, err = installed("sql", "--warehouse", warehouse.root, "-c", "from runs")
+    assert code == 2
+    assert "go to another folder" in err
     monkeypatch.chdir(warehouse.root)  # where they are the same files
     with open_serving(warehouse) as connection:
         assert connection.execute("select count(*) from head_ablations").fetchall() == [(96,)]

@@ -16,29 +16,32 @@ from selfrepair.warehouse.published.read import open_serving
 from selfrepair.warehouse.published.repair import troubles
 from selfrepair.warehouse.published.runs import published_runs
 from selfrepair.warehouse.sealed import DAMAGED, is_intact
+from tests.faults.faults import harmed
 from tests.helpers.runs.small_publishing import files_outside as files
-from tests.helpers.runs.small_publishing import measured, shown, small_sql
+from tests.helpers.runs.small_publishing import measured, shown
+
+pytestmark = pytest.mark.usefixtures("all_outside")
 
 
 @pytest.fixture
-def sql(tmp_path: Path) -> Path:
-    return small_sql(tmp_path / "sql")
+def two(warehouse: Warehouse, sql: Path) -> Warehouse:
+    """With two published runs, `a` and `b`."""
+    for run_id in ("a", "b"):
+        publish(warehouse, measured(warehouse, run_id), source=sql)
+    return warehouse
 
 
-@pytest.mark.usefixtures("all_outside")
 def test_whoever_reads_an_old_generation_goes_on(
-    warehouse: Warehouse, sql: Path, caplog: pytest.LogCaptureFixture
+    two: Warehouse, sql: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Through this project, or with DuckDB alone in another process, while the run is deleted."""
-    publish(warehouse, measured(warehouse, "a"), source=sql)
-    publish(warehouse, measured(warehouse, "b"), source=sql)
-    old, count = current(warehouse) or Path(), "select count(*) from head_ablations"
+    old, count = current(two) or Path(), "select count(*) from head_ablations"
     program = (
         f"import duckdb, sys; c = duckdb.connect({str(old)!r}, read_only=True, "
-        f"config={{'file_search_path': {str(warehouse.root)!r}}})\n"
+        f"config={{'file_search_path': {str(two.root)!r}}})\n"
         "for line in sys.stdin: print(c.execute(line).fetchall(), flush=True)"
     )
-    ours = [open_serving(warehouse)]
+    ours = [open_serving(two)]
     with subprocess.Popen(
         [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as theirs:
@@ -52,56 +55,42 @@ def test_whoever_reads_an_old_generation_goes_on(
 
         before = asked()
         for run_id in ("a", "b"):
-            delete(warehouse, run_id, source=sql)
+            delete(two, run_id, source=sql)
         assert asked() == before == ["[(192,)]"] * 2
         assert "of a stay in" in caplog.text
         ours.clear()
-        publish(warehouse, measured(warehouse, "c"), source=sql)
+        publish(two, measured(two, "c"), source=sql)
         assert old.exists(), "the other process reads it"
         said.close()
         theirs.wait()
-    publish(warehouse, measured(warehouse, "d"), source=sql)
+    publish(two, measured(two, "d"), source=sql)
     assert not old.exists()
-    assert {path.parent.name for path in files(warehouse)} == {"run=c", "run=d"}
+    assert {path.parent.name for path in files(two)} == {"run=c", "run=d"}
 
 
-@pytest.mark.usefixtures("all_outside")
-def test_a_deleted_runs_files_go_at_once_where_nobody_reads(
-    warehouse: Warehouse, sql: Path
-) -> None:
-    publish(warehouse, measured(warehouse, "a"), source=sql)
-    publish(warehouse, measured(warehouse, "b"), source=sql)
-    delete(warehouse, "a", source=sql)
-    assert {path.parent.name for path in files(warehouse)} == {"run=b"}
-    delete(warehouse, "b", source=sql)
-    assert files(warehouse) == set()
+def test_a_deleted_runs_files_go_at_once_where_nobody_reads(two: Warehouse, sql: Path) -> None:
+    delete(two, "a", source=sql)
+    assert {path.parent.name for path in files(two)} == {"run=b"}
+    delete(two, "b", source=sql)
+    assert files(two) == set()
 
 
-@pytest.mark.usefixtures("all_outside")
-@pytest.mark.parametrize("how", ["gone", "damaged"])
-def test_a_lost_file_is_made_anew_from_the_shards(
-    warehouse: Warehouse, sql: Path, how: str
-) -> None:
-    publish(warehouse, measured(warehouse, "a"), source=sql)
-    publish(warehouse, measured(warehouse, "b"), source=sql)
-    before = shown(warehouse)
-    victim = next(path for path in files(warehouse) if path.parents[1].name == "direct_effects")
-    if how == "gone":
-        victim.unlink()
-    else:
-        victim.write_bytes(b"?" + victim.read_bytes()[1:])
-    found = list(troubles(warehouse))
+@pytest.mark.parametrize("how", ["removed", "bit flip"])
+def test_a_lost_file_is_made_anew_from_the_shards(two: Warehouse, sql: Path, how: str) -> None:
+    before = shown(two)
+    victim = next(path for path in files(two) if path.parents[1].name == "direct_effects")
+    harmed(victim, how)
+    found = list(troubles(two))
     assert [trouble.run_id for trouble in found] == [None]
     assert victim.name in found[0].what
     assert found[0].mend is not None
-    if how == "damaged":
+    if how == "bit flip":
         found[0].mend()
-    publish_anew(warehouse, source=sql)
-    assert shown(warehouse) == before
-    assert list(troubles(warehouse)) == []
+    publish_anew(two, source=sql)
+    assert shown(two) == before
+    assert list(troubles(two)) == []
 
 
-@pytest.mark.usefixtures("all_outside")
 def test_a_killed_publishers_files_go(warehouse: Warehouse, sql: Path) -> None:
     publish(warehouse, measured(warehouse, "a"), source=sql)
     before = files(warehouse)
@@ -113,7 +102,6 @@ def test_a_killed_publishers_files_go(warehouse: Warehouse, sql: Path) -> None:
     assert files(warehouse) == before
 
 
-@pytest.mark.usefixtures("all_outside")
 @pytest.mark.parametrize("cut", ["at a line's end", "within a name", "away"])
 def test_a_lost_list_of_files_loses_no_file(warehouse: Warehouse, sql: Path, cut: str) -> None:
     """The published file says itself what it names; a reader's files stay too."""
@@ -135,7 +123,6 @@ def test_a_lost_list_of_files_loses_no_file(warehouse: Warehouse, sql: Path, cut
     reader.close()
 
 
-@pytest.mark.usefixtures("all_outside")
 def test_what_is_left_of_a_lost_run_is_kept(warehouse: Warehouse, sql: Path) -> None:
     """Its shards were dropped, and one of its files is damaged: the others are set aside."""
     publish(warehouse, measured(warehouse, "lost"), keep_shards=False, source=sql)
@@ -143,7 +130,7 @@ def test_what_is_left_of_a_lost_run_is_kept(warehouse: Warehouse, sql: Path) -> 
     there = {path for path in files(warehouse) if path.parent.name == "run=lost"}
     victim = next(path for path in there if path.parents[1].name == "direct_effects")
     contents_of = {path: path.read_bytes() for path in there - {victim}}
-    victim.write_bytes(b"?" + victim.read_bytes()[1:])
+    harmed(victim, "bit flip")
     [found] = troubles(warehouse)
     assert "whose shards were dropped" in found.way_out
     victim.replace(victim.with_name(f"{victim.name}{DAMAGED}1"))
@@ -154,57 +141,43 @@ def test_what_is_left_of_a_lost_run_is_kept(warehouse: Warehouse, sql: Path) -> 
         assert [aside.read_bytes() for aside in path.parent.glob(f"{path.name}*")] == [data]
 
 
-@pytest.mark.usefixtures("all_outside")
-def test_deleting_from_a_damaged_file_sets_it_aside(warehouse: Warehouse, sql: Path) -> None:
-    publish(warehouse, measured(warehouse, "a"), source=sql)
-    publish(warehouse, measured(warehouse, "b"), source=sql)
-    served = current(warehouse) or Path()
-    with served.open("r+b") as file:
-        file.seek(served.stat().st_size - 1)
-        file.write(b"?")
-    delete(warehouse, "a", source=sql)
-    assert len(list(warehouse.generations.glob(f"{served.name}{DAMAGED}*"))) == 1
+def test_deleting_from_a_damaged_file_sets_it_aside(two: Warehouse, sql: Path) -> None:
+    served = current(two) or Path()
+    harmed(served, "bit flip")
+    delete(two, "a", source=sql)
+    assert len(list(two.generations.glob(f"{served.name}{DAMAGED}*"))) == 1
 
 
-@pytest.mark.usefixtures("all_outside")
 def test_a_killed_delete_goes_on(
-    warehouse: Warehouse, sql: Path, monkeypatch: pytest.MonkeyPatch
+    two: Warehouse, sql: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    publish(warehouse, measured(warehouse, "a"), source=sql)
-    publish(warehouse, measured(warehouse, "b"), source=sql)
     with monkeypatch.context() as killed:
         killed.setattr(generations, "remove_old", lambda _warehouse, _kept: None)
         killed.setattr(RunTable, "remove", _stop)
         with pytest.raises(KeyboardInterrupt):
-            delete(warehouse, "a", source=sql)
-    assert "run=a" in {path.parent.name for path in files(warehouse)}
-    assert delete(warehouse, "a", source=sql) is None
-    assert {path.parent.name for path in files(warehouse)} == {"run=b"}
+            delete(two, "a", source=sql)
+    assert "run=a" in {path.parent.name for path in files(two)}
+    assert delete(two, "a", source=sql) is None
+    assert {path.parent.name for path in files(two)} == {"run=b"}
 
 
 def _stop(_table: RunTable) -> None:
     raise KeyboardInterrupt
 
 
-@pytest.mark.usefixtures("all_outside")
-def test_a_flipped_bit_gets_into_no_stored_result(warehouse: Warehouse, sql: Path) -> None:
+def test_a_flipped_bit_gets_into_no_stored_result(two: Warehouse, sql: Path) -> None:
     """Where stored results are computed anew, from files that are hashed before."""
-    publish(warehouse, measured(warehouse, "a"), source=sql)
-    publish(warehouse, measured(warehouse, "b"), source=sql)
-    before = shown(warehouse)["by_layer"]
-    victim = next(path for path in files(warehouse) if path.parents[1].name == "head_ablations")
-    data = bytearray(victim.read_bytes())
-    data[len(data) // 3] ^= 1
-    victim.write_bytes(data)
+    before = shown(two)["by_layer"]
+    victim = next(path for path in files(two) if path.parents[1].name == "head_ablations")
+    harmed(victim, "bit flip")
     stored = sql / "stored" / "by_layer.sql"
     stored.write_text(stored.read_text().replace("4) as self_repair", "4) + 1 as self_repair"))
-    publish(warehouse, measured(warehouse, "b"), source=sql)
-    after = shown(warehouse)["by_layer"]
+    publish(two, measured(two, "b"), source=sql)
+    after = shown(two)["by_layer"]
     assert [r[2] for r in after] == pytest.approx([r[2] + 1 for r in before])
-    assert all(is_intact(path, afresh=True) for path in files(warehouse) if path.suffix != "")
+    assert all(is_intact(path, afresh=True) for path in files(two) if path.suffix != "")
 
 
-@pytest.mark.usefixtures("all_outside")
 def test_files_of_others_are_left_alone(warehouse: Warehouse, sql: Path) -> None:
     others = [warehouse.outside / "my figures" / "fig.pdf", warehouse.outside / "packed.duckdb"]
     publish(warehouse, measured(warehouse, "a"), source=sql)
@@ -217,54 +190,42 @@ def test_files_of_others_are_left_alone(warehouse: Warehouse, sql: Path) -> None
     assert {path.read_text() for path in others} == {"mine"}
 
 
-@pytest.mark.usefixtures("all_outside")
-@pytest.mark.parametrize("how", ["lost", "damaged"])
+@pytest.mark.parametrize("how", ["removed", "bit flip"])
 def test_after_a_lost_generation_its_files_go_when_nothing_needs_them(
-    how: str, warehouse: Warehouse, sql: Path
+    how: str, two: Warehouse, sql: Path
 ) -> None:
-    for run_id in ("a", "b"):
-        publish(warehouse, measured(warehouse, run_id), source=sql)
-    served = current(warehouse) or Path()
-    if how == "lost":
-        served.unlink()
-    else:
-        with served.open("r+b") as file:
-            file.seek(served.stat().st_size - 1)
-            file.write(b"?")
+    harmed(current(two) or Path(), how)
 
     def of_a() -> set[Path]:
-        return {path for path in files(warehouse) if path.parent.name == "run=a"}
+        return {path for path in files(two) if path.parent.name == "run=a"}
 
-    publish(warehouse, measured(warehouse, "b"), source=sql)
+    publish(two, measured(two, "b"), source=sql)
     assert of_a(), "made again from what the lost one named"
-    delete(warehouse, "a", source=sql)
-    for set_aside in warehouse.generations.glob(f"*{DAMAGED}*"):
+    delete(two, "a", source=sql)
+    for set_aside in two.generations.glob(f"*{DAMAGED}*"):
         assert of_a(), "somebody may still look into it"
         set_aside.unlink()
     for _ in range(3):
-        publish(warehouse, measured(warehouse, "b"), source=sql)
+        publish(two, measured(two, "b"), source=sql)
     assert not of_a()
-    assert {path.name for path in warehouse.generations.iterdir()} == {
+    assert {path.name for path in two.generations.iterdir()} == {
         path.name
-        for generation in warehouse.generations.glob("*.duckdb")
+        for generation in two.generations.glob("*.duckdb")
         for path in (generation, checksum_file(generation))
     }
-    assert published_runs(warehouse) == ["b"]
+    assert published_runs(two) == ["b"]
 
 
-@pytest.mark.usefixtures("all_outside")
 def test_after_a_lost_generation_the_files_of_a_run_that_cannot_be_told_of_stay(
-    warehouse: Warehouse, sql: Path
+    two: Warehouse, sql: Path
 ) -> None:
     """Its plan is damaged too, so that no generation has it: they may be all that is left."""
-    for run_id in ("a", "b"):
-        publish(warehouse, measured(warehouse, run_id), source=sql)
-    (current(warehouse) or Path()).unlink()
-    for note in warehouse.run_folder("a").glob("*.json"):
+    (current(two) or Path()).unlink()
+    for note in two.run_folder("a").glob("*.json"):
         note.write_bytes(b"?")
-    before = {path for path in files(warehouse) if path.parent.name == "run=a"}
+    before = {path for path in files(two) if path.parent.name == "run=a"}
     for _ in range(4):
-        publish(warehouse, measured(warehouse, "b"), source=sql)
-    assert published_runs(warehouse) == ["b"]
+        publish(two, measured(two, "b"), source=sql)
+    assert published_runs(two) == ["b"]
     assert before
-    assert before <= files(warehouse)
+    assert before <= files(two)

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import duckdb
 import numpy as np
-import pandas as pd
 import pytest
 
 from selfrepair.warehouse.connection import Connection
@@ -18,13 +17,8 @@ from selfrepair.warehouse.published.publish import delete, publish
 from selfrepair.warehouse.published.read import current_generation, open_serving
 from selfrepair.warehouse.published.runs import published_runs
 from selfrepair.warehouse.sql_files import Relation, relations
-from tests.helpers.runs.small_publishing import BY_LAYER, contents, measured, small_sql
+from tests.helpers.runs.small_publishing import BY_LAYER, assert_same_rows, contents, measured
 from tests.helpers.runs.small_run import FINGERPRINT, NEEDED, planned
-
-
-@pytest.fixture
-def sql(tmp_path: Path) -> Path:
-    return small_sql(tmp_path / "sql")
 
 
 def test_a_published_run_holds_its_shards_rows_in_order(warehouse: Warehouse, sql: Path) -> None:
@@ -111,10 +105,7 @@ def test_a_stored_result_that_needs_more_memory_gets_it(
     publish(anew, measured(anew, "a"), source=sql)
     stored = [found.name for found in relations(sql) if found.kind == "stored"]
     with open_serving(warehouse) as one, open_serving(anew) as other:
-        for name in stored:
-            asked = f"from {name} order by all"
-            rows, again = one.execute(asked).df(), other.execute(asked).df()
-            pd.testing.assert_frame_equal(again, rows, rtol=1e-12, atol=1e-12, obj=name)
+        assert_same_rows(other, one, stored, 1e-12, 1e-12)
 
 
 def test_a_layer_of_many_rows_is_taken_some_heads_at_a_time(
@@ -127,12 +118,8 @@ def test_a_layer_of_many_rows_is_taken_some_heads_at_a_time(
     by_heads = [found.name for found in relations() if "first_head" in found.parameters]
     assert by_heads == ["cluster_totals", "head_noise"]
     with open_serving(warehouse) as one, open_serving(anew) as other:
-        for name in by_heads:
-            asked = f"from {name} order by all"
-            rows = one.sql(asked).df()
-            assert len(rows)
-            # A sum of the same addends in another order differs in its last digit.
-            pd.testing.assert_frame_equal(other.sql(asked).df(), rows, rtol=1e-12, atol=1e-12)
+        for name in by_heads:  # a sum of the same addends in another order differs in a last digit
+            assert assert_same_rows(other, one, [name], 1e-12, 1e-12)
 
 
 def test_publishing_again_gives_the_same_rows(warehouse: Warehouse, sql: Path) -> None:

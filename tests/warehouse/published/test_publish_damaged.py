@@ -2,7 +2,6 @@
 
 import logging
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import duckdb
@@ -15,12 +14,8 @@ from selfrepair.warehouse.published.generations import checksum_file, current
 from selfrepair.warehouse.published.publish import delete, publish, publish_anew
 from selfrepair.warehouse.published.read import current_generation, open_serving
 from selfrepair.warehouse.published.runs import known_runs, published_runs
-from tests.helpers.runs.small_publishing import contents, measured, small_sql
-
-
-@pytest.fixture
-def sql(tmp_path: Path) -> Path:
-    return small_sql(tmp_path / "sql")
+from tests.faults.faults import HARMS, harmed
+from tests.helpers.runs.small_publishing import contents, measured
 
 
 @pytest.fixture
@@ -32,52 +27,20 @@ def warehouse(tmp_path: Path, sql: Path) -> Warehouse:
     return warehouse
 
 
-def emptied(file: Path) -> None:
-    file.write_bytes(b"")
-
-
-def garbled(file: Path) -> None:
-    data = bytearray(file.read_bytes())
-    data[: len(data) // 2] = b"\xa5" * (len(data) // 2)
-    file.write_bytes(data)
-
-
-def flipped(file: Path) -> None:
-    data = bytearray(file.read_bytes())
-    data[2 * len(data) // 3] ^= 1
-    file.write_bytes(data)
-
-
-def cut_off(file: Path) -> None:
-    file.write_bytes(file.read_bytes()[:-5000])
-
-
-def removed(file: Path) -> None:
-    file.unlink()
-
-
-def a_folder(file: Path) -> None:
-    file.unlink()
-    file.mkdir()
-
-
-def changed_by_another_program(file: Path) -> None:
+def damage(file: Path, how: str) -> None:
+    if how in HARMS:
+        harmed(file, how)
+        return
     with duckdb.connect(str(file)) as connection:
         connection.execute("update runs set model = 'mine'")
 
 
-DAMAGES = [emptied, garbled, flipped, cut_off, removed, a_folder, changed_by_another_program]
-
-
-@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize("how", [*HARMS, "changed by another program"])
 def test_a_damaged_published_file_is_built_anew_from_the_shards(
-    warehouse: Warehouse,
-    sql: Path,
-    damage: Callable[[Path], None],
-    caplog: pytest.LogCaptureFixture,
+    warehouse: Warehouse, sql: Path, how: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     before, generation = contents(warehouse), warehouse.generation(2)
-    damage(generation)
+    damage(generation, how)
     there = generation.exists()
     row = measured(warehouse, "a")
     with caplog.at_level(logging.WARNING):
@@ -92,12 +55,12 @@ def test_a_damaged_published_file_is_built_anew_from_the_shards(
     assert contents(warehouse) == before
 
 
-@pytest.mark.parametrize("damage", [emptied, flipped, removed])
+@pytest.mark.parametrize("how", ["emptied", "bit flip", "removed"])
 def test_it_can_be_built_anew_without_publishing_a_run(
-    warehouse: Warehouse, sql: Path, damage: Callable[[Path], None]
+    warehouse: Warehouse, sql: Path, how: str
 ) -> None:
     before = contents(warehouse)
-    damage(warehouse.generation(2))
+    harmed(warehouse.generation(2), how)
     assert known_runs(warehouse) == ["a", "b"]
     publish_anew(warehouse, source=sql)
     assert contents(warehouse) == before
@@ -118,9 +81,8 @@ def test_without_its_checksum_a_file_is_read_row_by_row(warehouse: Warehouse, sq
     """As one that an older version published: its blocks' own checksums tell."""
     publish(warehouse, measured(warehouse, "a"), keep_shards=False, source=sql)
     before = contents(warehouse)
-    for spoil in (removed, emptied, a_folder):
-        checksum = checksum_file(current(warehouse) or Path())
-        spoil(checksum)
+    for how in ("removed", "emptied", "a folder in its place"):
+        harmed(checksum_file(current(warehouse) or Path()), how)
         publish(warehouse, measured(warehouse, "b", seed=3), source=sql)
         assert contents(warehouse) == before
         assert checksum_file(current(warehouse) or Path()).is_file()
@@ -138,13 +100,13 @@ def test_a_run_without_shards_is_read_out_of_the_damaged_file(
 ) -> None:
     publish(warehouse, measured(warehouse, "a"), keep_shards=False, source=sql)
     before = contents(warehouse)
-    changed_by_another_program(warehouse.generation(3))
+    damage(warehouse.generation(3), "changed by another program")
     publish(warehouse, measured(warehouse, "b", seed=3), source=sql)
     after = contents(warehouse)
     assert {name: rows for name, rows in after.items() if name != "runs"} == {
         name: rows for name, rows in before.items() if name != "runs"
     }
-    emptied(warehouse.generation(4))
+    harmed(warehouse.generation(4), "emptied")
     with caplog.at_level(logging.WARNING):
         publish(warehouse, measured(warehouse, "b", seed=3), source=sql)
     assert "without a, whose shards are gone" in caplog.records[-1].getMessage()
@@ -156,14 +118,14 @@ def test_a_run_without_shards_is_read_out_of_the_damaged_file(
 def test_a_run_whose_shards_are_damaged_is_not_taken_from_them(
     warehouse: Warehouse, sql: Path
 ) -> None:
-    emptied(warehouse.generation(2))
-    flipped(next(warehouse.facts("head_ablations", "b").glob("*.parquet")))
+    harmed(warehouse.generation(2), "emptied")
+    harmed(next(warehouse.facts("head_ablations", "b").glob("*.parquet")), "bit flip")
     publish(warehouse, measured(warehouse, "a"), source=sql)
     assert published_runs(warehouse) == ["a"]
 
 
 def test_a_run_can_be_deleted_out_of_a_damaged_file(warehouse: Warehouse, sql: Path) -> None:
-    cut_off(warehouse.generation(2))
+    harmed(warehouse.generation(2), "cut off")
     delete(warehouse, "b", source=sql)
     assert published_runs(warehouse) == ["a"]
 
@@ -189,15 +151,15 @@ def test_a_folder_where_the_next_generation_goes_is_set_aside(
     assert current_generation(warehouse) == 4
 
 
-@pytest.mark.parametrize("spoil", [removed, emptied, garbled])
+@pytest.mark.parametrize("how", ["removed", "emptied", "garbled"])
 def test_a_lost_manifest_is_written_anew_and_says_so(
-    warehouse: Warehouse, sql: Path, spoil: Callable[[Path], None], caplog: pytest.LogCaptureFixture
+    warehouse: Warehouse, sql: Path, how: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     before = contents(warehouse)
     manifest = warehouse.facts("tokens", "a") / "manifest.json"
     text = manifest.read_bytes()
     row = measured(warehouse, "a")
-    spoil(manifest)
+    harmed(manifest, how)
     with caplog.at_level(logging.WARNING):
         publish(warehouse, row, source=sql)
     [told] = [record.getMessage() for record in caplog.records]
@@ -211,14 +173,13 @@ def test_what_else_lies_in_the_warehouse_is_left_alone(warehouse: Warehouse, sql
     mine = [warehouse.root / "notes.txt", warehouse.generations / "my copy.duckdb"]
     for path in mine:
         path.write_text("somebody's")
-    damaged = warehouse.generation(2)
-    emptied(damaged)
+    harmed(warehouse.generation(2), "emptied")
     publish_anew(warehouse, source=sql)
     assert [path.read_text() for path in mine] == ["somebody's"] * 2
     with pytest.raises(WarehouseError, match="there is no run c"):
         delete(warehouse, "c", source=sql)
     shutil.rmtree(warehouse.root / "facts")
-    emptied(current(warehouse) or Path())
+    harmed(current(warehouse) or Path(), "emptied")
     publish_anew(warehouse, source=sql)
     assert published_runs(warehouse) == []
 

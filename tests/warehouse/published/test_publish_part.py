@@ -15,8 +15,8 @@ from selfrepair.warehouse.published import outside
 from selfrepair.warehouse.published.publish import publish, publish_anew
 from selfrepair.warehouse.published.read import open_serving
 from tests.helpers.runs.detail_facts import write_details
-from tests.helpers.runs.small_publishing import contents, small_sql
-from tests.helpers.runs.small_run import measured_so, run_row, write_run
+from tests.helpers.runs.small_publishing import contents
+from tests.helpers.runs.small_run import altered, run_row, write_run
 
 PART, POSITIONS = 4, 8
 WHOLE: dict[str, Any] = {"n_sequences": 6, "sequence_length": POSITIONS + 1, "top_fraction": 0.25}
@@ -30,11 +30,6 @@ def row_of(part: int = 6) -> dict[str, Any]:
 def warehouse(tmp_path: Path) -> Warehouse:
     """A run of six sequences in shards of two, with the details of its top rows."""
     return written(Warehouse(tmp_path / "w").prepare())
-
-
-@pytest.fixture
-def sql(tmp_path: Path) -> Path:
-    return small_sql(tmp_path / "sql")
 
 
 def written(warehouse: Warehouse) -> Warehouse:
@@ -146,11 +141,10 @@ def test_a_part_needs_its_shards(warehouse: Warehouse, sql: Path) -> None:
 
 def test_details_that_are_not_at_a_heads_first_rows_fail_the_check(warehouse: Warehouse) -> None:
     of_run = RunTable(warehouse, "component_changes", "toy")
-    path = of_run.files()[0]
-    rows = pq.read_table(path)
-    columns = {name: rows[name].combine_chunks() for name in rows.column_names}
-    position = columns["position"].to_numpy().copy()
-    position[0] = (position[0] + 1) % POSITIONS
-    measured_so(of_run, path, columns | {"position": position})
+
+    def move(columns: dict[str, Any]) -> None:
+        columns["position"][0] = (columns["position"][0] + 1) % POSITIONS
+
+    altered(of_run, of_run.files()[0], move)
     (result,) = run_checks(warehouse, row_of(PART), only=["kept_rows"])
     assert [row["relation"] for row in result.rows] == ["component_changes"]

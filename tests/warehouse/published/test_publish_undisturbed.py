@@ -18,13 +18,9 @@ from selfrepair.warehouse.paths import Warehouse
 from selfrepair.warehouse.published.publish import publish
 from selfrepair.warehouse.published.read import current_generation, open_serving
 from selfrepair.warehouse.published.runs import published_runs
-from tests.helpers.runs.small_publishing import contents, measured, small_sql
+from tests.helpers.runs.cli_runs import python
+from tests.helpers.runs.small_publishing import contents, measured
 from tests.helpers.runs.small_run import run_row, write_run
-
-
-@pytest.fixture
-def sql(tmp_path: Path) -> Path:
-    return small_sql(tmp_path / "sql")
 
 
 def test_readers_see_no_torn_state_during_ten_publishings(warehouse: Warehouse, sql: Path) -> None:
@@ -235,14 +231,9 @@ except WarehouseError as error:
 def test_no_room_is_one_clear_line(warehouse: Warehouse, sql: Path) -> None:
     publish(warehouse, measured(warehouse), source=sql)
     before = contents(warehouse)
-    told = subprocess.run(
-        [sys.executable, "-c", FULL, str(warehouse.root), str(sql)],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert told.stdout.startswith("cannot publish toy: ")
-    assert told.stdout.count("\n") == 1
+    told = python(FULL, warehouse.root, sql)
+    assert told.startswith("cannot publish toy: ")
+    assert told.count("\n") == 1
     assert contents(warehouse) == before
     assert names(warehouse) == ["selfrepair-000001.duckdb", "selfrepair-000001.duckdb.sha256"]
 

@@ -12,7 +12,7 @@ from selfrepair.warehouse.published.publish import publish
 from selfrepair.warehouse.published.repair import set_aside_before, troubles
 from selfrepair.warehouse.published.runs import published_runs
 from tests.faults.compared import difference, tables
-from tests.faults.faults import HARMS, leftovers
+from tests.faults.faults import harmed, leftovers
 from tests.helpers.runs.cli_runs import Said, snapshot
 from tests.helpers.runs.small_publishing import measured
 
@@ -41,7 +41,7 @@ def test_nothing_is_wrong_with_a_whole_warehouse(warehouse: Warehouse, tmp_path:
 
 def test_a_damaged_shard_is_set_aside_and_its_run_named(warehouse: Warehouse) -> None:
     shard = next(warehouse.facts("head_ablations", "a").glob("*.parquet"))
-    HARMS["bit flip"](shard, random.Random(0))
+    harmed(shard, "bit flip")
     [trouble] = list(troubles(warehouse))
     assert trouble.what.startswith("a: 1 damaged and 0 missing shard(s): sequences-00000")
     assert trouble.run_id == "a"
@@ -57,7 +57,7 @@ def test_a_damaged_shard_is_set_aside_and_its_run_named(warehouse: Warehouse) ->
 @pytest.mark.parametrize("harm", ["bit flip", "emptied", "removed", "a folder in its place"])
 def test_the_published_file_is_built_anew(warehouse: Warehouse, harm: str) -> None:
     before = tables(warehouse.root)
-    HARMS[harm](warehouse.generation(2), random.Random(1))
+    harmed(warehouse.generation(2), harm)
     [trouble] = list(troubles(warehouse))
     assert "the published file is" in trouble.what
     assert trouble.run_id is None
@@ -71,7 +71,7 @@ def test_the_published_file_is_built_anew(warehouse: Warehouse, harm: str) -> No
 def test_a_manifest_is_written_anew(warehouse: Warehouse, harm: str) -> None:
     path = warehouse.facts("tokens", "b") / "manifest.json"
     before = path.read_bytes()
-    HARMS[harm](path, random.Random(1))
+    harmed(path, harm)
     [trouble] = list(troubles(warehouse))
     assert trouble.mend is not None
     trouble.mend()
@@ -125,8 +125,8 @@ def test_the_command(
     assert code == 0, out
     assert "all that was written is as it was written" in out
     shard = next((root / "facts" / "head_ablations").rglob("*.parquet"))
-    HARMS["bit flip"](shard, random.Random(0))
-    HARMS["bit flip"](root / "generations" / "selfrepair-000001.duckdb", random.Random(0))
+    harmed(shard, "bit flip")
+    harmed(root / "generations" / "selfrepair-000001.duckdb", "bit flip")
     before = snapshot(root / "facts")
     code, out, _ = selfrepair("doctor", "--warehouse", root)
     assert code == 1
