@@ -3,6 +3,7 @@
 OMP_NUM_THREADS=1 python -m tests.benchmarks.families > docs/families.md
 """
 
+import argparse
 import sys
 from typing import Any
 
@@ -198,6 +199,7 @@ def row(name: str, example: str, way: str, why: str) -> str:
 
 
 def main() -> None:
+    argparse.ArgumentParser(description=__doc__).parse_args()
     assert set(EXAMPLES) <= set(ALL) | set(EXPERTS)
     print(ABOUT, end="")
     for of in rows():
