@@ -76,7 +76,7 @@ def test_a_variant_that_is_not_read_is_named(tmp_path: Path) -> None:
 REASONS = {
     "t5": "not a decoder-only",
     "ctrl": "does not know the arch",
-    "rwkv": "no attention heads",
+    "rwkv": "does not know the arch",
     "mamba": "no attention heads",
     "opt_projected": "no final norm",
 }
