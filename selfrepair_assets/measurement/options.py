@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import MISSING, dataclass, field, fields, replace
+from numbers import Integral, Real
 from typing import Any, get_args, get_origin, get_type_hints
 
 from selfrepair_assets.measurement.errors import InputError
@@ -77,10 +78,24 @@ class Option:
             return ",".join(f"{item:g}" if isinstance(item, float) else item for item in value)
         return None if value is None else str(value)
 
+    def refuse_kind(self, value: Any) -> None:
+        """Raises InputError for a value of another type, as Python lets one give."""
+        kind: Any = {int: Integral, float: Real}.get(self.value_type, self.value_type)
+        values = value if self.is_list and isinstance(value, tuple | list) else [value]
+        is_left = value is None and self.default is None
+        is_list = self.is_list is isinstance(value, tuple | list)
+        if not is_left and not (is_list and all(isinstance(item, kind) for item in values)):
+            words = {int: "a whole number", float: "a number", str: "text", bool: "True or False"}
+            wanted = f"{'a list, each ' if self.is_list else ''}{words[self.value_type]}"
+            raise InputError(f"{self.flag} is {wanted}, not {value!r:.80}.")
+
     def refuse_odd(self, value: Any) -> None:
         """Raises InputError for a number or a text that no run can have, whatever it is for."""
+        if self.is_list:
+            for item in value:
+                replace(self, type=self.value_type).refuse_odd(item)
         if isinstance(value, int) and not -MOST <= value <= MOST:
-            raise InputError(f"{self.flag} {value:.3g} is beyond any run: the most is {MOST:.0e}.")
+            raise InputError(f"{self.flag} is a number beyond any run: the most is {MOST:.0e}.")
         if isinstance(value, str):
             if len(value) > LONGEST:
                 raise InputError(

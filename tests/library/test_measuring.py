@@ -2,12 +2,15 @@
 
 import signal
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import pytest
 
 import selfrepair
 from selfrepair.library import measuring
+from selfrepair_assets.measurement.errors import InputError
+from selfrepair_assets.measurement.run_spec import RunSpec
 
 
 def test_sigterm_is_the_callers_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -33,3 +36,49 @@ def test_sigterm_is_the_callers_again(tmp_path: Path, monkeypatch: pytest.Monkey
         assert signal.getsignal(signal.SIGTERM) is before
     finally:
         signal.signal(signal.SIGTERM, left)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"tokens": "many"}, "--tokens is a whole number, not 'many'."),
+        ({"tokens": None}, "--tokens is a whole number, not None."),
+        ({"tokens": 10**400}, "--tokens is a number beyond any run: the most is 1e+12."),
+        ({"top_fraction": "2 %"}, "--top-fraction is a number, not '2 %'."),
+        ({"center_unembed": 1}, "--center-unembed is True or False, not 1."),
+        ({"corpus": ["a.txt"]}, "--corpus is text, not ['a.txt']."),
+        ({"ablations": "zero"}, "--ablations is a list, each text, not 'zero'."),
+        ({"reinforcement_scales": 3}, "--reinforcement-scales is a list, each a number, not 3."),
+        (
+            {"reinforcement_scales": [1, "3"]},
+            "--reinforcement-scales is a list, each a number, not [1, '3'].",
+        ),
+        (
+            {"reinforcement_scales": [10**400]},
+            "--reinforcement-scales is a number beyond any run: the most is 1e+12.",
+        ),
+    ],
+)
+def test_an_option_of_another_type_is_one_line(
+    options: dict[str, Any], said: str, tmp_path: Path
+) -> None:
+    with pytest.raises(InputError) as told:
+        selfrepair.measure("any", tmp_path / "data", **options)
+    assert str(told.value) == said
+    assert not (tmp_path / "data").exists()
+
+
+def test_numbers_and_paths_may_stand_for_text(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[RunSpec] = []
+
+    def run_model(_: object, spec: RunSpec, **__: object) -> None:
+        seen.append(spec)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(measuring, "run_model", run_model)
+    text = tmp_path / "text.txt"
+    with pytest.raises(KeyboardInterrupt):
+        selfrepair.measure("any", tmp_path, until=0.05, layers=5, corpus=text, revision=None)
+    assert seen == [RunSpec(model="any", until="0.05", layers="5", corpus=str(text))]
