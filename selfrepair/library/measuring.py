@@ -6,14 +6,13 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from numbers import Real
 from pathlib import Path
 from typing import Any
 
 from selfrepair.dagster_project.cli.run import run_model
 from selfrepair.library.opened import OpenWarehouse
 from selfrepair.warehouse.paths import Warehouse
-from selfrepair_assets.measurement.run_spec import OPTIONS, RunSpec
+from selfrepair_assets.measurement.run_spec import RunSpec
 from selfrepair_assets.steps.run_spec import forget_model
 
 
@@ -36,9 +35,6 @@ def measure(
     written where that can be known.
     """
     made = Warehouse(warehouse)
-    for name, value in options.items():
-        if name in OPTIONS and OPTIONS[name].value_type is str and isinstance(value, Real | Path):
-            options[name] = str(value)  # until=0.05, layers=5, corpus=Path("text.txt")
     try:
         with _sigterm_as_it_was():
             run_model(made, RunSpec(model=str(model), **options), restart=restart)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from dataclasses import MISSING, dataclass, field, fields, replace
 from numbers import Integral, Real
+from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
 
 from selfrepair_assets.measurement.errors import InputError
@@ -78,16 +79,28 @@ class Option:
             return ",".join(f"{item:g}" if isinstance(item, float) else item for item in value)
         return None if value is None else str(value)
 
-    def refuse_kind(self, value: Any) -> None:
-        """Raises InputError for a value of another type, as Python lets one give."""
-        kind: Any = {int: Integral, float: Real}.get(self.value_type, self.value_type)
-        values = value if self.is_list and isinstance(value, tuple | list) else [value]
-        is_left = value is None and self.default is None
-        is_list = self.is_list is isinstance(value, tuple | list)
-        if not is_left and not (is_list and all(isinstance(item, kind) for item in values)):
-            words = {int: "a whole number", float: "a number", str: "text", bool: "True or False"}
-            wanted = f"{'a list, each ' if self.is_list else ''}{words[self.value_type]}"
-            raise InputError(f"{self.flag} is {wanted}, not {value!r:.80}.")
+    def taken(self, value: Any) -> Any:
+        """A value as a run stores it: numpy's numbers as Python's, a list as a tuple, and as text a
+        number or a path that stands for one (`until=0.05`, `layers=5`, `corpus=Path("a.txt")`).
+
+        Raises:
+            InputError: a value of another type.
+        """
+        kind = self.value_type
+        if value is None and self.default is None:
+            return None
+        if self.is_list:
+            if isinstance(value, tuple | list):
+                return tuple(replace(self, type=kind).taken(item) for item in value)
+        elif isinstance(value, kind):
+            return value
+        elif kind is str and isinstance(value, Real | Path):
+            return str(value)
+        elif isinstance(value, {int: Integral, float: Real}.get(kind, kind)):
+            return value if isinstance(value, int) else kind(value)
+        words = {int: "a whole number", float: "a number", str: "text", bool: "True or False"}
+        wanted = f"{'a list, each ' if self.is_list else ''}{words[kind]}"
+        raise InputError(f"{self.flag} is {wanted}, not {value!r:.80}.")
 
     def refuse_odd(self, value: Any) -> None:
         """Raises InputError for a number or a text that no run can have, whatever it is for."""

@@ -120,7 +120,7 @@ class RunSpec:
 
     def __post_init__(self) -> None:
         for name, found in OPTIONS.items():
-            found.refuse_kind(getattr(self, name))
+            object.__setattr__(self, name, found.taken(getattr(self, name)))
         if not self.model.strip():
             raise InputError("No model is named. Give a hub id, a directory or the bundled model.")
         for name, found in OPTIONS.items():

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import numpy as np
 import pytest
 
 import selfrepair
@@ -51,7 +52,7 @@ def test_sigterm_is_the_callers_again(tmp_path: Path, monkeypatch: pytest.Monkey
         ({"reinforcement_scales": 3}, "--reinforcement-scales is a list, each a number, not 3."),
         (
             {"reinforcement_scales": [1, "3"]},
-            "--reinforcement-scales is a list, each a number, not [1, '3'].",
+            "--reinforcement-scales is a number, not '3'.",
         ),
         (
             {"reinforcement_scales": [10**400]},
@@ -80,5 +81,13 @@ def test_numbers_and_paths_may_stand_for_text(
     monkeypatch.setattr(measuring, "run_model", run_model)
     text = tmp_path / "text.txt"
     with pytest.raises(KeyboardInterrupt):
-        selfrepair.measure("any", tmp_path, until=0.05, layers=5, corpus=text, revision=None)
-    assert seen == [RunSpec(model="any", until="0.05", layers="5", corpus=str(text))]
+        selfrepair.measure(
+            "any", tmp_path, until=0.05, layers=5, corpus=text, revision=None,
+            tokens=np.int64(2560), top_fraction=np.float32(0.5), ablations=["zero"],
+        )  # fmt: skip
+    wanted = RunSpec(
+        model="any", until="0.05", layers="5", corpus=str(text), tokens=2560, top_fraction=0.5,
+        ablations=("zero",),
+    )  # fmt: skip
+    assert seen == [wanted]
+    assert seen[0].as_json() == wanted.as_json()
