@@ -26,7 +26,7 @@ from selfrepair_assets.measurement.engine.clean_run import (
     squared_scale,
 )
 from selfrepair_assets.measurement.model.folded_model import FoldedBlock, FoldedModel
-from selfrepair_assets.measurement.model.precision import AT_FIRST
+from selfrepair_assets.measurement.model.precision import AT_FIRST, FIRST_POSITIONS
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,22 @@ class CleanBlock:
     block: FoldedBlock
     layer: LayerActivations
     direction: Tensor  # batch pos d_model: u_t
+    head_direction: Tensor  # batch pos (head d_head): u_t through W_O (and the clean post-norm)
+    neuron_direction: Tensor  # batch pos d_mlp: u_t through W_out (and the clean post-norm)
+
+    @classmethod
+    def of(
+        cls, model: FoldedModel, block: FoldedBlock, layer: LayerActivations, direction: Tensor
+    ) -> CleanBlock:
+        """With what `direction` is before `W_O` and `W_out`: two products that all rows share."""
+        return cls(
+            model,
+            block,
+            layer,
+            direction,
+            layer.attn.through_norm(direction) @ block.out.weight,
+            layer.mlp.through_norm(direction) @ block.mlp_out.weight,
+        )
 
 
 AttendTo = Callable[[CleanBlock, Tensor, Tensor, Tensor], Tensor]
@@ -64,23 +80,9 @@ class CleanRun:
     def blocks(self) -> list[CleanBlock]:
         """One for each layer."""
         return [
-            CleanBlock(self.model, block, layer, self.direction)
+            CleanBlock.of(self.model, block, layer, self.direction)
             for block, layer in zip(self.model.blocks, self.layers, strict=True)
         ]
-
-    @cached_property
-    def head_directions(self) -> list[Tensor]:
-        """Per layer `u_t` through each head's `W_O` (and the clean post-norm), (batch, pos,
-        (head d_head)): one product per token, shared by all ablations."""
-        return [
-            at.layer.attn.through_norm(at.direction) @ at.block.out.weight for at in self.blocks
-        ]
-
-    @cached_property
-    def neuron_direction(self) -> Tensor:
-        """`u_t` through the last layer's `W_out` (and clean post-norm), (batch, pos, d_mlp)."""
-        direction = self.layers[-1].mlp.through_norm(self.direction)
-        return direction @ self.model.blocks[-1].mlp_out.weight
 
     @classmethod
     def of(cls, model: FoldedModel, tokens: Tensor) -> CleanRun:
@@ -171,24 +173,32 @@ class Followed:
         return Followed(**first)
 
 
-def mlp_change(at: CleanBlock, read: Tensor, precision: str) -> tuple[Tensor, Tensor]:
-    """The changes of `mlp_post` and of what the MLP writes, for a change of what it reads.
+def mlp_change(at: CleanBlock, read: Tensor, precision: str) -> tuple[Tensor, Tensor, Tensor]:
+    """What the MLP changes, for a change of what it reads: `mlp_post`, what is written, its effect.
 
+    Its effect is taken before the last product, `mlp_post . (u_t W_out)` (a post-norm is no linear
+    map: after it). What bf16 rounds of that product is then not in it.
     The first positions go through it by themselves, in fp32 (`precision.py`).
     """
 
     model, block, layer = at.model, at.block, at.layer
 
-    def through(read: Tensor, pre: Tensor, post: Tensor, precision: str) -> tuple[Tensor, Tensor]:
+    def through(
+        read: Tensor, pre: Tensor, post: Tensor, u: Tensor, precision: str
+    ) -> tuple[Tensor, Tensor, Tensor]:
         changed = block.mlp_in.of_change(read, precision).add_(pre)
         post_change = activate(model, changed).sub_(post)
-        return post_change, block.mlp_out.of_change(post_change, precision)
+        out = block.mlp_out.of_change(post_change, precision)
+        return post_change, out, dot(post_change, u)
 
-    post, out = through(read, layer.mlp_pre, layer.mlp_post, precision)
+    clean = layer.mlp_pre, layer.mlp_post, at.neuron_direction
+    post, out, effect = through(read, *clean, precision)
     if precision != "fp32":
-        pre, clean_post = layer.mlp_pre[AT_FIRST], layer.mlp_post[AT_FIRST]
-        post[AT_FIRST], out[AT_FIRST] = through(read[AT_FIRST], pre, clean_post, "fp32")
-    return post, written_change(layer.mlp, out)
+        pre, clean_post, u = (of_clean[AT_FIRST] for of_clean in clean)
+        first = through(read[AT_FIRST], pre, clean_post, u, "fp32")
+        post[AT_FIRST], out[AT_FIRST], effect[..., :FIRST_POSITIONS] = first
+    out = written_change(layer.mlp, out)
+    return post, out, effect if layer.mlp.squared is None else dot(out, at.direction)
 
 
 def follow_mid(at: CleanBlock, delta: Tensor, precision: str, neurons: bool) -> Followed:
@@ -197,8 +207,7 @@ def follow_mid(at: CleanBlock, delta: Tensor, precision: str, neurons: bool) -> 
     delta: (rows, batch, pos, d_model); its memory is reused for the change of `resid_post`.
     """
     read = pre_norm_change(at.model, at.layer.resid_mid, delta, at.layer.squared_mid)
-    post, out = mlp_change(at, read, precision)
-    effect = dot(out, at.direction)
+    post, out, effect = mlp_change(at, read, precision)
     return Followed(delta.add_(out), None, None, effect, post if neurons else None)
 
 
@@ -216,7 +225,8 @@ def follow_block(
         mlp_post   = act(pre + dpre) - act(pre),              dpre = dnorm W_in
         resid_post = delta + z' W_O + mlp_post W_out         (each line a change)
 
-    where a post-norm follows, what `W_O` and `W_out` write goes through it (`written_change`).
+    where a post-norm follows, what `W_O` and `W_out` write goes through it (`written_change`). The
+    effects on the logit are `z' . (u_t W_O)` and `mlp_post . (u_t W_out)`.
 
     Args:
         delta: (rows, batch, pos, d_model); its memory is reused for the change of `resid_post`.
@@ -228,11 +238,14 @@ def follow_block(
     qkv = block.qkv.of_change_by_position(read, precision).add_(layer.qkv)
     z = attend_to(at, *split_heads(model, block, qkv))
     attn_out = written_change(layer.attn, block.out.of_change_by_position(z, precision))
+    if layer.attn.squared is None:
+        heads_effect = dot(z, at.head_direction)
+    else:
+        heads_effect = dot(attn_out, at.direction)
     delta = delta.add_(attn_out)
     if not model.parallel_attention:
         read = pre_norm_change(model, layer.resid_mid, delta, layer.squared_mid)
-    mlp_post, mlp_out = mlp_change(at, read, precision)
-    heads_effect, mlp_effect = dot(attn_out, at.direction), dot(mlp_out, at.direction)
+    mlp_post, mlp_out, mlp_effect = mlp_change(at, read, precision)
     return Followed(delta.add_(mlp_out), z, heads_effect, mlp_effect, mlp_post if neurons else None)
 
 

@@ -11,7 +11,8 @@ wanted. So the clean run is cached once, and for all heads of a layer stacked as
    value is subtracted.
 3. Each layer's change, dotted with the target's direction, is the change in direct effect that
    eq. (2) of the paper sums over heads and over MLPs.
-4. At the end `x + delta` gives the ablated scale `S'` and the target's logit by one dot product:
+4. At the end `x + delta` gives the ablated scale `S'`, and the changes of 1 and 3 add up to what
+   `delta` does to the target's logit:
 
        logit_change = (delta . u_t) / S' + (x . u_t) (1/S' - 1/S)
 
@@ -107,14 +108,16 @@ def propagate(
         from_mlps += from_last_mlp
         if details is not None:
             if change.z is not None:
-                details.add_heads(change.z, clean.head_directions[i], model.n_heads)
+                details.add_heads(change.z, at.head_direction, model.n_heads)
             details.add_mlp(from_last_mlp)
 
     if details is not None and change is not None and change.mlp_post is not None:
-        details.add_neurons(clean.layers[-1].mlp_post, change.mlp_post, clean.neuron_direction)
+        last = clean.blocks[-1]
+        details.add_neurons(last.layer.mlp_post, change.mlp_post, last.neuron_direction)
     x = clean.layers[-1].resid_post
     squared_ablated, inverse, inverse_change = scale_change(x, delta, clean.squared_final_scale)
-    logit_change = dot(delta, u) * inverse.squeeze(-1) + dot(x, u) * inverse_change.squeeze(-1)
+    changed = effect_change + from_post_norm + from_heads + from_mlps
+    logit_change = changed * inverse.squeeze(-1) + dot(x, u) * inverse_change.squeeze(-1)
     effect = head_effects(model, block, layer.z, layer.attn.through_norm(u))
     effect = effect.movedim(-1, 0)[chosen] / scale
     return {
@@ -176,10 +179,10 @@ class PerturbationEngine:
         return reinforce_heads(self.model, tokens, heads, scales, rows_at_once)
 
     def bytes_per_sequence(self, positions: int) -> int:
-        """The cached clean run of one sequence and its partner's `z`."""
+        """The cached clean run of one sequence, its directions and its partner's `z`."""
         m, block = self.model, self.model.blocks[0]
-        width = 5 * m.d_model + 2 * len(block.qkv.weight) + m.n_heads * m.d_head
-        return 4 * positions * m.n_layers * (width + len(block.mlp_in.weight) + m.d_mlp)
+        width = 5 * m.d_model + 2 * len(block.qkv.weight) + 2 * m.n_heads * m.d_head
+        return 4 * positions * m.n_layers * (width + len(block.mlp_in.weight) + 2 * m.d_mlp)
 
     def bytes_per_row(self, positions: int) -> int:
         """What one head of one sequence needs at the widest point of a layer."""

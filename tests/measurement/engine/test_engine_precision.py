@@ -165,3 +165,20 @@ def test_the_first_positions_are_never_in_bf16() -> None:
             difference = (fast[key][name] - values).abs()
             assert difference[..., :FIRST_POSITIONS].max() <= 1e-6, f"{name} of {key}"
     assert any((fast[key]["logit_change"] != exact[key]["logit_change"]).any() for key in exact)
+
+
+def test_what_bf16_rounds_of_the_last_product_is_not_in_its_effect(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model = loaded("llama").folded
+    assert model is not None
+    expected, fast = truth("llama"), Measurer(loaded("llama"), spec_of(), ["bf16"] * 3)
+    before = ablate(fast, expected)
+    last = model.blocks[-1].mlp_out
+    monkeypatch.setitem(vars(last), "weight_bf16", last.weight_bf16 * 1.1)
+    after = ablate(fast, expected)
+    effects = ("self_repair_from_heads", "self_repair_from_mlps", "self_repair_from_last_mlp")
+    for key, columns in before.items():
+        for name in effects:
+            assert torch.equal(torch.as_tensor(after[key][name]), torch.as_tensor(columns[name]))
+    assert any((after[k]["ln_scale_ablated"] != before[k]["ln_scale_ablated"]).any() for k in after)
