@@ -100,9 +100,8 @@ class Bench:
     ) -> Comparison:
         """Rounds of everything in turn, after each was run a little to warm up and be counted."""
         measurers = {precision: self._measurer(precision) for precision in precisions}
-        late = [head for head in self.heads if head.layer >= self.loaded.n_layers - 2]
-        for measurer in measurers.values():  # what is compiled is compiled now
-            list(measurer.ablate(self._request(late)))
+        for measurer in measurers.values():
+            list(measurer.ablate(self._request(self._to_compile(measurer))))
         algorithm = AuthorsAlgorithm(self.loaded.bridge)
         ways = {AUTHORS: Timed("fp32", self._flops_of_authors(algorithm))} | {
             f"this, {precision}": Timed(precision, self._flops_of_ours(measurer))
@@ -163,6 +162,14 @@ class Bench:
         request = AblationRequest(sample, measurer.sampled_heads, ["resample"], partners)
         chosen = fast_error.chosen(measurer.sample(request), precision)
         return Measurer(self.loaded, spec, chosen.layers, fused=self.loaded.device.type == "cpu")
+
+    def _to_compile(self, measurer: Measurer) -> list[Head]:
+        """Heads with which everything is compiled: of the last layer in each precision that has
+        others behind it, and of the last layer."""
+        layers = measurer.layer_precision
+        last = {precision: layer for layer, precision in enumerate(layers[:-1])}
+        wanted = {*last.values(), len(layers) - 1}
+        return [head for head in self.heads if head.layer in wanted]
 
     def _authors(
         self, way: Timed, algorithm: AuthorsAlgorithm, turns: range, progress: Progress

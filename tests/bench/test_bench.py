@@ -54,6 +54,21 @@ def test_an_architecture_is_compared_with_random_weights(selfrepair: Callable[..
 
 
 @pytest.mark.usefixtures("tiny")
+def test_what_is_compiled_is_compiled_before_the_first_round(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(
+        architectures.ARCHITECTURES, "llama-7b", ("llama", TINY | {"num_hidden_layers": 5})
+    )
+    bench = Bench(random_model("llama-7b", "cpu"), random_tokens(2, 12, seed=1).numpy())
+    layers = ["bf16_fp32", "bf16_fp32", "bf16", "bf16", "bf16"]
+    bench.exact.layer_precision = layers
+    heads = bench._to_compile(bench.exact)
+    assert {head.layer for head in heads} == {1, 3, 4}, "the last of each sort, and the last"
+    assert len(heads) == 3 * 4
+
+
+@pytest.mark.usefixtures("tiny")
 def test_a_model_is_compared_on_text(selfrepair: Callable[..., Said], tmp_path: Path) -> None:
     folder = save("gpt_neox", tmp_path)
     words = ("bench", folder, "--precision", "fp32", "--sequences", "3", "--clock", "cpu", *SMALL)
