@@ -21,12 +21,13 @@ from selfrepair_assets.measurement.engine.clean_run import (
     activate,
     attend,
     dot,
+    head_direction,
     run_layers,
     split_heads,
     squared_scale,
 )
 from selfrepair_assets.measurement.model.folded_model import FoldedBlock, FoldedModel
-from selfrepair_assets.measurement.model.precision import AT_FIRST, FIRST_POSITIONS
+from selfrepair_assets.measurement.model.precision import FIRST_POSITIONS
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ class CleanBlock:
             block,
             layer,
             direction,
-            layer.attn.through_norm(direction) @ block.out.weight,
+            head_direction(block, layer, direction),
             layer.mlp.through_norm(direction) @ block.mlp_out.weight,
         )
 
@@ -179,9 +180,12 @@ def mlp_change(at: CleanBlock, read: Tensor, precision: str) -> tuple[Tensor, Te
     Its effect is taken before the last product, `mlp_post . (u_t W_out)` (a post-norm is no linear
     map: after it). What bf16 rounds of that product is then not in it.
     The first positions go through it by themselves, in fp32 (`precision.py`).
-    """
 
+    Rows lie behind positions in memory meanwhile: a position's clean activations, the widest of a
+    block, are then read once for all rows, and not once for each.
+    """
     model, block, layer = at.model, at.block, at.layer
+    first = slice(None), slice(FIRST_POSITIONS)  # of (batch, pos, rows, d)
 
     def through(
         read: Tensor, pre: Tensor, post: Tensor, u: Tensor, precision: str
@@ -191,12 +195,15 @@ def mlp_change(at: CleanBlock, read: Tensor, precision: str) -> tuple[Tensor, Te
         out = block.mlp_out.of_change(post_change, precision)
         return post_change, out, dot(post_change, u)
 
+    read = read.movedim(0, 2).contiguous()
     clean = layer.mlp_pre, layer.mlp_post, at.neuron_direction
-    post, out, effect = through(read, *clean, precision)
+    pre, clean_post, u = (of.unsqueeze(2) for of in clean)
+    found = through(read, pre, clean_post, u, precision)
     if precision != "fp32":
-        pre, clean_post, u = (of_clean[AT_FIRST] for of_clean in clean)
-        first = through(read[AT_FIRST], pre, clean_post, u, "fp32")
-        post[AT_FIRST], out[AT_FIRST], effect[..., :FIRST_POSITIONS] = first
+        of_first = through(read[first], pre[first], clean_post[first], u[first], "fp32")
+        for of_all, exact in zip(found, of_first, strict=True):
+            of_all[first] = exact
+    post, out, effect = (of.movedim(2, 0) for of in found)
     out = written_change(layer.mlp, out)
     return post, out, effect if layer.mlp.squared is None else dot(out, at.direction)
 

@@ -14,10 +14,14 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn.functional import scaled_dot_product_attention
+from torch.nn.functional import pad, scaled_dot_product_attention
 
 from selfrepair_assets.measurement.engine.results import CleanFacts
 from selfrepair_assets.measurement.model.folded_model import FoldedBlock, FoldedModel
+
+CPU_POSITIONS = 16
+"""Positions that torch's fused attention takes at once on a CPU. Those left over cost it more than
+positions of zeros do, so that 127 take a third longer than 128."""
 
 
 @dataclass(frozen=True)
@@ -141,12 +145,18 @@ def shared_keys(model: FoldedModel, x: Tensor) -> Tensor:
 
 
 def attend(model: FoldedModel, block: FoldedBlock, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """`z = softmax(scale q k' + bias + mask) v`: rows head pos d_head to rows pos (head d_head)."""
+    """`z = softmax(scale q k' + bias + mask) v`: rows head pos d_head to rows pos (head d_head).
+
+    On a CPU positions of zeros fill up the last `CPU_POSITIONS`: no position before sees them.
+    """
     positions = q.shape[-2]
     if model.attention_cap is not None:  # which torch's fused attention does not know
         pattern = pattern_of(model, block, q @ shared_keys(model, k).transpose(-1, -2))
         return (pattern @ shared_keys(model, v)).transpose(1, 2).flatten(2)
-    mask = None
+    mask, there = None, positions
+    if q.device.type == "cpu":
+        q, k, v = (pad(x, (0, 0, 0, -positions % CPU_POSITIONS)) for x in (q, k, v))
+        positions = q.shape[-2]
     if model.position_bias is not None:
         hidden = hidden_keys(block, positions, q.device)
         mask = model.position_bias(positions)[:, None].masked_fill(hidden, -torch.inf)
@@ -159,7 +169,7 @@ def attend(model: FoldedModel, block: FoldedBlock, q: Tensor, k: Tensor, v: Tens
         q, k, v, attn_mask=mask, is_causal=mask is None, scale=model.attention_scale,
         enable_gqa=grouped,
     )  # fmt: skip
-    return z.transpose(1, 2).flatten(2)
+    return z[..., :there, :].transpose(1, 2).flatten(2)
 
 
 def activate(model: FoldedModel, mlp_pre: Tensor) -> Tensor:
@@ -195,13 +205,20 @@ def run_layers(model: FoldedModel, tokens: Tensor) -> Iterator[LayerActivations]
         resid = resid_post
 
 
-def head_effects(model: FoldedModel, block: FoldedBlock, z: Tensor, direction: Tensor) -> Tensor:
-    """`(z_h W_O[h]) . direction` of every head, before the division by S: (batch, pos, head).
+def head_direction(block: FoldedBlock, layer: LayerActivations, u: Tensor) -> Tensor:
+    """`u_t` through the clean post-norm and each head's `W_O`: (batch, pos, (head d_head)).
 
-    direction: `u_t`, before a post-norm (`Written.direction`).
+    u: (batch, pos, d_model), perhaps of the first positions alone.
     """
-    projected = direction @ block.out.weight  # batch pos (head d_head): u_t through each W_O[h]
-    return model.by_head(z * projected).sum(-1)
+    return layer.attn.through_norm(u) @ block.out.weight
+
+
+def head_effects(model: FoldedModel, z: Tensor, direction: Tensor) -> Tensor:
+    """`(z_h W_O[h]) . u_t` of every head, before the division by S: (..., batch, pos, head).
+
+    direction: `head_direction`.
+    """
+    return model.by_head(z * direction).sum(-1)
 
 
 @torch.inference_mode()
@@ -213,7 +230,7 @@ def clean_facts(model: FoldedModel, tokens: Tensor) -> CleanFacts:
     resid = tokens
     for block, layer in zip(model.blocks, run_layers(model, tokens), strict=True):
         z = layer.z
-        heads.append(head_effects(model, block, z[:, :-1], layer.attn.through_norm(direction)))
+        heads.append(head_effects(model, z[:, :-1], head_direction(block, layer, direction)))
         mlps.append(dot(layer.mlp.out[:, :-1], direction))
         z_sums.append(z.flatten(0, 1).double().sum(0).view(model.n_heads, model.d_head))
         resid = layer.resid_post

@@ -85,7 +85,7 @@ def propagate(
 
     z = model.by_head(layer.z)
     z_change = (replacement - z).movedim(2, 0)[chosen]  # head batch pos d_head
-    W_O = block.out.weight.view(-1, model.n_heads, model.d_head)[:, chosen]
+    W_O = model.by_head(block.out.weight)[:, chosen]
     before_norm = torch.einsum("rbpe,dre->rbpd", z_change, W_O)  # row batch pos d_model
     effect_change = dot(before_norm, layer.attn.through_norm(u))
     from_post_norm = post_norm_part(layer.attn, before_norm, u)
@@ -118,7 +118,7 @@ def propagate(
     squared_ablated, inverse, inverse_change = scale_change(x, delta, clean.squared_final_scale)
     changed = effect_change + from_post_norm + from_heads + from_mlps
     logit_change = changed * inverse.squeeze(-1) + dot(x, u) * inverse_change.squeeze(-1)
-    effect = head_effects(model, block, layer.z, layer.attn.through_norm(u))
+    effect = head_effects(model, layer.z, clean.blocks[start].head_direction)
     effect = effect.movedim(-1, 0)[chosen] / scale
     return {
         "direct_effect": effect,

