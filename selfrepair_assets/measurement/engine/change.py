@@ -23,7 +23,6 @@ from selfrepair_assets.measurement.engine.clean_run import (
     dot,
     head_direction,
     run_layers,
-    split_heads,
     squared_scale,
 )
 from selfrepair_assets.measurement.model.folded_model import FoldedBlock, FoldedModel
@@ -56,8 +55,8 @@ class CleanBlock:
         )
 
 
-AttendTo = Callable[[CleanBlock, Tensor, Tensor, Tensor], Tensor]
-"""Changed q, k, v, each (rows, batch, head, pos, d_head), to the change of z."""
+AttendTo = Callable[[CleanBlock, Tensor], Tensor]
+"""Changed queries, keys and values (rows, batch, pos, (q k v)) to the change of z."""
 
 
 @dataclass(frozen=True)
@@ -144,11 +143,10 @@ def post_norm_part(written: Written, before: Tensor, u: Tensor) -> Tensor:
     return changed * inverse_change.squeeze(-1)
 
 
-def attend_to_changed(at: CleanBlock, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+def attend_to_changed(at: CleanBlock, qkv: Tensor) -> Tensor:
     """The change of `z` where keys and values change at every position, as queries do."""
-    changed = [t.flatten(0, 1) for t in (q, k, v)]
-    z: Tensor = attend(at.model, at.block, *changed).unflatten(0, q.shape[:2])
-    return z.sub_(at.layer.z)
+    z = attend(at.model, at.block, qkv.flatten(0, 1), at.layer.rotary)
+    return z.unflatten(0, qkv.shape[:2]).sub_(at.layer.z)
 
 
 @dataclass(frozen=True)
@@ -243,7 +241,7 @@ def follow_block(
     model, block, layer = at.model, at.block, at.layer
     read = pre_norm_change(model, layer.resid_pre, delta, layer.squared_pre)
     qkv = block.qkv.of_change_by_position(read, precision).add_(layer.qkv)
-    z = attend_to(at, *split_heads(model, block, qkv))
+    z = attend_to(at, qkv)
     attn_out = written_change(layer.attn, block.out.of_change_by_position(z, precision))
     if layer.attn.squared is None:
         heads_effect = dot(z, at.head_direction)

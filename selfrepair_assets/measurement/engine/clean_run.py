@@ -54,17 +54,20 @@ class Written:
         return part * self.gamma * self.squared.rsqrt()[:, : part.shape[-2]]
 
 
+Rotary = tuple[Tensor, Tensor]
+"""Cosines and sines of a rotary embedding, each (pos, rotary_dim / 2)."""
+
+
 @dataclass(frozen=True)
 class LayerActivations:
-    """One layer of the clean run. `batch pos` first, except k, v: `batch head pos d_head`."""
+    """One layer of the clean run. `batch pos` first, except the rotary embedding's."""
 
     resid_pre: Tensor  # batch pos d_model
     squared_pre: Tensor  # batch pos 1: S^2 of resid_pre
     resid_mid: Tensor  # batch pos d_model: what the MLP's norm reads (parallel block: resid_pre)
     squared_mid: Tensor  # batch pos 1: S^2 of resid_mid
     qkv: Tensor  # batch pos (q k v): before norms and rotary embedding
-    k: Tensor  # after them
-    v: Tensor
+    rotary: Rotary | None
     z: Tensor  # batch pos (head d_head)
     attn: Written
     mlp_pre: Tensor  # batch pos d_mlp, gated: gate, then up (2 d_mlp)
@@ -84,12 +87,11 @@ def dot(change: Tensor, direction: Tensor) -> Tensor:
 
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """The rotary embedding on the first `2 half` of `(..., pos, head, d_head)`; linear in x.
+    """The rotary embedding on the first `2 half` of `(..., head, pos, d_head)`; linear in x.
 
     `cos`, `sin`: (pos, half).
     """
     half = cos.shape[-1]
-    cos, sin = cos[:, None], sin[:, None]
     first, second = x[..., :half], x[..., half : 2 * half]
     return torch.cat(
         [first * cos - second * sin, second * cos + first * sin, x[..., 2 * half :]], dim=-1
@@ -97,7 +99,7 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 
 
 def split_heads(
-    model: FoldedModel, block: FoldedBlock, qkv: Tensor
+    model: FoldedModel, block: FoldedBlock, qkv: Tensor, rotary: Rotary | None
 ) -> tuple[Tensor, Tensor, Tensor]:
     """`(..., pos, (q k v))` to normed, rotated q, k and v of shape `(..., head, pos, d_head)`."""
     heads, groups = model.n_heads, model.n_key_value_heads
@@ -106,10 +108,10 @@ def split_heads(
     if block.q_norm is not None and block.k_norm is not None:
         q, k = qk[..., :heads, :], qk[..., heads:, :]
         qk = torch.cat([_normed(model, q, block.q_norm), _normed(model, k, block.k_norm)], -2)
-    if block.rotary is not None:
-        qk = rotate(qk, *block.rotary(qkv.shape[-2]))
-    q, k = qk[..., :heads, :], qk[..., heads:, :]
-    return q.transpose(-2, -3), k.transpose(-2, -3), v.transpose(-2, -3)
+    qk, v = qk.transpose(-2, -3), v.transpose(-2, -3)
+    if rotary is not None:
+        qk = rotate(qk, *rotary)
+    return qk[..., :heads, :, :], qk[..., heads:, :, :], v
 
 
 def _normed(model: FoldedModel, x: Tensor, weight: Tensor) -> Tensor:
@@ -144,19 +146,20 @@ def shared_keys(model: FoldedModel, x: Tensor) -> Tensor:
     return x if share == 1 else x.repeat_interleave(share, dim=-3)
 
 
-def attend(model: FoldedModel, block: FoldedBlock, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """`z = softmax(scale q k' + bias + mask) v`: rows head pos d_head to rows pos (head d_head).
+def attend(model: FoldedModel, block: FoldedBlock, qkv: Tensor, rotary: Rotary | None) -> Tensor:
+    """`z = softmax(scale q k' + bias + mask) v`: rows pos (q k v) to rows pos (head d_head).
 
     On a CPU positions of zeros fill up the last `CPU_POSITIONS`: no position before sees them.
     """
-    positions = q.shape[-2]
+    there = qkv.shape[-2]
     if model.attention_cap is not None:  # which torch's fused attention does not know
+        q, k, v = split_heads(model, block, qkv, rotary)
         pattern = pattern_of(model, block, q @ shared_keys(model, k).transpose(-1, -2))
         return (pattern @ shared_keys(model, v)).transpose(1, 2).flatten(2)
-    mask, there = None, positions
-    if q.device.type == "cpu":
-        q, k, v = (pad(x, (0, 0, 0, -positions % CPU_POSITIONS)) for x in (q, k, v))
-        positions = q.shape[-2]
+    if qkv.device.type == "cpu":
+        qkv, rotary = filled_up(qkv), rotary and (filled_up(rotary[0]), filled_up(rotary[1]))
+    q, k, v = split_heads(model, block, qkv, rotary)
+    mask, positions = None, qkv.shape[-2]
     if model.position_bias is not None:
         hidden = hidden_keys(block, positions, q.device)
         mask = model.position_bias(positions)[:, None].masked_fill(hidden, -torch.inf)
@@ -170,6 +173,11 @@ def attend(model: FoldedModel, block: FoldedBlock, q: Tensor, k: Tensor, v: Tens
         enable_gqa=grouped,
     )  # fmt: skip
     return z[..., :there, :].transpose(1, 2).flatten(2)
+
+
+def filled_up(x: Tensor) -> Tensor:
+    """(..., pos, d) with positions of zeros behind, up to a multiple of `CPU_POSITIONS`."""
+    return pad(x, (0, 0, 0, -x.shape[-2] % CPU_POSITIONS))
 
 
 def activate(model: FoldedModel, mlp_pre: Tensor) -> Tensor:
@@ -187,8 +195,8 @@ def run_layers(model: FoldedModel, tokens: Tensor) -> Iterator[LayerActivations]
         squared_pre = squared_mid = squared_scale(resid, model.eps)
         normalized = resid * squared_pre.rsqrt() if model.pre_norm else resid
         qkv = block.qkv(normalized)
-        q, k, v = split_heads(model, block, qkv)
-        z = attend(model, block, q, k, v)
+        rotary = None if block.rotary is None else block.rotary(tokens.shape[1])
+        z = attend(model, block, qkv, rotary)
         attn = Written.of(block.out(z), block.attention_post_norm, model.eps)
         resid_mid = resid if model.parallel_attention else resid + attn.out
         if not model.parallel_attention:
@@ -200,7 +208,7 @@ def run_layers(model: FoldedModel, tokens: Tensor) -> Iterator[LayerActivations]
         resid_post = resid + attn.out + mlp.out
         yield LayerActivations(
             resid, squared_pre, resid_mid, squared_mid,
-            qkv, k, v, z, attn, mlp_pre, mlp_post, mlp, resid_post,
+            qkv, rotary, z, attn, mlp_pre, mlp_post, mlp, resid_post,
         )  # fmt: skip
         resid = resid_post
 

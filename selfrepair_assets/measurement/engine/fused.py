@@ -14,7 +14,6 @@ import hashlib
 import logging
 import os
 import platform
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -97,7 +96,7 @@ class FusedStep:
         if precision == "bf16":
             at.block.prepare_bf16()
         torch._dynamo.maybe_mark_dynamic(delta, 0)
-        sort = (precision, id(at.model), delta.shape[1:], at.block.window, id(at.block.rotary))
+        sort = (precision, id(at.model), delta.shape[1:], at.block.window, at.layer.rotary is None)
         if sort in self._compared:
             return self._fused(at, delta, precision, neurons)
         plain = self.plain(at, delta.clone(), precision, neurons)
@@ -129,9 +128,7 @@ def _quiet() -> Iterator[None]:
     before = compiler.level
     compiler.setLevel(logging.CRITICAL)
     try:
-        with warnings.catch_warnings():  # a rotary embedding's cache is not used there
-            warnings.filterwarnings("ignore", ".*lru_cache", UserWarning)
-            yield
+        yield
     finally:
         compiler.setLevel(before)
 

@@ -181,7 +181,7 @@ class PerturbationEngine:
     def bytes_per_sequence(self, positions: int) -> int:
         """The cached clean run of one sequence, its directions and its partner's `z`."""
         m, block = self.model, self.model.blocks[0]
-        width = 5 * m.d_model + 2 * len(block.qkv.weight) + 2 * m.n_heads * m.d_head
+        width = 5 * m.d_model + len(block.qkv.weight) + 3 * m.n_heads * m.d_head
         return 4 * positions * m.n_layers * (width + len(block.mlp_in.weight) + 2 * m.d_mlp)
 
     def bytes_per_row(self, positions: int) -> int:

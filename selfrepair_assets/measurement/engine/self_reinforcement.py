@@ -31,6 +31,7 @@ from selfrepair_assets.measurement.engine.clean_run import (
     head_effects,
     pattern_of,
     shared_keys,
+    split_heads,
 )
 from selfrepair_assets.measurement.engine.interface import on_device
 from selfrepair_assets.measurement.engine.results import MeasuredHeads
@@ -38,14 +39,16 @@ from selfrepair_assets.measurement.heads import Head, by_layer
 from selfrepair_assets.measurement.model.folded_model import FoldedModel
 
 
-def attend_to_own_position(at: CleanBlock, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+def attend_to_own_position(at: CleanBlock, qkv: Tensor) -> Tensor:
     """The change of `z` where each position sees its own change and the others clean.
 
-    q, k, v: changed, (rows, batch, head, pos, d_head).
+    qkv: changed, (rows, batch, pos, (q k v)).
     """
     model, layer = at.model, at.layer
-    clean_k, clean_v = shared_keys(model, layer.k), shared_keys(model, layer.v)
-    k_change, v_change = (shared_keys(model, a - b) for a, b in ((k, layer.k), (v, layer.v)))
+    _, k, v = split_heads(model, at.block, layer.qkv, layer.rotary)
+    q, k_changed, v_changed = split_heads(model, at.block, qkv, layer.rotary)
+    clean_k, clean_v = shared_keys(model, k), shared_keys(model, v)
+    k_change, v_change = (shared_keys(model, a - b) for a, b in ((k_changed, k), (v_changed, v)))
     scores = q @ clean_k.transpose(-1, -2)
     scores.diagonal(dim1=-2, dim2=-1).add_((q * k_change).sum(-1))
     pattern = pattern_of(model, at.block, scores)
