@@ -23,6 +23,7 @@ from selfrepair_assets.measurement.engine.measure import Measurer
 from selfrepair_assets.measurement.errors import InputError
 from selfrepair_assets.measurement.model.checked_boot import architecture_of
 from selfrepair_assets.measurement.model.configured import ConfiguredModel
+from selfrepair_assets.measurement.model.models import LoadedModel
 from tests.benchmarks.hooked_rate import HEADS, LAYERS, LENGTH, rate
 from tests.helpers.models.engine_truth import (
     NOT_WRAPPED,
@@ -155,14 +156,14 @@ def worst_error(measurer: Measurer, expected: Truth) -> float:
     )
 
 
-def bf16_error(name: str) -> float:
-    """Of the worst layer and ablation, as a run would measure it."""
-    expected, spec = truth(name), spec_of(precision="bf16")
+def fast_error(model: LoadedModel, expected: Truth, precision: str) -> float:
+    """Of the worst layer and ablation, as a run in that precision would measure it."""
+    spec = spec_of(precision=precision)
     sample = request_of(expected).in_sequences(0, 2)
-    precision = choose_precision(Measurer(loaded(name), spec), sample).layers
-    measured = ablate(Measurer(loaded(name), spec, precision), expected)
+    chosen = choose_precision(Measurer(model, spec), sample).layers
+    measured = ablate(Measurer(model, spec, chosen), expected)
     errors = []
-    for layer in range(loaded(name).n_layers):
+    for layer in range(model.n_layers):
         for ablation in ABLATIONS:
             keys = [key for key in measured if (key[0], key[1].layer) == (ablation, layer)]
             right = torch.stack([expected.columns[key]["logit_change"] for key in keys])
@@ -190,7 +191,7 @@ def row(name: str, example: str, way: str, why: str) -> str:
     first = f"{worst_error(Measurer(loaded(name), spec_of()), truth(name)):.0e}"
     if way == "hooked":
         return f"| {name} | {example} | {way} | - | - | {first} | - |"
-    in_bf16 = f"{bf16_error(name):.0e}"
+    in_bf16 = f"{fast_error(loaded(name), truth(name), 'bf16'):.0e}"
     if why:
         return f"| {name} | {example} | {way} | {first} | {in_bf16} | refused: {why} | - |"
     slow = worst_error(Measurer(loaded(name, hooked=True), spec_of()), truth(name))

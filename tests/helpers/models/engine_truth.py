@@ -79,11 +79,13 @@ _FOLDERS: list[TemporaryDirectory[str]] = []  # whose files a bridge reads later
 
 
 @cache
-def loaded(name: str, center_unembed: bool = True, hooked: bool = False) -> LoadedModel:
+def loaded(
+    name: str, center_unembed: bool = True, hooked: bool = False, device: str = "cpu"
+) -> LoadedModel:
     """The model, saved and loaded once for all tests; as if it were not known if `hooked`."""
     _FOLDERS.append(TemporaryDirectory())
     folder = save(name, Path(_FOLDERS[-1].name))
-    model = load_model(str(folder), device="cpu", center_unembed=center_unembed)
+    model = load_model(str(folder), device=device, center_unembed=center_unembed)
     return replace(model, folded=None) if hooked else model
 
 
