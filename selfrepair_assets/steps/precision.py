@@ -70,7 +70,7 @@ def watch(folder: RunFolder, shard: Shard) -> LayerPrecision:
     """Note the error in a shard, and return the precision that each layer has then.
 
     The layers are those that the sample chose for the fast precision, also such as have left it
-    since. Their rows are of one sequence, with its real partner.
+    since. Their rows are of some sequences, with their real partners.
     """
     if not is_watched(folder, shard):
         spec, model, number = folder.spec, folder.model, folder.shards.index(shard)
@@ -81,18 +81,18 @@ def watch(folder: RunFolder, shard: Shard) -> LayerPrecision:
             number,
             size,
         )
-        sequence = shard.start + number % size
-        partner = spec.resample_partners()[sequence]
+        sequences = [shard.start + i for i in fast_error.watched_sequences(number, size)]
+        partners = np.array(spec.resample_partners())[sequences]
         request = AblationRequest(
-            np.asarray(folder.tokens[[sequence]]),
+            np.asarray(folder.tokens[sequences]),
             heads,
             spec.ablations,
-            np.asarray(folder.tokens[[partner]]),
+            np.asarray(folder.tokens[partners]),
             folder.mean_z() if any_needs(spec.ablations, "mean_z") else None,
         )
         [squares] = Measurer(load_for(folder), spec).errors_of_fast(request, [sampled])
         before = layer_precision(folder)
-        seen = {"sequence": sequence, "heads": [str(head) for head in heads]}
+        seen = {"sequences": sequences, "heads": [str(head) for head in heads]}
         folder.note(_watched_note(folder, shard), seen | {"squares": squares.tolist()})
         _tell(before, layer_precision(folder))
     return layer_precision(folder)

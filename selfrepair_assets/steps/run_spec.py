@@ -116,7 +116,14 @@ def start(folder: RunFolder, prepared: PreparedRun, *, restart: bool = False) ->
         },
         "started_at": datetime.now(UTC).isoformat(),
     }
-    folder.start(spec, prepared.text, model, fingerprint_of(prepared), restart=restart)
+    folder.start(
+        spec,
+        prepared.text,
+        model,
+        fingerprint_of(prepared),
+        device_type=loaded.device.type,
+        restart=restart,
+    )
 
 
 def refuse_full_disk(folder: RunFolder, prepared: PreparedRun) -> None:

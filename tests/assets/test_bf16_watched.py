@@ -89,6 +89,19 @@ def test_all_heads_take_turns() -> None:
     assert many == heads
 
 
+@pytest.mark.parametrize("size", [1, 13, 64, 100, 1000])
+def test_a_64th_of_a_shard_is_watched_and_all_its_sequences_take_turns(size: int) -> None:
+    heads = [Head(0, head) for head in range(12)]
+    seen: set[int] = set()
+    for shard in range(size):
+        sequences = fast_error.watched_sequences(shard, size)
+        watched = len(sequences) * len(fast_error.watched_heads(heads, ["bf16"], shard, size))
+        assert len(set(sequences)) == len(sequences)
+        assert watched == pytest.approx(12 * size / 64, rel=0.3, abs=1)
+        seen |= set(sequences)
+    assert seen == set(range(size))
+
+
 @pytest.fixture(autouse=True)
 def later_sequences_are_hard(monkeypatch: pytest.MonkeyPatch) -> None:
     """In the second shard and the third, bf16 is a hundred times worse on one layer."""

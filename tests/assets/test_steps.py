@@ -4,9 +4,11 @@ import pickle
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import pytest
+
 from selfrepair_assets.measurement.engine.measure import Progress
 from selfrepair_assets.steps.sharded.run_folder import RunFolder
-from selfrepair_assets.steps.sharded.shards import Shard
+from selfrepair_assets.steps.sharded.shards import Shard, planned_tables
 from selfrepair_assets.steps.sharded.step import Step, in_this_process
 from tests.helpers.runs.asset_runs import LENGTH, small_spec
 from tests.helpers.runs.step_runs import measured_anew
@@ -30,3 +32,14 @@ def test_any_executor_measures_the_same_shards(gpt2: Path, tmp_path: Path) -> No
     assert len(shards) == 3 * len({shard.split("/")[1] for shard in shards})
     assert work["clean run"] == 6 * (LENGTH - 1)
     assert work["head ablations"] == 2 * 12 * 6 * (LENGTH - 1)
+
+
+@pytest.mark.parametrize(("device_type", "size"), [("cpu", 13), ("cuda", 218), ("mps", 13)])
+def test_a_gpus_shards_are_larger(gpt2: Path, device_type: str, size: int) -> None:
+    """Of GPT-2 small, 144 heads at 127 positions."""
+    spec = small_spec(gpt2, tokens=10_000 * 128, sequence_length=128, ablations=("resample",))
+    shards = planned_tables(spec, 144, device_type)["head_ablations"]
+    assert shards[:2] == [(0, size), (size, 2 * size)]
+    assert shards[-1][1] == 10_000
+    few = small_spec(gpt2, tokens=16 * 128, sequence_length=128)
+    assert len(planned_tables(few, 144, device_type)["head_ablations"]) == 8

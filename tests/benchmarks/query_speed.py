@@ -120,7 +120,7 @@ def write_details(
 
 def shard_of(row: dict[str, Any]) -> int:
     """How many sequences a shard has, as a real run's plan gives it."""
-    return max(1, ROWS_PER_SHARD // (row["n_layers"] * row["n_heads"] * (LENGTH - 1)))
+    return max(1, ROWS_PER_SHARD["cpu"] // (row["n_layers"] * row["n_heads"] * (LENGTH - 1)))
 
 
 def shards(row: dict[str, Any]) -> Iterator[tuple[int, int]]:

@@ -123,10 +123,24 @@ def sampled_heads(heads: Sequence[Head]) -> list[Head]:
     return [h for of in by_layer(heads).values() for h in of[:: -(-len(of) // HEADS_IN_SAMPLE)]]
 
 
+def watched_sequences(shard: int, n_sequences: int) -> list[int]:
+    """Which of a shard's sequences are watched, evenly spread: one at least.
+
+    They take turns, as heads do (`watched_heads`).
+    """
+    n = max(1, round(WATCHED_SHARE * n_sequences))
+    return sorted({(shard + i * n_sequences // n) % n_sequences for i in range(n)})
+
+
+def watched_heads_of(n: int, n_sequences: int) -> int:
+    """How many of a layer's n heads are watched in a shard: one at least."""
+    return min(n, max(1, round(WATCHED_SHARE * n * n_sequences)))
+
+
 def watched_heads(
     heads: Sequence[Head], layers: Sequence[str], shard: int, n_sequences: int
 ) -> list[Head]:
-    """The heads of each layer not in fp32 that are watched in a shard, in one of its sequences.
+    """The heads of each layer not in fp32 that are watched in some of a shard's sequences.
 
     They take turns, so that each is watched in the course of a run.
 
@@ -137,7 +151,7 @@ def watched_heads(
     found = []
     for layer, of_layer in by_layer(heads).items():
         n = len(of_layer)
-        wanted = min(n, max(1, round(WATCHED_SHARE * n * n_sequences)))
+        wanted = watched_heads_of(n, n_sequences)
         if layers[layer] != "fp32":
             found += [of_layer[(shard * wanted + i) % n] for i in range(wanted)]
     return sorted(found)

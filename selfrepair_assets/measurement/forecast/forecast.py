@@ -16,7 +16,11 @@ from typing import Any
 import psutil
 import torch
 
-from selfrepair_assets.measurement.engine.fast_error import HEADS_IN_SAMPLE, WATCHED_SHARE
+from selfrepair_assets.measurement.engine.fast_error import (
+    HEADS_IN_SAMPLE,
+    watched_heads_of,
+    watched_sequences,
+)
 from selfrepair_assets.measurement.engine.fused import is_worth
 from selfrepair_assets.measurement.engine.hooked import bytes_of_pass
 from selfrepair_assets.measurement.engine.measure import Measurer
@@ -36,7 +40,7 @@ from selfrepair_assets.measurement.forecast.pilot import (
 )
 from selfrepair_assets.measurement.model.configured import ConfiguredModel, llama_like
 from selfrepair_assets.measurement.model.models import LoadedModel
-from selfrepair_assets.measurement.model.precision import FAST
+from selfrepair_assets.measurement.products.precision import FAST
 from selfrepair_assets.measurement.run_spec import RunSpec
 from selfrepair_assets.measurement.text.corpus import check_sequence_length
 
@@ -185,18 +189,20 @@ def engine_seconds(spec: RunSpec, model: LoadedModel, rates: Rates) -> float:
         n_layers, fed, len(spec.reinforcement_scales), spec.n_reinforcement_positions
     )
     if spec.precision != "fp32" and isinstance(rates, FastRates):
-        seconds += _watching(spec, layers, clean, kinds * of_one / len(layers))
+        size = spec.sequences_in_shard(len(layers), model.device.type)
+        seconds += _watching(spec, size, layers, clean, kinds * of_one / len(layers))
     return seconds
 
 
-def _watching(spec: RunSpec, layers: list[int], clean: float, row: float) -> float:
+def _watching(spec: RunSpec, size: int, layers: list[int], clean: float, row: float) -> float:
     """Rows that are measured in fp32 too, which takes twice as long: before and meanwhile.
 
-    row: seconds of one head's ablations over one sequence, in the run's precision.
+    size: sequences in a shard; row: seconds of one head's ablations over one sequence, in the run's
+    precision.
     """
-    size = spec.sequences_in_shard(len(layers))
     of_layers = [layers.count(layer) for layer in set(layers)]
-    watched = sum(min(of, max(1, round(WATCHED_SHARE * of * size))) for of in of_layers)
+    heads = sum(watched_heads_of(of, size) for of in of_layers)
+    watched = heads * len(watched_sequences(0, size))
     sampled = sum(min(of, HEADS_IN_SAMPLE) for of in of_layers)
     sequences = min(8, max(2, spec.n_sequences // 100))
     shards, tried = -(-spec.n_sequences // size), len(FAST[spec.precision])
@@ -207,7 +213,7 @@ def _watching(spec: RunSpec, layers: list[int], clean: float, row: float) -> flo
 def _other_seconds(spec: RunSpec, model: LoadedModel, weights: int) -> float:
     """What a run takes apart from its engine; weights: in bytes."""
     heads = len(spec.chosen_heads(model.n_layers, model.n_heads))
-    shards = -(-spec.n_sequences // spec.sequences_in_shard(heads))
+    shards = -(-spec.n_sequences // spec.sequences_in_shard(heads, model.device.type))
     numbers = sum(table_numbers(spec, model, spec.n_sequences).values())
     return (
         SECONDS_AT_LEAST

@@ -74,9 +74,12 @@ class RunFolder(RunFiles):
         model: dict[str, Any],
         fingerprint: str,
         *,
+        device_type: str = "cpu",
         restart: bool = False,
     ) -> None:
         """Fix the run's settings and text; a run of the same settings goes on where it stopped.
+
+        A run is cut in shards for the kind of device that it begins on.
 
         What is damaged is set aside, with a line of the log for each: it is made or measured again.
         Only the run's holder (`warehouse.locks.run_held`) may.
@@ -95,7 +98,7 @@ class RunFolder(RunFiles):
                 n_heads = len(spec.chosen_heads(model["n_layers"], model["n_heads"]))
                 self._write_text(text)
                 about = {"spec": spec.as_json(), "model": model}
-                tables = planned_tables(spec, n_heads)
+                tables = planned_tables(spec, n_heads, device_type)
                 write_plan(self.warehouse, self.run_id, fingerprint, tables, about)
             else:
                 self.refuse_other(spec, fingerprint, model["weights_sha256"])

@@ -19,15 +19,17 @@ class Shard:
         return f"sequences-{self.start:06d}-{self.stop:06d}"
 
 
-def planned_tables(spec: RunSpec, n_heads: int) -> dict[str, list[tuple[int, int]]]:
+def planned_tables(
+    spec: RunSpec, n_heads: int, device_type: str
+) -> dict[str, list[tuple[int, int]]]:
     """The shards of each table: of all sequences, or of those that heads are fed on."""
-    every = _plan(spec, n_heads)
+    every = _plan(spec, n_heads, device_type)
     fed = spec.n_reinforcement_sequences
     first = [(start, min(stop, fed)) for start, stop in every if start < fed]
     return {table: first if table == "self_reinforcement" else every for table in fact_tables()}
 
 
-def _plan(spec: RunSpec, n_heads: int) -> list[tuple[int, int]]:
+def _plan(spec: RunSpec, n_heads: int, device_type: str) -> list[tuple[int, int]]:
     """Cut the run's sequences in shards."""
-    n, size = spec.n_sequences, spec.sequences_in_shard(n_heads)
+    n, size = spec.n_sequences, spec.sequences_in_shard(n_heads, device_type)
     return [(start, min(start + size, n)) for start in range(0, n, size)]
