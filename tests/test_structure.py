@@ -14,10 +14,11 @@ MOST_LINES, MOST_FILES = 320, 12  # of a file; of a room, its `__init__.py` and 
 
 MODEL = "selfrepair_assets/measurement/model"
 FOLDED = f"{MODEL}/folded_model.py"  # the frame of switches that families are read into
+PRODUCTS = "selfrepair_assets/measurement/products"
 FORECAST = "selfrepair_assets/measurement/forecast"
 MEASUREMENT = {
     *("selfrepair_assets/measurement", "selfrepair_assets/measurement/engine", MODEL),
-    *(FOLDED, f"{MODEL}/precision.py"),
+    *(FOLDED, PRODUCTS),
 }
 STORE = {"warehouse", "warehouse/facts", "warehouse/published"}
 MEASURED = MEASUREMENT | {
@@ -35,10 +36,10 @@ ROOMS: dict[str, set[str]] = {
     "sql": set(),
     "selfrepair_assets/measurement": {"selfrepair/errors.py"},
     "selfrepair/extras.py": {"selfrepair_assets/measurement"},
-    f"{MODEL}/precision.py": set(),
-    FOLDED: {f"{MODEL}/precision.py"},
-    f"{MODEL}/families": {"selfrepair_assets/measurement", FOLDED, f"{MODEL}/precision.py"},
-    MODEL: {"selfrepair_assets/measurement", FOLDED, f"{MODEL}/families", f"{MODEL}/precision.py"},
+    PRODUCTS: {"selfrepair_assets/measurement"},
+    FOLDED: {PRODUCTS},
+    f"{MODEL}/families": {"selfrepair_assets/measurement", FOLDED, PRODUCTS},
+    MODEL: {"selfrepair_assets/measurement", FOLDED, f"{MODEL}/families", PRODUCTS},
     "selfrepair_assets/measurement/text": {"selfrepair_assets/measurement"},
     "selfrepair_assets/measurement/engine": {*MEASUREMENT, "selfrepair/errors.py"},
     FORECAST: MEASUREMENT | {"selfrepair_assets/measurement/text"},
@@ -93,7 +94,7 @@ LIBRARIES = {
     "click": r"dagster_project/cli",
     "torch": (
         r"selfrepair_assets/"
-        r"(bench|measurement|measurement/(model|engine|forecast)(/.*)?|steps(/workers)?)"
+        r"(bench|measurement|measurement/(model|engine|forecast|products)(/.*)?|steps(/workers)?)"
     ),
     "ray": r"selfrepair_assets/steps/workers",
     "transformers": r"selfrepair_assets/(bench|measurement/model(/families)?)",

@@ -67,3 +67,4 @@ def test_it_brings_all_code_and_all_that_the_code_reads(names: list[str]) -> Non
     assert "selfrepair/exchange/importing.py" in names
     assert "selfrepair/sql/columns.toml" in names
     assert "selfrepair/app/.streamlit/config.toml" in names
+    assert "selfrepair_assets/measurement/products/bf16_product.cpp" in names

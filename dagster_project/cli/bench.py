@@ -97,7 +97,7 @@ def bench(
 
 def _precisions(asked: str | None, loaded: LoadedModel) -> list[str]:
     from selfrepair_assets.measurement.model.models import refuse_precision
-    from selfrepair_assets.measurement.model.precision import has_tf32
+    from selfrepair_assets.measurement.products.precision import has_tf32
 
     option = OPTIONS["precision"]
     if asked is None:

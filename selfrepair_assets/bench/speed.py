@@ -33,11 +33,12 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from selfrepair_assets.bench.authors_algorithm import AuthorsAlgorithm
 from selfrepair_assets.measurement.engine import fast_error
+from selfrepair_assets.measurement.engine.fused import LEAST_PRODUCTS
 from selfrepair_assets.measurement.engine.interface import AblationRequest, tokens_on
 from selfrepair_assets.measurement.engine.measure import Measurer, Progress
 from selfrepair_assets.measurement.heads import Head
 from selfrepair_assets.measurement.model.models import LoadedModel
-from selfrepair_assets.measurement.model.precision import tf32_products
+from selfrepair_assets.measurement.products.precision import tf32_products
 from selfrepair_assets.measurement.run_spec import RunSpec
 
 AUTHORS = "the authors' algorithm"
@@ -161,7 +162,8 @@ class Bench:
         sample, partners = self.tokens[:2, :SAMPLE], self.partners[:2, :SAMPLE]
         request = AblationRequest(sample, measurer.sampled_heads, ["resample"], partners)
         chosen = fast_error.chosen(measurer.sample(request), precision)
-        return Measurer(self.loaded, spec, chosen.layers, fused=self.loaded.device.type == "cpu")
+        fused = self.loaded.device.type in LEAST_PRODUCTS
+        return Measurer(self.loaded, spec, chosen.layers, fused)
 
     def _to_compile(self, measurer: Measurer) -> list[Head]:
         """Heads with which everything is compiled: of the last layer in each precision that has
@@ -236,7 +238,10 @@ def counted(work: Callable[[], Any]) -> float:
     unknown = {
         torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention_flops,
         torch.ops.selfrepair.linear_of_bf16: _linear_flops,
+        torch.ops.selfrepair.linear_of_tf32: _linear_flops,
     }
+    if hasattr(torch.ops.selfrepair, "product_of_bf16"):  # which is compiled when it is wanted
+        unknown[torch.ops.selfrepair.product_of_bf16] = _packed_flops
     with FlopCounterMode(display=False, custom_mapping=unknown) as counter:
         work()
     return float(counter.get_total_flops())
@@ -244,6 +249,12 @@ def counted(work: Callable[[], Any]) -> float:
 
 def _linear_flops(rows: Sequence[int], weight: Sequence[int], *_args: Any, **_named: Any) -> int:
     return 2 * rows[0] * weight[0] * weight[1]
+
+
+def _packed_flops(
+    rows: Sequence[int], _packed: Sequence[int], n_out: int, *_args: Any, **_named: Any
+) -> int:
+    return 2 * rows[0] * rows[1] * n_out
 
 
 def _attention_flops(query: Sequence[int], key: Sequence[int], *_args: Any, **_named: Any) -> int:

@@ -13,7 +13,7 @@ from selfrepair_assets.bench.speed import AUTHORS, Bench, counted
 from selfrepair_assets.bench.table import relative_errors
 from selfrepair_assets.measurement.heads import Head
 from selfrepair_assets.measurement.model.models import forget_models, load_model
-from selfrepair_assets.measurement.model.precision import LinearMap
+from selfrepair_assets.measurement.products.precision import LinearMap
 from tests.helpers.models.families import random_tokens, save
 from tests.helpers.runs.cli_runs import Said, refused
 

@@ -26,7 +26,7 @@ from selfrepair_assets.measurement.engine.clean_run import (
     squared_scale,
 )
 from selfrepair_assets.measurement.model.folded_model import FoldedBlock, FoldedModel
-from selfrepair_assets.measurement.model.precision import FIRST_POSITIONS
+from selfrepair_assets.measurement.products.precision import FIRST_POSITIONS
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ from selfrepair_assets.measurement.engine.results import Arriving, CleanFacts, M
 from selfrepair_assets.measurement.errors import EngineMismatchError, InputError
 from selfrepair_assets.measurement.heads import Head, by_layer
 from selfrepair_assets.measurement.model.models import LoadedModel, refuse_precision
-from selfrepair_assets.measurement.model.precision import fast_precisions
+from selfrepair_assets.measurement.products.precision import fast_precisions
 from selfrepair_assets.measurement.run_spec import RunSpec
 
 CPU_TOKENS_AT_ONCE, FUSED_TOKENS_AT_ONCE = 2048, 4096
@@ -120,7 +120,10 @@ class Measurer:
 
     def working_bytes(self, positions: int) -> int:
         """What is taken at most while heads are ablated over sequences of some length."""
-        engine, batch = self._engine, self.batch_size(positions)
+        spec, model, engine = self.spec, self.loaded, self._engine
+        heads = len(spec.chosen_heads(model.n_layers, model.n_heads))
+        in_shard = spec.sequences_in_shard(heads, model.device.type)
+        batch = min(self.batch_size(positions), in_shard)
         rows = min(self.rows_at_once(positions), batch * self.loaded.n_heads)
         return batch * engine.bytes_per_sequence(positions) + rows * engine.bytes_per_row(positions)
 
@@ -208,16 +211,20 @@ class Measurer:
         heads = self.spec.chosen_heads(self.loaded.n_layers, self.loaded.n_heads)
         return fast_error.sampled_heads(heads)
 
+    @property
+    def _tried(self) -> tuple[str, ...]:
+        """The fast precisions that a layer may have."""
+        return fast_precisions(self.spec.precision, self.loaded.device)
+
     def sample_work(self, tokens: np.ndarray) -> int:
         """The head-tokens of trying it on `tokens` [sequence pos], in fp32 and in each fast one."""
-        times = 1 + len(fast_precisions(self.spec.precision, self.loaded.device))
+        times = 1 + len(self._tried)
         return times * len(self.sampled_heads) * len(self.spec.ablations) * tokens[:, 1:].size
 
     def sample(self, request: AblationRequest, progress: Progress | None = None) -> Sampled:
         """What each fast precision of the run costs in every layer."""
-        tried = fast_precisions(self.spec.precision, self.loaded.device)
-        every = [[fast] * self.loaded.n_layers for fast in tried]
-        return dict(zip(tried, self.errors_of_fast(request, every, progress), strict=True))
+        every = [[fast] * self.loaded.n_layers for fast in self._tried]
+        return dict(zip(self._tried, self.errors_of_fast(request, every, progress), strict=True))
 
     def errors_of_fast(
         self,

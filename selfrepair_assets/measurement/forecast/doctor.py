@@ -19,6 +19,7 @@ from typing import Literal
 from packaging.requirements import Requirement
 
 from selfrepair_assets.measurement import hub
+from selfrepair_assets.measurement.cache import cache_folder
 from selfrepair_assets.measurement.errors import InputError
 from selfrepair_assets.measurement.model import bundled
 from selfrepair_assets.measurement.run_spec import RunSpec
@@ -160,7 +161,7 @@ def check_disk(warehouse: Path, least: float = LEAST_DISK) -> Finding:
 
 def check_cache() -> Finding:
     """Converted models can be kept."""
-    cache = bundled.cache_folder()
+    cache = cache_folder()
     folder = _existing(cache)
     if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
         return Finding(

@@ -20,8 +20,7 @@ from collections.abc import Callable
 from contextlib import redirect_stderr
 from pathlib import Path
 
-import platformdirs
-
+from selfrepair_assets.measurement.cache import cache_folder
 from selfrepair_assets.measurement.errors import InputError
 
 NAME = "smollm2-135m-instruct"
@@ -34,13 +33,6 @@ _GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
 _STALE_AFTER = 3600.0  # seconds; no conversion takes that long, so its process is gone
 
 logger = logging.getLogger(__name__)
-
-
-def cache_folder() -> Path:
-    """Where converted models are kept: `$SELFREPAIR_CACHE`, or the user's cache folder."""
-    chosen = os.environ.get("SELFREPAIR_CACHE")
-    root = Path(chosen) if chosen else platformdirs.user_cache_path("selfrepair", appauthor=False)
-    return root.expanduser()
 
 
 def gguf_file() -> Path:

@@ -25,7 +25,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from selfrepair_assets.measurement.model.precision import LinearMap
+from selfrepair_assets.measurement.products.precision import LinearMap
 
 Tables = Callable[[int], tuple[Tensor, Tensor]]
 """From a number of positions to the rotary embedding's cosines and sines, (pos, rotary_dim / 2)."""
@@ -54,10 +54,10 @@ class FoldedBlock:
     def maps(self) -> tuple[LinearMap, ...]:
         return self.qkv, self.out, self.mlp_in, self.mlp_out
 
-    def prepare_bf16(self) -> None:
-        """Rounds the weights, where they are not yet."""
+    def prepare(self, precision: str) -> None:
+        """Rounds the weights for compiled steps in a precision, where they are not yet."""
         for linear in self.maps:
-            _ = linear.weight_bf16
+            linear.prepare(precision)
 
 
 @dataclass(frozen=True)

@@ -39,8 +39,8 @@ from selfrepair_assets.measurement.model.families.known import KNOWN, fold
 from selfrepair_assets.measurement.model.find_model import ModelFolder, Notify, find_model
 from selfrepair_assets.measurement.model.folded_model import FoldedModel, UnknownArchitectureError
 from selfrepair_assets.measurement.model.logits import ConstantScales, uncapped
-from selfrepair_assets.measurement.model.precision import has_tf32
 from selfrepair_assets.measurement.model.weights import weights_sha256
+from selfrepair_assets.measurement.products.precision import has_tf32
 
 logger = logging.getLogger(__name__)
 

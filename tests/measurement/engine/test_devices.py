@@ -152,7 +152,7 @@ def check(on_device: OnDevice, name: str, heads: list[Head], ablations: list[str
         assert device.type == ("cuda" if on_device is on_fake_cuda else "meta")
         mean_z = np.zeros((model.n_layers, model.n_heads, model.d_head))
         request = AblationRequest(tokens, heads, ablations, partners, mean_z, ROWS)
-        precisions = ["bf16", *(["fp32"] * (model.n_layers - 1))]
+        precisions = ["bf16", *(["bf16_fp32"] * (model.n_layers - 1))]
         answers = list(engine.ablate_heads(request, precisions, rows_at_once=3))
         assert len(answers) == 2 * len(ablations)
         for answer in answers:
@@ -178,11 +178,11 @@ class Products(TorchDispatchMode):
         self.seen: list[tuple[bool, bool]] = []
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if func.overloadpacket in (aten.linear, aten.matmul, aten.mm, aten.bmm, aten.einsum):
-            has_no_bias = func.overloadpacket is aten.linear and len(args) == 2
-            is_of_change = has_no_bias and LENGTH - 1 in args[0].shape[:-1]
-            in_tf32 = torch.get_float32_matmul_precision() == "high"
-            self.seen.append((in_tf32, is_of_change))
+        packet, in_tf32 = func.overloadpacket, torch.ops.selfrepair.linear_of_tf32
+        if packet in (aten.linear, aten.matmul, aten.mm, aten.bmm, aten.einsum, in_tf32):
+            has_no_bias = packet in (aten.linear, in_tf32) and len(args) == 2
+            is_of_change = has_no_bias and args[0].shape[:-1].numel() % (LENGTH - 1) == 0
+            self.seen.append((packet is in_tf32, is_of_change))
         return func(*args, **(kwargs or {}))
 
 

@@ -14,8 +14,8 @@ from selfrepair_assets.measurement.engine.results import KeptRows, MeasuredHeads
 from selfrepair_assets.measurement.errors import InputError
 from selfrepair_assets.measurement.heads import Head
 from selfrepair_assets.measurement.model import models
-from selfrepair_assets.measurement.model import precision as products
-from selfrepair_assets.measurement.model.precision import FIRST_POSITIONS
+from selfrepair_assets.measurement.products import precision as products
+from selfrepair_assets.measurement.products.precision import FIRST_POSITIONS
 from tests.helpers.models.engine_truth import (
     BF16_BOUND,
     PERTURBATION,
@@ -106,7 +106,7 @@ def test_bf16_keeps_its_bound_in_every_column_and_detail_of_each_head(name: str)
 
 
 def test_sums_that_are_kept_in_fp32_err_less() -> None:
-    assert products.fast_precisions("bf16", torch.device("cuda")) == ("bf16",)
+    assert products.fast_precisions("bf16", torch.device("cuda")) == ("bf16_fp32",)
     assert products.fast_precisions("fp32", torch.device("cpu")) == ()
     generator = torch.Generator().manual_seed(0)
     weight, delta = (torch.randn(shape, generator=generator) for shape in ((64, 256), (2, 5, 256)))
@@ -120,6 +120,20 @@ def test_sums_that_are_kept_in_fp32_err_less() -> None:
     assert errors["fp32"] < 1e-6
     assert errors["bf16_fp32"] < 0.9 * errors["bf16"]
     assert errors["bf16"] < 4e-3
+    assert torch.get_float32_matmul_precision() == "highest"
+
+
+def test_tf32_is_asked_for_within_its_product_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def product(rows: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+        asked.append(torch.get_float32_matmul_precision())
+        return rows @ weight.T
+
+    monkeypatch.setattr(products, "linear", product)
+    linear, delta = products.LinearMap(torch.randn(3, 4), torch.zeros(3)), torch.randn(2, 5, 4)
+    linear.of_change_by_position(delta, "tf32")
+    assert asked == ["high", "highest"]  # all positions, and then the first in fp32
     assert torch.get_float32_matmul_precision() == "highest"
 
 

@@ -198,3 +198,15 @@ def test_an_answer_is_given_when_the_device_has_the_next_one() -> None:
         *("a is begun", "b is begun", "a is waited for", "c is begun"),
         *("b is waited for", "c is waited for"),
     ]
+
+
+def test_a_small_run_is_not_foretold_to_fill_a_large_memory(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(Measurer, "_free_memory", lambda _: 10**13)
+    specs = [spec_of(tokens=12 * n) for n in (8, 80)]  # in shards of one sequence, and of ten
+    one, many = (Measurer(loaded("llama"), spec) for spec in specs)
+    engine = one._engine
+    row, sequence = engine.bytes_per_row(12), engine.bytes_per_sequence(12)
+    assert one.working_bytes(12) == sequence + one.loaded.n_heads * row
+    assert many.working_bytes(12) == 10 * (sequence + many.loaded.n_heads * row)

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from safetensors import SafetensorError
 
+from selfrepair_assets.measurement.cache import cache_folder
 from selfrepair_assets.measurement.errors import InputError
 from selfrepair_assets.measurement.model import bundled
 
@@ -126,6 +127,6 @@ def test_a_package_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_the_cache_is_the_users_own_unless_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SELFREPAIR_CACHE", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", "/somewhere")
-    assert bundled.cache_folder().name == "selfrepair"
+    assert cache_folder().name == "selfrepair"
     monkeypatch.setenv("SELFREPAIR_CACHE", "~/models")
-    assert bundled.cache_folder() == Path.home() / "models"
+    assert cache_folder() == Path.home() / "models"

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from selfrepair_assets.measurement.model.families.parts import Parts, Switches, refuse
 from selfrepair_assets.measurement.model.folded_model import FoldedBlock, FoldedModel, activation
-from selfrepair_assets.measurement.model.precision import LinearMap
+from selfrepair_assets.measurement.products.precision import LinearMap
 
 Affine = tuple[Tensor, Tensor]
 """A linear map's weight, (out, in), and bias, (out); a norm's, each (d)."""

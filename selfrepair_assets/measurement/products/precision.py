@@ -4,7 +4,8 @@ A product of a change in less precision has an error relative to the change, not
 that is what makes the matrix units of bf16 usable where plain half precision is noise. TF32 has
 fp32's range and ten bits of its mantissa, bf16 seven: an eighth of bf16's error. Only NVIDIA GPUs
 since Ampere have it. bf16_fp32 multiplies in bf16 and keeps the sums as they are, in fp32, where
-bf16 rounds them too: two thirds of its error, in one and a half times its time on a CPU.
+bf16 rounds them too: two thirds to three quarters of its error. It takes no longer on a GPU, a
+quarter longer in compiled steps on a CPU (`bf16_product.py`), and half as long again in plain ones.
 
 A sequence's first positions are in fp32 always. There a model makes its massive activations
 (attention sinks), on which a change can tip what is thousands of times its size: in one run a
@@ -21,6 +22,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import linear
 
+from selfrepair_assets.measurement.products import bf16_product
+
 FIRST_POSITIONS = 4
 """The positions of a sequence whose changes are always in fp32; 9 % of bf16's time on a CPU."""
 AT_FIRST = (..., slice(FIRST_POSITIONS), slice(None))
@@ -32,13 +35,14 @@ FAST = {"tf32": ("tf32",), "bf16": ("bf16", "bf16_fp32")}
 
 
 def fast_precisions(asked: str, device: torch.device) -> tuple[str, ...]:
-    """Those that a layer may have on the device, the fastest first; none where fp32 is asked for.
-
-    bf16_fp32 is oneDNN's, for CPUs.
-    """
+    """Those that a layer may have on the device, fastest first; none where fp32 is asked for."""
     fast = FAST.get(asked, ())
-    has_all = device.type == "cpu" and torch.ops.mkldnn._is_mkldnn_bf16_supported()
-    return fast if has_all else fast[:1]
+    if asked != "bf16":
+        return fast
+    if device.type == "cuda" and "dtype" in torch.ops.aten.mm.overloads():  # torch 2.8
+        return fast[1:]
+    has_both = device.type == "cpu" and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    return fast if has_both else fast[:1]
 
 
 @torch.library.custom_op("selfrepair::linear_of_bf16", mutates_args=())
@@ -53,7 +57,15 @@ def _linear_of_bf16(rows: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
         matmul.fp32_precision = before
 
 
+@torch.library.custom_op("selfrepair::linear_of_tf32", mutates_args=())
+def _linear_of_tf32(rows: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    """`rows weight'` in fp32, of operands in fp32 that are multiplied as TF32."""
+    with tf32_products():
+        return linear(rows, weight)
+
+
 @_linear_of_bf16.register_fake
+@_linear_of_tf32.register_fake
 def _shape_of_linear(rows: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
     return rows.new_empty((rows.shape[0], weight.shape[0]))
 
@@ -93,6 +105,7 @@ class LinearMap:
     def __init__(self, weight: Tensor, bias: Tensor) -> None:
         self.weight = weight.float().T.contiguous().T
         self.bias = bias.float().contiguous()
+        self._packed: Tensor | None = None
 
     @cached_property
     def weight_bf16(self) -> Tensor:
@@ -105,17 +118,37 @@ class LinearMap:
     def __call__(self, x: Tensor) -> Tensor:
         return linear(x, self.weight, self.bias)
 
+    def prepare(self, precision: str) -> None:
+        """Rounds the weights for compiled steps in a precision, where they are not yet."""
+        if precision == "tf32":
+            _ = self._weight_tf32
+        elif precision == "bf16" or self.weight.device.type != "cpu":
+            _ = self.weight_bf16
+        elif self._packed is None and bf16_product.takes(self.weight):
+            self._packed = bf16_product.packed(self.weight)
+
     def of_change(self, delta: Tensor, precision: str) -> Tensor:
         """`delta W'` of `delta` (..., in), with operands of that precision; fp32 (..., out)."""
-        if precision in ("fp32", "bf16_fp32"):
-            # Laid out in one piece: one product, and not one for each row.
-            rows = delta.reshape(-1, delta.shape[-1])
-            product = linear if precision == "fp32" else _linear_of_bf16
-            return product(rows, self.weight).unflatten(0, delta.shape[:-1])
-        if precision == "tf32":
-            with tf32_products():
-                return linear(_nearest_tf32(delta), self._weight_tf32)
-        return linear(delta.bfloat16(), self.weight_bf16).float()
+        if precision == "bf16":
+            return linear(delta.bfloat16(), self.weight_bf16).float()
+        if precision == "bf16_fp32" and (self._packed is not None or delta.device.type != "cpu"):
+            rows = delta.bfloat16().reshape(-1, delta.shape[-1])
+            return self._sums_of_bf16(rows).unflatten(0, delta.shape[:-1])
+        # Laid out in one piece: one product, and not one for each row.
+        rows = delta.reshape(-1, delta.shape[-1])
+        if precision == "fp32":
+            product = linear(rows, self.weight)
+        elif precision == "tf32":
+            product = _linear_of_tf32(_nearest_tf32(rows), self._weight_tf32)
+        else:
+            product = _linear_of_bf16(rows, self.weight)
+        return product.unflatten(0, delta.shape[:-1])
+
+    def _sums_of_bf16(self, rows: Tensor) -> Tensor:
+        """Of bf16 rows (row, in), in fp32: by our kernel on a CPU, by cuBLAS on a GPU."""
+        if self._packed is not None:
+            return bf16_product.product(rows.contiguous(), self._packed, len(self.weight))
+        return torch.mm(rows, self.weight_bf16.T, out_dtype=torch.float32)
 
     def of_change_by_position(self, delta: Tensor, precision: str) -> Tensor:
         """`of_change` of `delta` (..., pos, in), but with the first positions in fp32."""
