@@ -12,9 +12,9 @@
 -- precision_error is what was seen of bf16 or tf32: on a sample before the run and on some rows of
 -- every shard, all together, of the worst ablation. A layer is in bf16 in the end if that stayed
 -- below 0.95 % after every shard, so that over all rows it is below 1 %, and in tf32 if below a
--- quarter of that. Where bf16 is asked for and too coarse, a layer is in bf16_fp32 (bf16 products
--- whose sums stay in fp32) within the same bound. Of a layer in fp32, it is the error for which it
--- is, and not one that its rows have. Null where fp32 was asked for.
+-- quarter of that. Where bf16 is asked for and too coarse, and on a GPU always, a layer is in
+-- bf16_fp32 (bf16 products whose sums stay in fp32) within the same bound. Of a layer in fp32, it
+-- is the error for which it is, and not one that its rows have. Null where fp32 was asked for.
 create table runs (
     run_id varchar not null,
     model varchar not null,
