@@ -128,8 +128,12 @@ class Work:
 
 
 def _takes_bar() -> bool:
-    """Whether stderr shows a bar that is drawn over itself: a terminal, or a notebook's cell."""
-    return sys.stderr.isatty() or "ipykernel" in sys.modules
+    """Whether stderr shows a bar that is drawn over itself: a terminal, or a notebook's cell.
+
+    That a library has imported ipykernel makes no notebook: nbclient does, to find kernels.
+    """
+    is_cell = type(sys.stderr).__module__.partition(".")[0] == "ipykernel"
+    return is_cell or sys.stderr.isatty()
 
 
 def _width() -> dict[str, Any]:

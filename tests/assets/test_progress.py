@@ -1,12 +1,14 @@
 """Progress: a bar where a person looks on, lines where a log is written."""
 
 import fcntl
+import io
 import os
 import pty
 import struct
 import subprocess
 import sys
 import termios
+from types import ModuleType
 
 import pytest
 
@@ -57,3 +59,20 @@ def test_a_log_gets_lines_with_rate_and_time_left(monkeypatch: pytest.MonkeyPatc
         "head ablations: 85% of 4,000 head-tokens, 100/s, 0:06 left",
         "head ablations: done in 0:24 (100 head-tokens/s)",
     ]
+
+
+def test_a_notebooks_cell_gets_a_bar_and_a_log_lines_also_where_ipykernel_was_imported(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    in_a_cell = type("OutStream", (io.StringIO,), {"__module__": "ipykernel.iostream"})
+    monkeypatch.setitem(sys.modules, "ipykernel", ModuleType("ipykernel"))
+    written = {}
+    for stream in (in_a_cell(), io.StringIO()):
+        monkeypatch.setattr(sys, "stderr", stream)
+        work = Work("import", "files", 40)
+        work.add(40)
+        work.close()
+        written[type(stream).__name__] = stream.getvalue()
+    assert "import: 100%|" in written["OutStream"]
+    assert written["StringIO"].splitlines()[0] == "import: 40 files, 0 of them done"
+    assert "\r" not in written["StringIO"]
