@@ -29,9 +29,9 @@ from selfrepair_assets.measurement.options import AUTO, Limit, option, options_o
 MEASUREMENT_VERSION = 3
 """Raised when the measurement changes in a way that makes old shards wrong to mix with new."""
 ROWS_PER_SHARD = {"cpu": 250_000, "cuda": 4_000_000}
-"""Rows of `head_ablations` that a shard aims at, by the kind of device (others: as a CPU): some 5
-MB, and minutes of work to lose. A GPU measures as many in a fraction of a second, less than a shard
-takes besides."""
+"""Rows of `head_ablations` that a shard aims at, by the kind of device (others: as a CPU). On a CPU
+some 5 MB, and minutes of work to lose; a GPU measures as many in a fraction of a second, where what
+a shard takes besides is foretold as half a second."""
 LEAST_SHARDS = 8
 """A small run is cut at least so often, so that an interruption loses an eighth of it at most."""
 

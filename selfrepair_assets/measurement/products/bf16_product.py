@@ -41,7 +41,7 @@ def is_compiled() -> bool:
         return bool(torch.ops.selfrepair.has_bf16()) and _is_right()
     except Exception as error:  # whatever a compiler, a linker or a processor can raise
         logger.warning(
-            "bf16's products take longer than they could: theirs cannot be compiled "
+            "bf16's products take longer than they could: their kernel cannot be had "
             + compiler.reason(error)
         )
         return False

@@ -74,7 +74,7 @@ class RunFolder(RunFiles):
         model: dict[str, Any],
         fingerprint: str,
         *,
-        device_type: str = "cpu",
+        device_type: str,
         restart: bool = False,
     ) -> None:
         """Fix the run's settings and text; a run of the same settings goes on where it stopped.
