@@ -34,7 +34,7 @@ test: install
 
 test-browser: install
 	@command -v chromium >/dev/null || { echo "the browser tests drive chromium: install it first"; exit 1; }
-	$(BIN)/python -m pytest -q tests/browser
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q tests/browser
 
 lint: install
 	$(BIN)/ruff check .
