@@ -36,7 +36,7 @@ CORPUS = "python-docs"
 @click.option(
     "--sequences",
     type=click.IntRange(2),
-    help="Sequences of both ways' batch.  [default: 2 on a CPU, else 16]",
+    help="Sequences of both ways' batch.  [default: what a long run takes at once, 2 to 16]",
 )
 @click.option("--sequence-length", type=click.IntRange(2), default=128, show_default=True)
 @click.option("--rounds", type=click.IntRange(1), default=3, show_default=True)
@@ -71,7 +71,7 @@ def bench(
     second, and the share of what the machine's matrix products allow, measured in between.
     """
     from selfrepair_assets.bench.architectures import random_model
-    from selfrepair_assets.bench.speed import Bench
+    from selfrepair_assets.bench.speed import Bench, usual_sequences
     from selfrepair_assets.bench.table import conditions, table
     from selfrepair_assets.measurement.model.models import load_model
 
@@ -85,7 +85,7 @@ def bench(
             "there is nothing to compare."
         )
     precisions = _precisions(precision, loaded)
-    n = sequences or (2 if loaded.device.type == "cpu" else 16)
+    n = sequences or usual_sequences(loaded, sequence_length)
     tokens = _tokens(loaded, n, sequence_length, is_random=model is None)
     of_model = Bench(loaded, tokens, clock)
     work = Work("bench", "head-tokens", of_model.work(precisions, rounds, heads_per_layer))

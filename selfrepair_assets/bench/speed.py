@@ -35,7 +35,11 @@ from selfrepair_assets.bench.authors_algorithm import AuthorsAlgorithm
 from selfrepair_assets.measurement.engine import fast_error
 from selfrepair_assets.measurement.engine.fused import LEAST_PRODUCTS
 from selfrepair_assets.measurement.engine.interface import AblationRequest, tokens_on
-from selfrepair_assets.measurement.engine.measure import Measurer, Progress
+from selfrepair_assets.measurement.engine.measure import (
+    FUSED_TOKENS_AT_ONCE,
+    Measurer,
+    Progress,
+)
 from selfrepair_assets.measurement.heads import Head
 from selfrepair_assets.measurement.model.models import LoadedModel
 from selfrepair_assets.measurement.products.precision import tf32_products
@@ -47,6 +51,8 @@ SAMPLE = 64
 """Tokens of each of two sequences on which each layer's precision is chosen."""
 PRODUCT_SECONDS = 0.3
 """How long the rate of a matrix product is measured in a round."""
+MOST_SEQUENCES = 16
+"""Of a batch, where the caller names no number."""
 LogitChanges = dict[Head, np.ndarray]  # each [batch pos-1]
 
 
@@ -75,6 +81,17 @@ class Comparison:
     ways: dict[str, Timed]
     matrix_rates: dict[str, list[float]]
     layers: dict[str, list[str]]
+
+
+def usual_sequences(loaded: LoadedModel, length: int) -> int:
+    """The sequences of `length` tokens that a long run on a CPU takes at once: 2 to 16.
+
+    16 on a GPU, where a run takes what the memory holds, and both ways gain by more.
+    """
+    if loaded.device.type != "cpu":
+        return MOST_SEQUENCES
+    of_run = FUSED_TOKENS_AT_ONCE // ((length - 1) * loaded.n_heads)
+    return min(MOST_SEQUENCES, max(2, of_run))
 
 
 class Bench:

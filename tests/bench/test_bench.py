@@ -1,6 +1,7 @@
 """`selfrepair bench` on tiny models: what it times, counts, compares and prints."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,11 +10,13 @@ import torch
 
 from selfrepair_assets.bench import architectures
 from selfrepair_assets.bench.architectures import ARCHITECTURES, random_model
-from selfrepair_assets.bench.speed import AUTHORS, Bench, counted
+from selfrepair_assets.bench.speed import AUTHORS, Bench, counted, usual_sequences
 from selfrepair_assets.bench.table import relative_errors
+from selfrepair_assets.measurement.engine.measure import Measurer
 from selfrepair_assets.measurement.heads import Head
 from selfrepair_assets.measurement.model.models import forget_models, load_model
 from selfrepair_assets.measurement.products.precision import LinearMap
+from selfrepair_assets.measurement.run_spec import RunSpec
 from tests.helpers.models.families import random_tokens, save
 from tests.helpers.runs.cli_runs import Said, refused
 
@@ -41,7 +44,7 @@ def rows(out: str) -> list[list[str]]:
 def test_an_architecture_is_compared_with_random_weights(selfrepair: Callable[..., Said]) -> None:
     code, out, err = selfrepair("bench", "--architecture", "llama-7b", "--device", "cpu", *SMALL)
     assert code == 0, err
-    assert "random llama-7b, 2 layers of 4 heads, 2 sequences of 12 tokens, on cpu" in out
+    assert "random llama-7b, 2 layers of 4 heads, 16 sequences of 12 tokens, on cpu" in out
     assert "bench: " in err, "its progress"
     ways = rows(out)
     assert [row[1] for row in ways] == [AUTHORS, "this, fp32", "this, bf16"]
@@ -51,6 +54,21 @@ def test_an_architecture_is_compared_with_random_weights(selfrepair: Callable[..
         assert "%" in row[4]
     assert ways[0][3] == "1"
     assert float(ways[1][5]) < 1e-3 < float(ways[2][5]) * 1e3
+
+
+@pytest.mark.parametrize(
+    ("n_heads", "length", "sequences"), [(9, 128, 3), (12, 128, 2), (32, 128, 2), (4, 12, 16)]
+)
+@pytest.mark.usefixtures("tiny")
+def test_a_batch_is_what_a_long_run_takes_at_once(
+    n_heads: int, length: int, sequences: int
+) -> None:
+    loaded = replace(random_model("llama-7b", "cpu"), n_heads=n_heads)
+    assert usual_sequences(loaded, length) == sequences
+    spec = RunSpec(model=loaded.name, tokens=32 * length, sequence_length=length, precision="bf16")
+    of_run = Measurer(loaded, spec, fused=True).batch_size(length - 1)
+    assert sequences == min(16, max(2, of_run))
+    assert usual_sequences(replace(loaded, device=torch.device("cuda")), length) == 16
 
 
 @pytest.mark.usefixtures("tiny")
