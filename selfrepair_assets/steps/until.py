@@ -1,8 +1,8 @@
 """`--until`: a run that is measured until its means are sure enough, and no longer.
 
 1. After each shard, the standard error of mean self-repair on the top rows is known of every head
-   and ablation, over the run's first shards (specification, section 6: the formula for given rows,
-   which is right for self-repair within 4 %).
+   and ablation, over the run's first shards: the one that is published of them, which knows that
+   the cut moves with the text (specification, section 6).
 2. Where it is at most the limit for `SHARE` of them, and there are `FEWEST_CLUSTERS` clusters, the
    run stops; what there is of it is its result.
 3. Errors fall as the root of the number of tokens, which says how many are probably needed.
@@ -12,11 +12,22 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
 
-from selfrepair.warehouse.facts.top_rows import Places, repair_at_top_rows, repair_errors
+from selfrepair.warehouse.facts.top_rows import (
+    Floors,
+    effect_floors,
+    repair_above,
+    repair_errors,
+)
+from selfrepair.warehouse.paths import Warehouse
 from selfrepair_assets.measurement.options import Limit
+from selfrepair_assets.steps.ablating import run_facts
 from selfrepair_assets.steps.parts import measured_part
 from selfrepair_assets.steps.sharded.run_folder import RunFolder
 from selfrepair_assets.steps.sharded.stored_shards import stored_shard
@@ -68,32 +79,39 @@ def _quantile(ratios: np.ndarray) -> float:
     return float(np.quantile(ratios, SHARE, method="inverted_cdf"))
 
 
-def sureness(rows: Places, n_clusters: int, limit: Limit) -> Sureness:
-    """How far the means over given rows are from the limit (`repair_errors`)."""
-    found = repair_errors(rows, n_clusters)
+def sureness(
+    rows: pa.Table, counts: NDArray[np.integer], top_fraction: float, limit: Limit
+) -> Sureness:
+    """How far the means over the top rows are from the limit; see `repair_errors`."""
+    found = repair_errors(rows, counts, top_fraction)
     allowed = limit.value * (np.abs(found["direct_effect"]) if limit.is_share else 1.0)
     with np.errstate(divide="ignore", invalid="ignore"):
         ratios = np.where(found["n"] < 2, np.inf, found["self_repair_se"] / allowed)
-    return Sureness(ratios, found["layer"], n_clusters)
+    return Sureness(ratios, found["layer"], len(counts))
+
+
+@lru_cache(maxsize=16)
+def _floors(warehouse: Warehouse, run_id: str, clean_shards: tuple[Path, ...]) -> Floors:
+    """Asked once of the same shards, whose names are of what is in them."""
+    return effect_floors(warehouse, run_facts(RunFolder(warehouse, run_id)))
 
 
 def sureness_of(folder: RunFolder, part: int, limit: Limit) -> Sureness:
-    """The same of the top rows of a part of a run."""
-    found = [
-        repair_at_top_rows(
-            stored_shard(folder, "head_ablations", shard),
-            stored_shard(folder, "component_changes", shard),
-        )
+    """The same of a part of a run."""
+    clean_shards = tuple(folder.table("direct_effects").shards())
+    floors = _floors(folder.warehouse, folder.run_id, clean_shards)
+    rows = pa.concat_tables(
+        repair_above(stored_shard(folder, "head_ablations", shard), floors)
         for shard in folder.shards
         if shard.stop <= part
-    ]
-    rows = {name: np.concatenate([part[name] for part in found]) for name in found[0]}
-    documents, numbers = np.unique(folder.documents[:part, 1:], return_inverse=True)
-    if len(documents) >= FEWEST_CLUSTERS:
-        numbers = numbers.reshape(part, -1)[rows["sequence"], rows["position"]]
-        known = sureness(rows | {"cluster": numbers}, len(documents), limit)
-    else:
-        known = sureness(rows | {"cluster": rows["sequence"]}, part, limit)
+    )
+    documents, clusters = np.unique(folder.documents[:part, 1:], return_inverse=True)
+    clusters = clusters.reshape(part, -1)
+    if len(documents) < FEWEST_CLUSTERS:  # sequences, then
+        clusters = np.broadcast_to(np.arange(part)[:, None], clusters.shape)
+    own = clusters[rows["sequence"].to_numpy(), rows["position"].to_numpy()]
+    rows = rows.append_column("cluster", pa.array(own))
+    known = sureness(rows, np.bincount(clusters.ravel()), folder.spec.top_fraction, limit)
     # Of a head without a top row so far nothing is sure.
     chosen = folder.spec.chosen_heads(folder.model["n_layers"], folder.model["n_heads"])
     measured = Counter(known.layers.tolist())

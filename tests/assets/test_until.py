@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -40,21 +41,30 @@ def measure(step: Step, folder: RunFolder) -> None:
 
 
 def errors_of(folder: RunFolder, part: int, limit: Limit) -> list[float]:
-    """The standard errors as shares of the limit, head by head, from the shards of a part."""
-    rows, kept = (
-        pd.concat([pq.read_table(path).to_pandas() for path in folder.table(table).shards()])
-        for table in ("head_ablations", "component_changes")
-    )
-    place = ["ablation", "layer", "head", "sequence", "position"]
-    rows = rows[rows["sequence"] < part].merge(kept[place])
+    """The standard errors as shares of the limit, head by head, from the shards of a part.
+
+    By specification, section 6: the cut of the top rows moves with the text.
+    """
+    files = folder.table("head_ablations").shards()
+    rows = pd.concat([pq.read_table(path).to_pandas() for path in files])
+    rows = rows[rows["sequence"] < part]
     effect = rows["direct_effect"].astype("f8")
     change = rows["direct_effect_ablated"].astype("f8") - effect
     rows = rows.assign(effect=effect, repair=rows["logit_change"].astype("f8") - change)
     found = []
     for _, own in rows.groupby(["ablation", "layer", "head"]):
-        excess = (own["repair"] - own["repair"].mean()).groupby(own["sequence"]).sum()
-        error = np.sqrt(part / (part - 1) * np.square(excess).sum()) / len(own)
-        found.append(error / (limit.value * (abs(own["effect"].mean()) if limit.is_share else 1)))
+        order = ["effect", "sequence", "position"]
+        own = own.sort_values(order, ascending=[False, True, True]).reset_index()
+        k = int(folder.spec.top_fraction * len(own) + 1e-9)
+        kept, half = own[:k], max(10, k / 2)
+        rank = own.index + 1
+        at_cut = own["repair"][(rank > k - half) & (rank <= k + half)].mean()
+        of_kept = (kept["repair"] - at_cut).groupby(kept["sequence"]).sum()
+        n_of = own.groupby("sequence").size()
+        excess = of_kept.reindex(n_of.index, fill_value=0.0)
+        excess -= k / len(own) * n_of * (kept["repair"].mean() - at_cut)
+        error = np.sqrt(part / (part - 1) * np.square(excess).sum()) / k
+        found.append(error / (limit.value * (abs(kept["effect"].mean()) if limit.is_share else 1)))
     return found
 
 
@@ -110,7 +120,11 @@ def test_a_run_stops_where_its_means_are_sure_enough(gpt2: Path, tmp_path: Path)
         row = connection.execute(
             "select n_sequences_measured, stopped_by, options['until'] from runs"
         ).fetchone()
+        published = connection.execute(
+            "select self_repair_se from head_summary order by ablation::varchar, layer, head"
+        ).fetchnumpy()["self_repair_se"]
     assert row == (right, f"--until {until}", until)
+    assert sureness_of(folder, right, Limit(1.0)).ratios == pytest.approx(published, rel=1e-5)
     # With another rule it goes on, and the neurons are followed at the top rows of all there is.
     start(folder, prepare(spec))
     assert folder.stopped_at is None
@@ -128,12 +142,16 @@ def test_as_many_tokens_are_needed_as_errors_say() -> None:
         "ablation": np.full(n * heads, "zero"),
         "layer": np.repeat(np.arange(heads), n),
         "head": np.zeros(n * heads, dtype=int),
+        "sequence": np.tile(np.arange(n) // 4, heads),
+        "position": np.tile(np.arange(n) % 4, heads),
         "cluster": np.tile(np.arange(n) // 4, heads),
         "direct_effect": np.full(n * heads, -2.0),
         "self_repair": rng.normal(0, np.repeat([0.5, 1.0, 2.0], n)),
     }
-    error = 2 / np.sqrt(n)
-    found = sureness(rows, n // 4, Limit(error / 2))
+    counts, kept = np.full(n // 4, 4), 0.5
+    error = 2 / np.sqrt(kept * n)
+    given = pa.table(rows)
+    found = sureness(given, counts, kept, Limit(error / 2))
     assert found.ratio == pytest.approx(2, rel=0.05)
     assert found.ratios[0] == pytest.approx(0.5, rel=0.05)
     assert not found.is_reached
@@ -141,9 +159,12 @@ def test_as_many_tokens_are_needed_as_errors_say() -> None:
     tokens = float(words[words.index("some") + 1].replace(",", ""))
     assert tokens == pytest.approx(4_000, rel=0.1)
     assert found.line(1_000, 2_000).endswith("more than the 2,000 tokens are needed")
-    assert sureness(rows, n // 4, Limit(1.1 * error)).is_reached
-    assert not sureness(rows, 9, Limit(1.1 * error)).is_reached  # too few clusters
-    of_effect = sureness(rows, n // 4, Limit(error / 4, is_share=True))
+    assert sureness(given, counts, kept, Limit(1.1 * error)).is_reached
+    few = rows | {"cluster": rows["cluster"] % 9}
+    too_few = sureness(pa.table(few), np.bincount(few["cluster"]) // heads, kept, Limit(100.0))
+    assert too_few.ratio < 1
+    assert not too_few.is_reached
+    of_effect = sureness(given, counts, kept, Limit(error / 4, is_share=True))
     assert of_effect.ratios == pytest.approx(found.ratios)
 
 

@@ -5,6 +5,7 @@ that what is measured is what the views later take for the top rows. Each questi
 by layer, or head by head: memory is bounded by one layer's rows of one column.
 """
 
+import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
@@ -28,6 +29,11 @@ PLACE = ("layer", "head", "sequence", "position")
 
 Places = dict[str, NDArray[Any]]
 """Columns of equal length that name rows, such as layer, head, sequence and position."""
+
+Floors = tuple[tuple[int, int, float], ...]
+"""Of each head: layer, head, and a direct effect."""
+REACH = 3
+"""Times as many rows as are kept: in a part of the run more than the 1.5 that are ranked."""
 
 RUN_COLUMNS = {
     "run_id": "varchar",
@@ -103,11 +109,41 @@ def most_direct_heads(
     return [(layer, head) for layer, head in rows]
 
 
-@lru_cache(maxsize=4096)  # a shard does not change
-def repair_at_top_rows(facts: Path, details: Path) -> Places:
-    """The top rows of a shard with their direct effect and self-repair (logits).
+def effect_floors(warehouse: Warehouse, run: Mapping[str, Any]) -> Floors:
+    """Of each head, the direct effect that REACH times as many of its rows have as are kept.
 
-    facts, details: its files of head_ablations and component_changes, which has the top rows only.
+    Over the whole run, so that in any part of it enough rows lie above, to be ranked there.
+    Raises WarehouseError where direct_effects is not measured to the end.
+    """
+    query = """
+        select
+            layer,
+            head,
+            least(
+                quantile_disc(direct_effect, greatest(0, 1 - $reach * $fraction)),
+                list_min(max(direct_effect, 100))
+            ) as floor
+        from direct_effects
+        where layer = $layer
+        group by all
+        order by all
+        """
+    with _facts_of(warehouse, "direct_effects", run, "top_places_at") as connection:
+        values = {"reach": REACH, "fraction": run["top_fraction"]}
+        found = [
+            connection.execute(query, values | {"layer": layer}).fetchall()
+            for layer in range(run["n_layers"])
+        ]
+    return tuple(itertools.chain.from_iterable(found))
+
+
+@lru_cache(maxsize=4096)  # a shard does not change
+def repair_above(facts: Path, floors: Floors) -> pa.Table:
+    """A shard's rows above the floors, with their direct effect and self-repair (logits).
+
+    In Arrow's columns, some 30 bytes a row: those of a whole run are in memory at its end.
+
+    facts: its file of head_ablations. floors: of `effect_floors`.
     """
     query = """
         select
@@ -116,50 +152,74 @@ def repair_at_top_rows(facts: Path, details: Path) -> Places:
             head,
             sequence,
             position,
-            direct_effect::double as direct_effect,
-            self_repaired(logit_change, direct_effect, direct_effect_ablated) as self_repair
-        from read_parquet($facts) as facts
-        semi join read_parquet($details) as details
-            using (ablation, layer, head, sequence, position)
+            direct_effect,
+            self_repaired(logit_change, direct_effect, direct_effect_ablated)::real as self_repair
+        from read_parquet($facts)
+        join floors using (layer, head)
+        where direct_effect >= floor
         """
     with duckdb.connect() as connection:
         connection.execute(relation("self_repaired").body)
-        return _asked(connection, query, {"facts": str(facts), "details": str(details)})
+        columns = [list(column) for column in zip(*floors, strict=True)]
+        connection.register("floors", pa.table(columns, names=["layer", "head", "floor"]))
+        return connection.sql(query, params={"facts": str(facts)}).to_arrow_table()
 
 
-def repair_errors(rows: Places, n_clusters: int) -> Places:
+def repair_errors(rows: pa.Table, counts: NDArray[Any], top_fraction: float) -> Places:
     """Of each head and ablation: n, mean direct effect, and the error of mean self-repair (logits).
 
-    m = sum x / n, i_g = sum over rows i in g of (x_i - m) / n, and `standard_error` of all i_g.
+    Of its top rows, as `head_means` has it: `influence` with the mean at the cut, and
+    `standard_error` of all clusters (specification, section 6).
 
-    rows: ablation, layer, head, cluster, direct_effect, self_repair, of given rows; clusters are
-        numbered from 0.
-    n_clusters: G, those without a row included, whose influence is 0.
+    rows: ablation, layer, head, sequence, position, cluster, direct_effect, self_repair, of at
+        least one and a half times as many rows as are kept; clusters are numbered from 0.
+    counts: N_g, how many rows of a head each cluster has in all.
     """
     query = """
         with
 
-        means as (
+        ranked as (
+            select
+                *,
+                row_number() over (
+                    partition by ablation, layer, head
+                    order by direct_effect desc, sequence, position
+                ) as rank
+            from given
+        ),
+
+        heads as (
             select
                 ablation,
                 layer,
                 head,
-                count(*) as n,
-                avg(direct_effect) as direct_effect,
-                avg(self_repair) as self_repair
-            from given
+                avg(direct_effect::double) filter (where rank <= $kept) as direct_effect,
+                avg(self_repair::double) filter (
+                    where rank > $kept - $reach and rank <= $kept + $reach
+                ) as at_cut
+            from ranked
             group by all
         ),
 
-        influences as (
+        totals as (
             select
                 ablation,
                 layer,
                 head,
                 cluster,
-                sum(given.self_repair - means.self_repair) / any_value(n) as influence
-            from given
-            join means using (ablation, layer, head)
+                tally(self_repair) as t
+            from ranked
+            where rank <= $kept
+            group by all
+        ),
+
+        sums as (
+            select
+                ablation,
+                layer,
+                head,
+                tally_sum(t) as of_head
+            from totals
             group by all
         )
 
@@ -167,19 +227,25 @@ def repair_errors(rows: Places, n_clusters: int) -> Places:
             ablation,
             layer,
             head,
-            n,
-            direct_effect,
-            standard_error(coalesce(influence, 0)) as self_repair_se
-        from means
-        cross join range($n_clusters) as clusters (cluster)
-        left join influences using (ablation, layer, head, cluster)
+            any_value(of_head.n) as n,
+            any_value(heads.direct_effect) as direct_effect,
+            standard_error(influence(t, of_head, at_cut, n_all, $n_all)) as self_repair_se
+        from heads
+        join sums using (ablation, layer, head)
+        cross join counts
+        left join totals using (ablation, layer, head, cluster)
         group by all
         order by all
         """
+    n_all = int(counts.sum())
+    kept = int(top_fraction * n_all + 1e-9)
     with duckdb.connect() as connection:
-        connection.execute(relation("standard_error").body)
-        connection.register("given", pa.table(rows))
-        return _asked(connection, query, {"n_clusters": n_clusters})
+        for name in ("standard_error", "influence", "tally", "tally_sum"):
+            connection.execute(relation(name).body)
+        connection.register("given", rows)
+        connection.register("counts", pa.table({"cluster": range(len(counts)), "n_all": counts}))
+        values = {"kept": kept, "reach": max(10.0, kept / 2), "n_all": n_all}
+        return _asked(connection, query, values)
 
 
 @contextmanager
