@@ -1,8 +1,8 @@
 """`--until`: a run that is measured until its means are sure enough, and no longer.
 
-1. After each shard, the standard error of mean self-repair on the top rows is known of every head
-   and ablation, over the run's first shards: the one that is published of them, which knows that
-   the cut moves with the text (specification, section 6).
+1. After each shard (of large runs when a 64th is new), the standard error of mean self-repair on
+   the top rows is known of every head and ablation, over the run's first shards: the one that is
+   published of them, which knows that the cut moves with the text (specification, section 6).
 2. Where it is at most the limit for `SHARE` of them, and there are `FEWEST_CLUSTERS` clusters, the
    run stops; what there is of it is its result.
 3. Errors fall as the root of the number of tokens, which says how many are probably needed.
@@ -36,6 +36,10 @@ SHARE = 0.95
 """Of the heads, under each ablation, so many must be sure enough."""
 FEWEST_CLUSTERS = 10
 """Fewer say too little of how much clusters differ."""
+PART = 64
+"""A look at a run takes the longer the more there is of it: some 5 s at 143 M rows."""
+_looked_at: dict[tuple[Path, str | None], tuple[int, str]] = {}
+"""Of each run and limit, how much was measured at the last look, and what was said."""
 
 
 @dataclass(frozen=True)
@@ -127,13 +131,19 @@ def sureness_of(folder: RunFolder, part: int, limit: Limit) -> Sureness:
 def stop_if_sure(folder: RunFolder) -> str | None:
     """Notes that the run stops where it is sure enough; how far it is, in one line.
 
+    Looked at again where a `PART` more is measured than the last time; the same line until then.
     None where nobody asked, or nothing is measured.
     """
-    spec = folder.spec
+    spec, key = folder.spec, (folder.path, folder.spec.until)
     part = measured_part(folder) if spec.limit else 0
     if not part or spec.limit is None:
         return None
+    before, said = _looked_at.get(key, (0, ""))
+    if 0 <= part - before < part // PART:
+        return said
     found = sureness_of(folder, part, spec.limit)
     if found.is_reached:
         folder.note("stopped", {"until": spec.until, "n_sequences": part})
-    return found.line(part * spec.sequence_length, spec.n_sequences * spec.sequence_length)
+    said = found.line(part * spec.sequence_length, spec.n_sequences * spec.sequence_length)
+    _looked_at[key] = part, said
+    return said

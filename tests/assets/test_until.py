@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,6 +16,7 @@ from selfrepair.warehouse.published.read import open_serving
 from selfrepair_assets.measurement.errors import InputError
 from selfrepair_assets.measurement.options import Limit
 from selfrepair_assets.measurement.run_spec import RunSpec
+from selfrepair_assets.steps import until
 from selfrepair_assets.steps.clean_run import CLEAN_RUN
 from selfrepair_assets.steps.head_ablations import HEAD_ABLATIONS, keep_top_rows
 from selfrepair_assets.steps.neuron_changes import neuron_changes
@@ -26,7 +29,7 @@ from selfrepair_assets.steps.sequences import store_sequences
 from selfrepair_assets.steps.sharded.run_folder import RunFolder
 from selfrepair_assets.steps.sharded.step import Step
 from selfrepair_assets.steps.sharded.stored_shards import collect
-from selfrepair_assets.steps.until import stop_if_sure, sureness, sureness_of
+from selfrepair_assets.steps.until import Sureness, stop_if_sure, sureness, sureness_of
 from tests.helpers.runs.asset_runs import LENGTH, small_spec
 
 N, SHARD = 24, 2
@@ -166,6 +169,30 @@ def test_as_many_tokens_are_needed_as_errors_say() -> None:
     assert not too_few.is_reached
     of_effect = sureness(given, counts, kept, Limit(error / 4, is_share=True))
     assert of_effect.ratios == pytest.approx(found.ratios)
+
+
+def test_a_large_run_is_looked_at_when_a_64th_of_it_is_new(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    looked: list[int] = []
+
+    def unsure(_: object, part: int, __: object) -> Sureness:
+        looked.append(part)
+        return Sureness(np.array([2.0]), np.array([0]), 50)
+
+    monkeypatch.setattr(until, "sureness_of", unsure)
+    spec = RunSpec(model="gpt2", tokens=2_000 * 128, until="0.1")
+    folder: Any = SimpleNamespace(path=tmp_path, spec=spec)
+    for part in range(2, 1_002, 2):
+        monkeypatch.setattr(until, "measured_part", lambda _, part=part: part)
+        assert "tokens are needed" in (stop_if_sure(folder) or "")
+    assert looked[:63] == list(range(2, 128, 2)), "each shard, where a 64th is less"
+    late = np.array(looked[63:])
+    assert (np.diff(late) <= late[1:] // 64 + 2).all()
+    assert 100 < len(looked) < 250
+    monkeypatch.setattr(until, "measured_part", lambda _: 4)  # measured anew
+    stop_if_sure(folder)
+    assert looked[-1] == 4
 
 
 @pytest.mark.parametrize("text", ["", "0", "-1", "5%%", "5%x", "nan", "inf", "some"])

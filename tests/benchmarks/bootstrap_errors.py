@@ -2,6 +2,7 @@
 
     python -m tests.benchmarks.bootstrap_errors --warehouse warehouse/data
     python -m tests.benchmarks.bootstrap_errors --null
+    python -m tests.benchmarks.bootstrap_errors --until 0.4
 
 For each head of each published run: clusters (documents, or sequences: run_clusters) are drawn with
 replacement, the rows of largest direct effect are selected anew among those drawn, and the standard
@@ -9,17 +10,31 @@ deviation of their mean over many draws, times sqrt(G / (G - 1)), is set beside 
 `head_summary`.
 
 --null simulates heads that do nothing, or repair nothing, and counts how often they are labelled.
+
+--until measures the bundled model's last two layers over twenty samples of the corpus, each until
+its errors are below the limit, and sets what the runs claim beside how their means scatter.
 """
 
 import argparse
 from collections.abc import Iterator
+from tempfile import TemporaryDirectory
 from typing import Any
 
+import duckdb
 import numpy as np
 
 from selfrepair.warehouse import sql_created
 from selfrepair.warehouse.paths import Warehouse
 from selfrepair.warehouse.published.read import open_serving
+from selfrepair_assets.measurement.options import Limit
+from selfrepair_assets.measurement.run_spec import RunSpec
+from selfrepair_assets.steps.clean_run import CLEAN_RUN
+from selfrepair_assets.steps.head_ablations import HEAD_ABLATIONS, keep_top_rows
+from selfrepair_assets.steps.run_spec import prepare, start
+from selfrepair_assets.steps.sequences import store_sequences
+from selfrepair_assets.steps.sharded.run_folder import RunFolder
+from selfrepair_assets.steps.sharded.stored_shards import collect
+from selfrepair_assets.steps.until import stop_if_sure, sureness_of
 from tests.helpers.runs.literal_facts import (
     copy_direct_effects,
     fill_stored_results,
@@ -40,6 +55,28 @@ OF_ROW = {
     **{f"{part}_fraction_clipped": f"clipped({part}_fraction)" for part in ("layernorm", "heads")},
     "mlps_fraction_clipped": "clipped(mlps_fraction)",
 }
+
+
+TWO_LAYERS: dict[str, Any] = {
+    **{"model": "smollm2-135m-instruct", "layers": "28:", "tokens": 6144, "sequence_length": 64},
+    **{"shard_sequences": 4, "neuron_heads": "L29H0", "reinforcement_layers": "29"},
+}
+TOP_MEANS = """
+    select avg(repair) as mean
+    from (
+        select
+            layer,
+            head,
+            logit_change::double - direct_effect_ablated + direct_effect as repair,
+            row_number() over (partition by layer, head order by direct_effect desc) as rank,
+            count(*) over (partition by layer, head) as n
+        from read_parquet($1)
+        where sequence < $2
+    )
+    where rank <= floor($3 * n + 1e-9)
+    group by layer, head
+    order by layer, head
+    """
 
 
 def selected_anew(values: np.ndarray, cluster: np.ndarray, fraction: float, draws: int) -> Any:
@@ -193,13 +230,51 @@ def false_labels(rounds: int) -> None:
         )
 
 
+def scattered(until: str, seeds: int) -> None:
+    """Of each head: the root mean square of the runs' errors / the deviation of their means."""
+    means, errors = [], []
+    for seed in range(seeds):
+        with TemporaryDirectory() as place:
+            spec = RunSpec(**TWO_LAYERS, until=until, seed=seed)
+            folder = RunFolder(Warehouse(place), spec.run_id)
+            prepare.cache_clear()
+            start(folder, prepare(spec))
+            store_sequences(folder)
+            for shard in CLEAN_RUN.left(folder):
+                CLEAN_RUN.measure(folder, shard, lambda _: None)
+            for table in CLEAN_RUN.tables:
+                collect(folder, table)
+            keep_top_rows(folder)
+            for shard in folder.shards:
+                HEAD_ABLATIONS.measure(folder, shard, lambda _: None)
+                stop_if_sure(folder)
+                if folder.stopped_at is not None:
+                    break
+            part = folder.stopped_at or folder.shards[-1].stop
+            errors.append(sureness_of(folder, part, Limit(1.0)).ratios)
+            files = [str(file) for file in folder.table("head_ablations").shards()]
+            found = duckdb.execute(TOP_MEANS, [files, part, spec.top_fraction]).fetchnumpy()
+            means.append(found["mean"])
+            print(f"seed {seed}: stopped after {part} of {spec.n_sequences} sequences", flush=True)
+    claimed, scatter = np.sqrt(np.square(errors).mean(0)), np.std(means, axis=0, ddof=1)
+    ratios = np.sort(claimed / scatter)
+    print(f"claimed / scatter of {len(ratios)} heads: {np.round(ratios, 2)}")
+    pooled = np.sqrt(np.square(claimed).sum() / np.square(scatter).sum())
+    print(f"median {np.median(ratios):.2f}, of all heads' variances together {pooled:.2f}")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--warehouse", default=None)
     parser.add_argument("--draws", type=int, default=1000)
     parser.add_argument("--null", action="store_true", help="label simulated heads instead")
     parser.add_argument("--rounds", type=int, default=2, help="of 200 simulated heads each")
+    parser.add_argument("--until", help="the errors of runs that stop at this limit, instead")
+    parser.add_argument("--seeds", type=int, default=20, help="of these runs")
     choices = parser.parse_args()
+    if choices.until:
+        scattered(choices.until, choices.seeds)
+        return
     if choices.null:
         false_labels(choices.rounds)
         return
