@@ -142,8 +142,9 @@ def stop_if_sure(folder: RunFolder) -> str | None:
     if 0 <= part - before < part // PART:
         return said
     found = sureness_of(folder, part, spec.limit)
+    said = found.line(part * spec.sequence_length, spec.n_sequences * spec.sequence_length)
     if found.is_reached:
         folder.note("stopped", {"until": spec.until, "n_sequences": part})
-    said = found.line(part * spec.sequence_length, spec.n_sequences * spec.sequence_length)
-    _looked_at[key] = part, said
+    else:
+        _looked_at[key] = part, said
     return said
