@@ -35,11 +35,7 @@ from selfrepair_assets.bench.authors_algorithm import AuthorsAlgorithm
 from selfrepair_assets.measurement.engine import fast_error
 from selfrepair_assets.measurement.engine.fused import LEAST_PRODUCTS
 from selfrepair_assets.measurement.engine.interface import AblationRequest, tokens_on
-from selfrepair_assets.measurement.engine.measure import (
-    FUSED_TOKENS_AT_ONCE,
-    Measurer,
-    Progress,
-)
+from selfrepair_assets.measurement.engine.measure import Measurer, Progress
 from selfrepair_assets.measurement.heads import Head
 from selfrepair_assets.measurement.model.models import LoadedModel
 from selfrepair_assets.measurement.products.precision import tf32_products
@@ -90,7 +86,8 @@ def usual_sequences(loaded: LoadedModel, length: int) -> int:
     """
     if loaded.device.type != "cpu":
         return MOST_SEQUENCES
-    of_run = FUSED_TOKENS_AT_ONCE // ((length - 1) * loaded.n_heads)
+    spec = RunSpec(model=loaded.name, tokens=2 * length, sequence_length=length, precision="bf16")
+    of_run = Measurer(loaded, spec, fused=True).batch_size(length - 1)
     return min(MOST_SEQUENCES, max(2, of_run))
 
 

@@ -19,12 +19,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from selfrepair.warehouse.facts.top_rows import (
-    Floors,
-    effect_floors,
-    repair_above,
-    repair_errors,
-)
+from selfrepair.warehouse.facts.repair_errors import repair_above, repair_errors
+from selfrepair.warehouse.facts.top_rows import Floors, effect_floors
 from selfrepair.warehouse.paths import Warehouse
 from selfrepair_assets.measurement.options import Limit
 from selfrepair_assets.steps.ablating import run_facts

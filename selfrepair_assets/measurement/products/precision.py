@@ -26,7 +26,7 @@ from torch.nn.functional import linear
 from selfrepair_assets.measurement.products import bf16_product
 
 FIRST_POSITIONS = 4
-"""The positions of a sequence whose changes are always in fp32: a sixth of a fused bf16 step."""
+"""A sequence's positions whose changes are always in fp32; on a CPU a sixth of a fused step."""
 AT_FIRST = (..., slice(FIRST_POSITIONS), slice(None))
 """Their index, of (..., pos, d)."""
 
