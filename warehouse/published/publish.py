@@ -254,7 +254,8 @@ def _build(
         }
         connection.execute("delete from generation")
         insert_row(connection, "generation", about)
-        outside.show_all_outside(connection)
+        # Of the new run alone: to bind a view opens a file of every run that is shown.
+        outside.show_all_outside(connection, run_id if copied else None)
         create_all(connection, source, comments=False)
     here = [run_id] if run_id and change.run_row else []
     build.fill_stored_results(
