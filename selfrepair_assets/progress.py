@@ -103,8 +103,11 @@ class Work:
     @property
     def seconds_left(self) -> float:
         """How long the rest takes at the rate so far."""
-        left = self.total - self.done
-        return left * self.seconds / self._here if self._here else float("inf")
+        return self.seconds_for(self.total - self.done)
+
+    def seconds_for(self, units: int) -> float:
+        """How long so many units take at the rate so far."""
+        return units * self.seconds / self._here if self._here else float("inf")
 
     @contextmanager
     def paused(self) -> Iterator[None]:

@@ -39,6 +39,7 @@ def neuron_changes(
     description=describe("self_reinforcement"),
     metadata=table_schema("self_reinforcement"),
     pool="gpu",
+    op_tags={"dagster/priority": "-1"},  # after the heads, whose first shards are published
 )
 def self_reinforcement(
     context: dg.AssetExecutionContext, store: WarehouseResource

@@ -81,7 +81,7 @@ def part_that_is_due(folder: RunFolder, done: float, seconds: float, left: float
     Args:
         done: the share of the work that is done.
         seconds: that it has taken so far.
-        left: seconds that the rest will take.
+        left: seconds that the rest of the run will take.
     """
     if left < LEAST_LEFT or done < SHARES[0]:
         return None

@@ -75,6 +75,18 @@ def test_the_same_rows_twice(twice: Twice) -> None:
     assert current_generation(Warehouse(twice.root)) == 2
 
 
+def test_heads_are_measured_before_self_reinforcement(twice: Twice) -> None:
+    """So that the first numbers of a run come early."""
+    begun = [
+        event.step_key or ""
+        for event in twice.results[0].all_events
+        if event.event_type_value == "STEP_START"
+    ]
+    heads = [n for n, step in enumerate(begun) if "measure_shard" in step]
+    assert len(heads) == SEQUENCES // 3
+    assert max(heads) < begun.index("self_reinforcement")
+
+
 def test_every_asset_says_what_it_is(twice: Twice, instance: dg.DagsterInstance) -> None:
     from selfrepair.dagster_project.definitions import defs
 

@@ -77,7 +77,7 @@ class Reader(threading.Thread):
                 self.answers += 1
             except Exception as error:
                 self.wrong.append(error)
-            time.sleep(0.1)
+            time.sleep(0.5)
 
 
 @pytest.fixture(scope="module")

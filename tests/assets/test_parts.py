@@ -32,6 +32,13 @@ def test_parts_are_published_by_hand_and_on_the_way(
 ) -> None:
     monkeypatch.setattr(parts, "LEAST_LEFT", 0.0)
     monkeypatch.setattr(parts, "MOST_OF_RUN", 1e9)
+    asked = list[tuple[float, float]]()
+
+    def part_that_is_due(folder: RunFolder, done: float, seconds: float, left: float) -> int | None:
+        asked.append((done, left))
+        return parts.part_that_is_due(folder, done, seconds, left)
+
+    monkeypatch.setattr("selfrepair_assets.assets.parts.part_that_is_due", part_that_is_due)
     root, seen = tmp_path / "a", list[list[tuple[int, int]]]()
     folder = RunFolder(Warehouse(root), str(gpt2))
     assert materialize(root, gpt2, instance, only=BEFORE, shard_sequences=1).success
@@ -47,6 +54,8 @@ def test_parts_are_published_by_hand_and_on_the_way(
     with told_of_parts(lambda told: seen.append(published_of(told.warehouse.root))):
         assert materialize(root, gpt2, instance, shard_sequences=1).success
     assert seen == [[(6, 6)]]  # a half; with four, more than a quarter was there
+    assert asked[-1][0] == 1.0
+    assert asked[-1][1] > 0, "self-reinforcement is still to come, and is left"
     assert published_of(root) == [(N, N)]
     monkeypatch.setattr(parts, "LEAST_LEFT", 1e9)
     undisturbed = tmp_path / "b"

@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import shutil
 import subprocess
 import sys
 from collections import Counter
@@ -21,11 +22,17 @@ from tests.helpers.runs.app_runs import publish_run
 from tests.helpers.runs.cli_runs import python
 
 
-@pytest.fixture
-def root(tmp_path: Path) -> Path:
-    root = tmp_path / "warehouse"
+@pytest.fixture(scope="module")
+def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("published")
     publish_run(root, "toy", ablations=["resample"], details=True)
     return root
+
+
+@pytest.fixture
+def root(published: Path, tmp_path: Path) -> Path:
+    """A copy, to be attacked."""
+    return Path(shutil.copytree(published, tmp_path / "warehouse", symlinks=True))
 
 
 @pytest.fixture
