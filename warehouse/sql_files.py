@@ -63,7 +63,7 @@ class Relation:
 
     @property
     def parameters(self) -> set[str]:
-        """What a stored query may name: `$run_id`, `$layer` and the like, without the dollar."""
+        """What a stored query may name, such as `$run_id`; without the dollar."""
         return set(re.findall(r"\$([a-z_]+)", self.body))
 
     @property

@@ -66,9 +66,15 @@ def macro_parts(name: str, statement: str) -> tuple[bool, str]:
     return bool(kind.group(1)), statement[end + kind.end() :]
 
 
+@lru_cache(maxsize=1)
+def _parser() -> duckdb.DuckDBPyConnection:
+    """One for all queries: to open a connection takes longer than to parse."""
+    return duckdb.connect()
+
+
 @lru_cache(maxsize=512)
 def _names_in(name: str, query: str) -> frozenset[str]:
-    with duckdb.connect() as connection:
+    with _parser().cursor() as connection:
         row = connection.execute("select json_serialize_sql(?)", [query]).fetchone()
     assert row is not None
     tree = json.loads(row[0])

@@ -8,7 +8,7 @@ row_sets as (
     from rows_of_sets()
     join position_clusters using (run_id, sequence, position)
     where run_id = $run_id
-        and layer = $layer
+        and layer between $first_layer and $last_layer
         and head between $first_head and $last_head
 )
 

@@ -19,6 +19,8 @@ kept as materialized (
     select
         run_id,
         ablation,
+        layer,
+        head,
         cluster,
         position,
         len(head_changes) as n_head_changes,
@@ -27,8 +29,8 @@ kept as materialized (
     from component_changes
     join position_clusters using (run_id, sequence, position)
     where run_id = $run_id
-        and layer = $layer
-        and head = $head
+        and layer between $first_layer and $last_layer
+        and head between $first_head and $last_head
 ),
 
 settings as (
@@ -41,6 +43,8 @@ clusters as materialized (
         run_id,
         positions_left_out,
         ablation,
+        layer,
+        head,
         cluster,
         count(*) as n,
         any_value(n_head_changes) as n_head_changes,
@@ -56,6 +60,8 @@ listed as (
         run_id,
         positions_left_out,
         ablation,
+        layer,
+        head,
         n_head_changes,
         n_mlp_changes,
         unnest(range(len(totals))) as place,
@@ -68,6 +74,8 @@ means as (
         run_id,
         positions_left_out,
         ablation,
+        layer,
+        head,
         place,
         any_value(n_head_changes) as n_head_changes,
         any_value(n_mlp_changes) as n_mlp_changes,
@@ -82,6 +90,8 @@ means as (
 counts as (
     select
         ablation,
+        layer,
+        head,
         n_trimmed_of(count(*)) as n_trimmed_0,
         n_trimmed_of(count_if(position >= 1)) as n_trimmed_1,
         n_trimmed_of(count_if(position >= 4)) as n_trimmed_4
@@ -92,6 +102,8 @@ counts as (
 items as (
     select
         kept.ablation,
+        kept.layer,
+        kept.head,
         position,
         n_trimmed_0,
         n_trimmed_1,
@@ -99,12 +111,14 @@ items as (
         unnest(range(len(changes))) as place,
         unnest(changes)::double as change
     from kept
-    join counts using (ablation)
+    join counts using (ablation, layer, head)
 ),
 
 trimmed as (
     select
         ablation,
+        layer,
+        head,
         place,
         unnest([0, 1, 4]) as positions_left_out,
         unnest([
@@ -115,6 +129,8 @@ trimmed as (
     from items
     group by
         ablation,
+        layer,
+        head,
         place
 )
 
@@ -122,12 +138,12 @@ select
     positions_left_out::smallint as positions_left_out,
     run_id,
     ablation,
-    $layer::smallint as layer,
-    $head::smallint as head,
+    layer,
+    head,
     if(place < n_head_changes, 'head', 'mlp') as component,
     if(
         place < n_head_changes,
-        $layer + 1 + place // n_heads,
+        layer + 1 + place // n_heads,
         n_layers - n_mlp_changes + place - n_head_changes
     )::smallint as component_layer,
     if(place < n_head_changes, place % n_heads, null)::smallint as component_head,
@@ -137,6 +153,6 @@ select
     direct_effect_change_se,
     direct_effect_change_trimmed
 from means
-join trimmed using (positions_left_out, ablation, place)
+join trimmed using (positions_left_out, ablation, layer, head, place)
 join models using (run_id)
 order by all

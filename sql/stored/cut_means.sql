@@ -5,4 +5,4 @@ select
     *
 from cut_means_at($top_fraction)
 where run_id = $run_id
-    and layer = $layer
+    and layer between $first_layer and $last_layer

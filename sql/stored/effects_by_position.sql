@@ -20,19 +20,20 @@ clusters as (
     from self_repair
     join position_clusters using (run_id, sequence, position)
     where run_id = $run_id
-        and layer = $layer
+        and layer between $first_layer and $last_layer
     group by all
 ),
 
 top as (
     select
         ablation,
+        layer,
         head,
         position_bin(position) as position_from,
         count(*) as n_top_rows
     from top_by_direct_effect
     where run_id = $run_id
-        and layer = $layer
+        and layer between $first_layer and $last_layer
     group by all
 ),
 
@@ -58,7 +59,7 @@ select
     position_to,
     coalesce(n_top_rows, 0) as n_top_rows
 from means
-left join top using (ablation, head, position_from)
+left join top using (ablation, layer, head, position_from)
 order by
     run_id,
     ablation,

@@ -8,14 +8,14 @@ totals as (
     select *
     from cluster_totals
     where run_id = $run_id
-        and layer = $layer
+        and layer between $first_layer and $last_layer
 ),
 
 influences as (
     select *
     from head_influences
     where run_id = $run_id
-        and layer = $layer
+        and layer between $first_layer and $last_layer
 )
 
 select *

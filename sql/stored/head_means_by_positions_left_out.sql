@@ -4,7 +4,7 @@
 select *
 from head_means_without_first([0, 1, 4])
 where run_id = $run_id
-    and layer = $layer
+    and layer between $first_layer and $last_layer
 order by
     run_id,
     ablation,

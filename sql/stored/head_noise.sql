@@ -39,7 +39,7 @@ row_sets as not materialized (
     from rows_of_sets()
     join texts using (run_id, sequence, position)
     where run_id = $run_id
-        and layer = $layer
+        and layer between $first_layer and $last_layer
         and head between $first_head and $last_head
 ),
 

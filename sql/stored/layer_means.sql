@@ -17,7 +17,7 @@ means as (
         avg(columns(quantities())) as "\0"
     from head_means
     where run_id = $run_id
-        and layer = $layer
+        and layer between $first_layer and $last_layer
     group by all
 ),
 
@@ -31,7 +31,7 @@ influences as (
         avg(columns(quantities())) as "\0"
     from head_influences
     where run_id = $run_id
-        and layer = $layer
+        and layer between $first_layer and $last_layer
     group by all
 ),
 

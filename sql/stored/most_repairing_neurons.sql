@@ -30,13 +30,14 @@ sides as (
         if(by_effect, sign(direct_effect), 1) as side
     from top_rows
     where run_id = $run_id
-        and layer = $layer
+        and layer between $first_layer and $last_layer
 ),
 
 neurons as (
     select
         ranking = 'direct_effect' as by_effect,
         ablation,
+        layer,
         head,
         sequence,
         position,
@@ -45,7 +46,7 @@ neurons as (
         unnest(direct_effects_ablated) as direct_effect_ablated
     from neuron_changes
     where run_id = $run_id
-        and layer = $layer
+        and layer between $first_layer and $last_layer
 ),
 
 -- One number to compare by: the change in 1e-8 logits, and below it the neuron, the lower first.
@@ -62,6 +63,7 @@ tens as (
     select
         by_effect,
         ablation,
+        layer,
         head,
         sequence,
         position,
@@ -85,7 +87,7 @@ most_repairing as (
         sides.*,
         if(side < 0, most_falling, most_rising) as ten
     from tens
-    join sides using (by_effect, ablation, head, sequence, position)
+    join sides using (by_effect, ablation, layer, head, sequence, position)
 )
 
 select

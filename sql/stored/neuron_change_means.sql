@@ -24,7 +24,7 @@ repairs as (
     join runs using (run_id)
     join position_clusters using (run_id, sequence, position)
     where run_id = $run_id
-        and layer = $layer
+        and layer between $first_layer and $last_layer
         and len(neurons) > 0
 ),
 

@@ -22,7 +22,7 @@ shares as (
     from neuron_repairs
     join position_clusters using (run_id, sequence, position)
     where run_id = $run_id
-        and layer = $layer
+        and layer between $first_layer and $last_layer
         and absolute_change > 0
 ),
 

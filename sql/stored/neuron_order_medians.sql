@@ -16,7 +16,7 @@ sides as (
         sign(direct_effect) as side
     from top_by_direct_effect
     where run_id = $run_id
-        and layer = $layer
+        and layer between $first_layer and $last_layer
 ),
 
 ordered as (
@@ -39,7 +39,7 @@ ordered as (
         ) as effects -- of the neuron whose change is the largest first
     from neuron_changes
     where run_id = $run_id
-        and layer = $layer
+        and layer between $first_layer and $last_layer
         and ranking = 'direct_effect'
         and len(direct_effects) > 0
         and md5_number_lower(concat(sequence, ':', position)) / 2.0 ** 64

@@ -19,13 +19,14 @@ kept as (
     from top_by_direct_effect
     join position_clusters using (run_id, sequence, position)
     where run_id = $run_id
-        and layer = $layer
-        and head = $head
+        and layer between $first_layer and $last_layer
+        and head between $first_head and $last_head
 ),
 
 neurons as (
     select
         ablation,
+        layer,
         head,
         cluster,
         side,
@@ -36,8 +37,8 @@ neurons as (
     from neuron_repairs
     join kept using (run_id, ablation, layer, head, sequence, position)
     where run_id = $run_id
-        and layer = $layer
-        and head = $head
+        and layer between $first_layer and $last_layer
+        and head between $first_head and $last_head
 ),
 
 changes as (
@@ -52,6 +53,7 @@ changes as (
 medians as (
     select
         ablation,
+        layer,
         head,
         neuron_rank,
         median(direct_effect) as direct_effect_median
@@ -62,6 +64,7 @@ medians as (
 totals as (
     select
         ablation,
+        layer,
         head,
         neuron_rank,
         cluster,
@@ -80,11 +83,12 @@ totals as (
 tallies as (
     select
         ablation,
+        layer,
         head,
         neuron_rank,
         n,
         struct_pack(
-            total := columns(* exclude (ablation, head, neuron_rank, cluster, n)),
+            total := columns(* exclude (ablation, layer, head, neuron_rank, cluster, n)),
             n := n
         ) as "\0"
     from totals
@@ -93,12 +97,13 @@ tallies as (
 means as (
     select
         ablation,
+        layer,
         head,
         neuron_rank,
         sum(n)::bigint as n_rows,
         count(*) as n_clusters,
-        tally_mean(columns(* exclude (ablation, head, neuron_rank, n))) as "\0",
-        tally_standard_error(columns(* exclude (ablation, head, neuron_rank, n)))
+        tally_mean(columns(* exclude (ablation, layer, head, neuron_rank, n))) as "\0",
+        tally_standard_error(columns(* exclude (ablation, layer, head, neuron_rank, n)))
             as "\0_se"
     from tallies
     group by all
@@ -106,13 +111,12 @@ means as (
 
 select
     $run_id as run_id,
-    ablation,
-    $layer::smallint as layer,
-    means.* exclude (ablation),
+    means.*,
     direct_effect_median
 from means
-join medians using (ablation, head, neuron_rank)
+join medians using (ablation, layer, head, neuron_rank)
 order by
     ablation,
+    layer,
     head,
     neuron_rank

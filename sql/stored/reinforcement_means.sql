@@ -18,7 +18,7 @@ changes as (
     from self_reinforcement
     join reinforcement_clusters using (run_id, sequence, position)
     where run_id = $run_id
-        and layer = $layer
+        and layer between $first_layer and $last_layer
 ),
 
 totals as (

@@ -5,18 +5,22 @@ with
 
 sampled as (
     select
+        layer,
         head,
         sequence,
         position
     from self_reinforcement
     where run_id = $run_id
-        and layer = $layer
+        and layer between $first_layer and $last_layer
     group by
+        layer,
         head,
         sequence,
         position
     qualify row_number() over (
-        partition by head
+        partition by
+            layer,
+            head
         order by
             md5(concat(sequence, ':', position)),
             sequence,
@@ -26,9 +30,9 @@ sampled as (
 
 select self_reinforcement.*
 from self_reinforcement
-semi join sampled using (head, sequence, position)
+semi join sampled using (layer, head, sequence, position)
 where run_id = $run_id
-    and layer = $layer
+    and layer between $first_layer and $last_layer
 order by
     run_id,
     layer,

@@ -19,5 +19,5 @@ select
     avg(broken::integer) as share_broken
 from rows_of_sets()
 where run_id = $run_id
-    and layer = $layer
+    and layer between $first_layer and $last_layer
 group by all

@@ -5,14 +5,14 @@ select
     *
 from top_by_direct_effect_at($top_fraction)
 where run_id = $run_id
-    and layer = $layer
+    and layer between $first_layer and $last_layer
 union all
 select
     'mlp_repair' as ranking,
     *
 from top_by_mlp_repair_at($top_fraction)
 where run_id = $run_id
-    and layer = $layer
+    and layer between $first_layer and $last_layer
 order by
     ranking,
     run_id,

@@ -77,12 +77,15 @@ def test_what_a_layer_without_rows_comes_before_is_read_at_once(tmp_path: Path) 
         "stored",
         "One row per number.",
         "",
-        "select $run_id as run_id, n from numbers where layer = $layer",
+        "select $run_id as run_id, n from numbers where layer between $first_layer and $last_layer",
         (),
     )
     warehouse, database = Warehouse(tmp_path).prepare(), tmp_path / "made.duckdb"
     with working_connection(warehouse, database, row_group_rows=2_048) as connection:
-        connection.execute("create table runs as select 'a' as run_id, 3 as n_layers")
+        connection.execute(
+            "create table runs as select 'a' as run_id, 3 as n_layers, 1 as n_heads,"
+            f" {stored_results.ROWS_AT_ONCE} as n_tokens, ['zero'] as ablations"
+        )
         connection.execute(
             "create table numbers as select range as n, 1 + range % 2 as layer from range(20_000)"
         )

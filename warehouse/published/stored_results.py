@@ -1,22 +1,21 @@
 """How a stored result (`sql/stored/`) is filled for one run.
 
-A stored query may name `$run_id`, `$top_fraction` and `$n_tokens` (that run's own), `$layer`,
-`$head`, `$first_head` and `$last_head`. One that names `$layer` runs once for each of the run's
-layers, which bounds its memory by one layer's rows; one that names `$head` as well, once for each
-head; one that names a first and a last head, once for as many heads as have ROWS_AT_ONCE rows.
+A stored query may name `$run_id`, `$top_fraction` and `$n_tokens` (that run's own), `$first_layer`,
+`$last_layer`, `$first_head` and `$last_head`. One that names a first and a last layer runs once for
+as many layers as have ROWS_AT_ONCE rows, which bounds its memory; one that names heads as well,
+once for as many heads of a layer, where one layer has more.
 """
 
-import itertools
+from collections.abc import Iterator
 from typing import Any
 
 import duckdb
 
 from selfrepair.warehouse.sql_files import Relation
 
-PER = {"layer": "n_layers", "head": "n_heads"}  # run once for each, of which a run has so many
-RANGE = ("first_head", "last_head")
-ROWS_AT_ONCE = 4_000_000
-"""Rows of `head_ablations` that a query takes together: it keeps some 100 MB of them."""
+LAYERS, HEADS = ("first_layer", "last_layer"), ("first_head", "last_head")
+ROWS_AT_ONCE = 1_000_000
+"""Rows of `head_ablations` that a query takes together. Each query takes some 25 ms by itself."""
 
 
 def fill(connection: duckdb.DuckDBPyConnection, found: Relation, run_id: str, table: str) -> None:
@@ -28,23 +27,22 @@ def fill(connection: duckdb.DuckDBPyConnection, found: Relation, run_id: str, ta
 
     connection.execute(f"delete from {table} where run_id = ?", [run_id])
     named = found.parameters
-    own = named - {"run_id", *PER, *RANGE}
+    own = named - {"run_id", *LAYERS, *HEADS}
     values = {"run_id": run_id} | {name: of_run(name) for name in own}
-    times = [range(of_run(count)) if name in named else (0,) for name, count in PER.items()]
-    heads = [dict[str, int]()]
-    if named.issuperset(RANGE):
-        rows_of_head = max(1, of_run("n_tokens * len(ablations)"))
-        heads = _ranges(of_run("n_heads"), max(1, ROWS_AT_ONCE // rows_of_head))
+    places = [dict[str, int]()]
+    if named.issuperset(LAYERS):
+        heads_at_once = ROWS_AT_ONCE // max(1, of_run("n_tokens * len(ablations)"))
+        n_layers, n_heads = of_run("n_layers"), of_run("n_heads")
+        layers = _ranges(LAYERS, n_layers, heads_at_once // n_heads)
+        heads = [*_ranges(HEADS, n_heads, heads_at_once)] if named.issuperset(HEADS) else [{}]
+        places = [one | some for one in layers for some in heads]
     # Each insert by itself: of several in one transaction, the first without rows, DuckDB 2.0
     # counts the rows afterwards but does not read them until the file is opened again.
-    for place, some in itertools.product(itertools.product(*times), heads):
-        here = {name: n for name, n in zip(PER, place, strict=True) if name in named} | some
-        connection.execute(f"insert into {table} by name {found.body}", values | here)
+    for place in places:
+        connection.execute(f"insert into {table} by name {found.body}", values | place)
 
 
-def _ranges(n: int, at_once: int) -> list[dict[str, int]]:
-    """The first and last of so many heads, again and again."""
-    return [
-        dict(zip(RANGE, (first, min(first + at_once, n) - 1), strict=True))
-        for first in range(0, n, at_once)
-    ]
+def _ranges(names: tuple[str, str], n: int, at_once: int) -> Iterator[dict[str, int]]:
+    """The first and last of so many layers or heads, one at least, again and again."""
+    for first in range(0, n, max(1, at_once)):
+        yield dict(zip(names, (first, min(first + max(1, at_once), n) - 1), strict=True))

@@ -17,6 +17,7 @@ from selfrepair.warehouse.published.publish import delete, publish
 from selfrepair.warehouse.published.read import current_generation, open_serving
 from selfrepair.warehouse.published.runs import published_runs
 from selfrepair.warehouse.sql_files import Relation, relations
+from tests.helpers.runs.detail_facts import write_details
 from tests.helpers.runs.small_publishing import BY_LAYER, assert_same_rows, contents, measured
 from tests.helpers.runs.small_run import FINGERPRINT, NEEDED, planned
 
@@ -108,18 +109,33 @@ def test_a_stored_result_that_needs_more_memory_gets_it(
         assert_same_rows(other, one, stored, 1e-12, 1e-12)
 
 
-def test_a_layer_of_many_rows_is_taken_some_heads_at_a_time(
+def test_many_rows_are_taken_some_layers_or_heads_at_a_time(
     warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    publish(warehouse, measured(warehouse, "a"))
-    monkeypatch.setattr(stored_results, "ROWS_AT_ONCE", 1)
-    anew = Warehouse(warehouse.root.with_name("anew")).prepare()
-    publish(anew, measured(anew, "a"))
-    by_heads = [found.name for found in relations() if "first_head" in found.parameters]
-    assert by_heads == ["cluster_totals", "head_noise"]
-    with open_serving(warehouse) as one, open_serving(anew) as other:
-        for name in by_heads:  # a sum of the same addends in another order differs in a last digit
-            assert assert_same_rows(other, one, [name], 1e-12, 1e-12)
+    """All at once where there are few; one layer, or one head of it, where one has many."""
+    row = measured(warehouse, n_layers=4, n_sequences=12, top_fraction=0.2)
+    write_details(warehouse, row, [(layer, 1) for layer in range(3)])
+    publish(warehouse, row)
+    stored = [found for found in relations() if found.kind == "stored"]
+    by_layers = [found.name for found in stored if "first_layer" in found.parameters]
+    by_heads = [found.name for found in stored if "first_head" in found.parameters]
+    assert len(by_layers) == 18
+    assert by_heads == [
+        "component_repair_means",
+        "neuron_rank_means",
+        "cluster_totals",
+        "head_noise",
+    ]
+    rows_of_head = row["n_tokens"] * len(row["ablations"])
+    for rows_at_once in (1, row["n_heads"] * rows_of_head):
+        monkeypatch.setattr(stored_results, "ROWS_AT_ONCE", rows_at_once)
+        anew = Warehouse(warehouse.root.with_name(f"anew {rows_at_once}"))
+        for folder in ("facts", "runs"):
+            shutil.copytree(warehouse.root / folder, anew.root / folder)
+        publish(anew, row)
+        with open_serving(warehouse) as one, open_serving(anew) as other:
+            for name in by_layers:  # the same addends in another order differ in a last digit
+                assert assert_same_rows(other, one, [name], 1e-9, 1e-7), name
 
 
 def test_publishing_again_gives_the_same_rows(warehouse: Warehouse, sql: Path) -> None:
