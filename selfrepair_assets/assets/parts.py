@@ -34,9 +34,9 @@ def publish_part_if_due(context: Any, folder: RunFolder, work: Work) -> None:
 
     The run goes on where it cannot be published: what is served stays, and the log says why.
     """
-    after = SELF_REINFORCEMENT.work(folder, SELF_REINFORCEMENT.left(folder))
-    left = work.seconds_left + work.seconds_for(after)
     try:
+        after = SELF_REINFORCEMENT.work(folder, SELF_REINFORCEMENT.left(folder))
+        left = work.seconds_left + work.seconds_for(after)
         part = part_that_is_due(folder, work.done / work.total, work.seconds, left)
         if part is None:
             return

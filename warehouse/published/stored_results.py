@@ -35,7 +35,7 @@ def fill(connection: duckdb.DuckDBPyConnection, found: Relation, run_id: str, ta
     if named.issuperset(LAYERS):
         heads_at_once = ROWS_AT_ONCE // max(1, of_run("n_tokens * len(ablations)"))
         n_layers, n_heads = of_run("n_layers"), of_run("n_heads")
-        layers = _ranges(LAYERS, n_layers, heads_at_once // n_heads)
+        layers = _ranges(LAYERS, n_layers, heads_at_once // max(1, n_heads))
         heads = [*_ranges(HEADS, n_heads, heads_at_once)] if named.issuperset(HEADS) else [{}]
         places = [one | some for one in layers for some in heads]
     # Each insert by itself: of several in one transaction, the first without rows, DuckDB 2.0
@@ -46,5 +46,6 @@ def fill(connection: duckdb.DuckDBPyConnection, found: Relation, run_id: str, ta
 
 def _ranges(names: tuple[str, str], n: int, at_once: int) -> Iterator[dict[str, int]]:
     """The first and last of so many layers or heads, one at least, again and again."""
-    for first in range(0, n, max(1, at_once)):
-        yield dict(zip(names, (first, min(first + max(1, at_once), n) - 1), strict=True))
+    at_once = max(1, at_once)
+    for first in range(0, n, at_once):
+        yield dict(zip(names, (first, min(first + at_once, n) - 1), strict=True))
