@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 import duckdb
 import pyarrow.csv
 
+from selfrepair.warehouse.layers_together import HEADS, LAYERS
 from selfrepair.warehouse.sql_files import (
     Relation,
     Source,
@@ -64,7 +65,7 @@ def create_all(
 
 def _create_empty(connection: duckdb.DuckDBPyConnection, stored: Relation) -> None:
     """Makes a stored result's table, with the columns that its query has, without rows."""
-    numbers = dict.fromkeys(("first_layer", "last_layer", "first_head", "last_head"), 0)
+    numbers = dict.fromkeys((*LAYERS, *HEADS), 0)
     anything = numbers | {"run_id": "", "top_fraction": 0.5, "n_tokens": 1}
     connection.execute(
         f"create table {stored.name} as select * from ({stored.body}) limit 0",

@@ -14,7 +14,7 @@ select
 from head_ablations
 left join direct_effects using (run_id, layer, head, sequence, position)
 left join tokens using (run_id, sequence, position)
-where layer = $layer
+where layer between $first_layer and $last_layer
     and not coalesce(
         abs(head_ablations.direct_effect::double - direct_effects.direct_effect)
             <= 1e-4 + 1e-5 * abs(direct_effects.direct_effect)

@@ -15,7 +15,7 @@ sums as (
         coalesce(list_sum(list_transform(head_changes, lambda x: abs(x))), 0)
             + coalesce(list_sum(list_transform(mlp_changes, lambda x: abs(x))), 0) as sizes
     from component_changes
-    where layer = $layer
+    where layer between $first_layer and $last_layer
 )
 
 select

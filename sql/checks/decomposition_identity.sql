@@ -32,7 +32,7 @@ rows_of_layer as (
             ) as sizes
     from head_ablations
     join tokens using (run_id, sequence, position)
-    where layer = $layer
+    where layer between $first_layer and $last_layer
 )
 
 select

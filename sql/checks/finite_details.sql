@@ -8,7 +8,7 @@ select
     sequence,
     position
 from component_changes
-where layer = $layer
+where layer between $first_layer and $last_layer
     and not coalesce(
         isfinite(coalesce(list_sum(head_changes), 0))
         and isfinite(coalesce(list_sum(mlp_changes), 0))
@@ -26,7 +26,7 @@ select
     sequence,
     position
 from neuron_repairs, runs
-where layer = $layer
+where layer between $first_layer and $last_layer
     and not coalesce(
         isfinite(net_change)
         and isfinite(positive_change)
@@ -50,7 +50,7 @@ select
     sequence,
     position
 from neuron_changes
-where layer = $layer
+where layer between $first_layer and $last_layer
     and not coalesce(
         ranking in ('direct_effect', 'mlp_repair')
         and isfinite(coalesce(list_sum(direct_effects), 0))
@@ -67,7 +67,7 @@ select
     sequence,
     position
 from self_reinforcement
-where layer = $layer
+where layer between $first_layer and $last_layer
     and not coalesce(
         isfinite(scale)
         and isfinite(direct_effect)

@@ -7,7 +7,7 @@ select
     sequence,
     position
 from head_ablations
-where layer = $layer
+where layer between $first_layer and $last_layer
     and not coalesce(
         isfinite(direct_effect)
         and isfinite(direct_effect_ablated)
@@ -31,7 +31,7 @@ select
     sequence,
     position
 from direct_effects
-where layer = $layer
+where layer between $first_layer and $last_layer
     and not coalesce(isfinite(direct_effect), false)
 union all
 select
@@ -42,7 +42,7 @@ select
     sequence,
     position
 from mlp_effects
-where layer = $layer
+where layer between $first_layer and $last_layer
     and not coalesce(isfinite(direct_effect), false)
 union all
 select
@@ -53,7 +53,7 @@ select
     sequence,
     position
 from tokens
-where $layer = 0
+where $first_layer = 0
     and not coalesce(
         isfinite(logit)
         and isfinite(logit_bias)

@@ -12,13 +12,13 @@ by_direct_effect as (
         places.* exclude (run_id)
     from top_places_at($kept_fraction) as places
     join runs using (run_id)
-    where layer = $layer
+    where layer between $first_layer and $last_layer
 ),
 
 by_mlp_repair as (
     select * exclude (run_id)
     from top_places_by_mlp_repair_at($kept_fraction)
-    where layer = $layer
+    where layer between $first_layer and $last_layer
 ),
 
 chosen as (
@@ -26,7 +26,7 @@ chosen as (
         layer,
         head
     from neuron_changes
-    where layer = $layer
+    where layer between $first_layer and $last_layer
 ),
 
 expected as (
@@ -68,7 +68,7 @@ found as (
         sequence,
         position
     from component_changes
-    where layer = $layer
+    where layer between $first_layer and $last_layer
     union all
     select
         'neuron_repairs' as relation,
@@ -78,7 +78,7 @@ found as (
         sequence,
         position
     from neuron_repairs
-    where layer = $layer
+    where layer between $first_layer and $last_layer
     union all
     select
         'neuron_changes, ' || ranking as relation,
@@ -88,7 +88,7 @@ found as (
         sequence,
         position
     from neuron_changes
-    where layer = $layer
+    where layer between $first_layer and $last_layer
 ),
 
 found_heads as (

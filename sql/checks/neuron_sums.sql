@@ -6,13 +6,14 @@
 -- change: with post-norms only the lists' lengths are looked at.
 with
 
-models as (
+layers as (
     select
         run_id,
         d_mlp,
-        d_mlp > 0 and n_layers - parallel_attention::integer > $layer as has_neurons,
+        unnest(range(n_layers))::smallint as layer,
+        d_mlp > 0 and n_layers - parallel_attention::integer > layer as has_neurons,
         coalesce(post_norm, false) as post_norm,
-        if(layer_precision[$layer + 1] = 'fp32', 1e-5, 1e-2) as relative
+        if(layer_precision[layer + 1] = 'fp32', 1e-5, 1e-2) as relative
     from runs
 ),
 
@@ -36,8 +37,8 @@ sums as (
         )
         and (len(negligible_counts) = 4 or not has_neurons) as complete
     from neuron_repairs
-    join models using (run_id)
-    where layer = $layer
+    join layers using (run_id, layer)
+    where layer between $first_layer and $last_layer
     union all
     select
         'neuron_changes, ' || ranking as relation,
@@ -52,8 +53,8 @@ sums as (
         (len(direct_effects) = d_mlp or (len(direct_effects) = 0 and not has_neurons))
         and len(direct_effects_ablated) = len(direct_effects) as complete
     from neuron_changes
-    join models using (run_id)
-    where layer = $layer
+    join layers using (run_id, layer)
+    where layer between $first_layer and $last_layer
 )
 
 select
@@ -67,7 +68,7 @@ select
     self_repair_from_last_mlp,
     sum_of_changes
 from sums
-join models using (run_id)
+join layers using (run_id, layer)
 left join head_ablations using (run_id, ablation, layer, head, sequence, position)
 where not complete
     or not coalesce(

@@ -15,7 +15,7 @@ sums as (
         list_sum(direct_effects) as sum_of_neurons,
         list_sum(list_transform(direct_effects, lambda x: abs(x))) as sizes
     from neuron_changes
-    where layer = $layer
+    where layer between $first_layer and $last_layer
         and len(direct_effects) > 0
 ),
 

@@ -11,7 +11,7 @@ scales as (
         count(*) as n_rows,
         bit_xor(hash(sequence, position)) as positions
     from self_reinforcement
-    where layer = $layer
+    where layer between $first_layer and $last_layer
     group by all
 ),
 
@@ -55,7 +55,7 @@ select
     direct_effects.direct_effect as expected
 from self_reinforcement
 left join direct_effects using (run_id, layer, head, sequence, position)
-where layer = $layer
+where layer between $first_layer and $last_layer
     and not coalesce(
         abs(self_reinforcement.direct_effect::double - direct_effects.direct_effect)
             <= 1e-4 + 1e-5 * abs(direct_effects.direct_effect),

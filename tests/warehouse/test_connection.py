@@ -7,6 +7,7 @@ from pathlib import Path
 import duckdb
 
 from selfrepair.warehouse.connection import MEMORY_AT_MOST, dead_spills, working_connection
+from selfrepair.warehouse.layers_together import ROWS_AT_ONCE
 from selfrepair.warehouse.paths import Warehouse
 from selfrepair.warehouse.published import stored_results
 from selfrepair.warehouse.sql_files import Relation
@@ -84,7 +85,7 @@ def test_what_a_layer_without_rows_comes_before_is_read_at_once(tmp_path: Path) 
     with working_connection(warehouse, database, row_group_rows=2_048) as connection:
         connection.execute(
             "create table runs as select 'a' as run_id, 3 as n_layers, 1 as n_heads,"
-            f" {stored_results.ROWS_AT_ONCE} as n_tokens, ['zero'] as ablations"
+            f" {ROWS_AT_ONCE} as n_tokens, ['zero'] as ablations"
         )
         connection.execute(
             "create table numbers as select range as n, 1 + range % 2 as layer from range(20_000)"

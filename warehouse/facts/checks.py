@@ -4,10 +4,11 @@ Each file of `sql/checks/` selects the rows that break a rule. The checks read t
 its manifests name them, through views of the tables' names, and the run's row as `runs`.
 
 A check may name `$kept_fraction`, the largest share of a head's rows that details may be of: the
-run's top_fraction, and more in a part of it, where all the run's top rows may lie. One whose SQL
-names `$layer` is asked layer by layer: that bounds its memory by one layer's rows, and the shards'
-footers tell which parts of a file that layer is in. Rows are counted as they stream by, so that a
-check which everything fails takes no more memory than one which holds.
+run's top_fraction, and more in a part of it, where all the run's top rows may lie. It is asked of
+the layers from `$first_layer` to `$last_layer` at a time where it names these
+(`layers_together.py`): that bounds its memory, and the shards' footers tell which parts of a file
+these layers are in. Rows are counted as they stream by, so that a check which everything fails
+takes no more memory than one which holds.
 """
 
 import time
@@ -20,6 +21,7 @@ from selfrepair.warehouse.errors import one_clear_line
 from selfrepair.warehouse.facts.run_facts import part_of
 from selfrepair.warehouse.facts.shard_views import view_external_facts
 from selfrepair.warehouse.facts.tables import facts_read
+from selfrepair.warehouse.layers_together import places
 from selfrepair.warehouse.paths import Warehouse
 from selfrepair.warehouse.sql_created import create_all, create_tables
 from selfrepair.warehouse.sql_files import Relation, Source, relations
@@ -83,12 +85,12 @@ def run_checks(
 def _run(connection: Connection, found: Relation, run_row: Mapping[str, Any]) -> CheckResult:
     began = time.monotonic()
     count, shown = 0, list[dict[str, Any]]()
-    by_layer = "$layer" in found.body
     times = run_row["n_sequences"] / (part_of(run_row) or run_row["n_sequences"])
     kept_fraction = min(1.0, float(run_row["top_fraction"]) * times)
-    for layer in range(int(run_row["n_layers"])) if by_layer else [0]:
-        known = {"layer": layer, "kept_fraction": kept_fraction}
-        parameters = {name: value for name, value in known.items() if f"${name}" in found.body}
+    known = {"kept_fraction": kept_fraction} if "kept_fraction" in found.parameters else {}
+    rows_of_head = run_row["n_tokens"] * len(run_row["ablations"])
+    for place in places(found.parameters, run_row["n_layers"], run_row["n_heads"], rows_of_head):
+        parameters = known | place
         for batch in connection.sql(found.body, params=parameters).to_arrow_reader(10_000):
             count += batch.num_rows
             if len(shown) < ROWS_SHOWN:

@@ -1,8 +1,8 @@
 """Which rows of a run the details are measured at, asked of its shards before they are published.
 
 The SQL is that of the published warehouse (`sql/macros/top_places_at.sql` and its siblings), so
-that what is measured is what the views later take for the top rows. Each question is asked layer
-by layer, or head by head: memory is bounded by one layer's rows of one column.
+that what is measured is what the views later take for the top rows. Each question is asked of some
+layers at a time (`layers_together.py`), or head by head: memory is bounded by the rows of these.
 """
 
 import itertools
@@ -17,6 +17,7 @@ from selfrepair.warehouse.connection import Connection, working_connection
 from selfrepair.warehouse.errors import one_clear_line
 from selfrepair.warehouse.facts.run_table import RunTable
 from selfrepair.warehouse.facts.shard_views import parquet
+from selfrepair.warehouse.layers_together import LAYERS, places
 from selfrepair.warehouse.paths import Warehouse
 from selfrepair.warehouse.sql_files import relation
 from selfrepair.warehouse.sql_parsing import literal
@@ -41,23 +42,22 @@ RUN_COLUMNS = {
 """What the questions below need of the run's row of `runs`; it may have more."""
 
 
-def top_rows(warehouse: Warehouse, run: Mapping[str, Any], layer: int | None = None) -> Places:
+def top_rows(warehouse: Warehouse, run: Mapping[str, Any]) -> Places:
     """The top rows of every ablated head by direct effect: layer, head, sequence, position.
 
     They are the floor(top_fraction * N) largest of a head's N rows (paper, section 2.2), the same
     for every ablation, sorted by layer, head, sequence and position.
 
     run: the run's row of `runs`, or as much of it as `RUN_COLUMNS` names.
-    layer: only this layer's heads.
     Raises WarehouseError where direct_effects is not measured to the end.
     """
-    layers = range(run["n_layers"]) if layer is None else [layer]
     query = (
-        f"select {', '.join(PLACE)} from top_places_at($top_fraction) where layer = $layer"
-        " order by all"
+        f"select {', '.join(PLACE)} from top_places_at($top_fraction)"
+        " where layer between $first_layer and $last_layer order by all"
     )
     with _facts_of(warehouse, "direct_effects", run, "top_places_at") as connection:
-        asked = [{"top_fraction": run["top_fraction"], "layer": here} for here in layers]
+        fraction = {"top_fraction": run["top_fraction"]}
+        asked = [fraction | layers for layers in _layers(warehouse, run)]
         return _joined(PLACE, (_asked(connection, query, values) for values in asked))
 
 
@@ -120,17 +120,23 @@ def effect_floors(warehouse: Warehouse, run: Mapping[str, Any]) -> Floors:
                 list_min(max(direct_effect, 100))
             ) as floor
         from direct_effects
-        where layer = $layer
+        where layer between $first_layer and $last_layer
         group by all
         order by all
         """
     with _facts_of(warehouse, "direct_effects", run, "top_places_at") as connection:
         values = {"reach": REACH, "fraction": run["top_fraction"]}
         found = [
-            connection.execute(query, values | {"layer": layer}).fetchall()
-            for layer in range(run["n_layers"])
+            connection.execute(query, values | layers).fetchall()
+            for layers in _layers(warehouse, run)
         ]
     return tuple(itertools.chain.from_iterable(found))
+
+
+def _layers(warehouse: Warehouse, run: Mapping[str, Any]) -> list[dict[str, int]]:
+    """The layers that a query of direct_effects takes together."""
+    n_rows = RunTable(warehouse, "direct_effects", str(run["run_id"])).row_count()
+    return places(LAYERS, run["n_layers"], 1, n_rows // run["n_layers"])
 
 
 @contextmanager

@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from selfrepair.warehouse import layers_together
 from selfrepair.warehouse.errors import WarehouseError
 from selfrepair.warehouse.facts.checks import run_checks
 from selfrepair.warehouse.facts.run_table import RunTable
@@ -160,12 +161,16 @@ def test_each_rule_finds_its_offender(
     change: Callable[[dict[str, Any]], None],
     check: str,
     where: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """Asked of all layers together, as of so few rows, and of one layer after the other."""
     write_run(warehouse, SEQUENTIAL)
     alter(warehouse, table, change)
-    (result,) = run_checks(warehouse, SEQUENTIAL, only=[check])
-    assert not result.passed
-    assert any(where.items() <= row.items() for row in result.rows), result.rows
+    for rows_at_once in (layers_together.ROWS_AT_ONCE, 1):
+        monkeypatch.setattr(layers_together, "ROWS_AT_ONCE", rows_at_once)
+        (result,) = run_checks(warehouse, SEQUENTIAL, only=[check])
+        assert not result.passed
+        assert any(where.items() <= row.items() for row in result.rows), result.rows
 
 
 @pytest.mark.parametrize("column", ["self_repair_from_heads", "self_repair_from_mlps"])

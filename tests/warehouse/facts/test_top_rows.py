@@ -7,9 +7,15 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from selfrepair.warehouse import layers_together
 from selfrepair.warehouse.errors import WarehouseError
 from selfrepair.warehouse.facts.run_table import RunTable
-from selfrepair.warehouse.facts.top_rows import most_direct_heads, top_rows, top_rows_by_mlp_repair
+from selfrepair.warehouse.facts.top_rows import (
+    effect_floors,
+    most_direct_heads,
+    top_rows,
+    top_rows_by_mlp_repair,
+)
 from selfrepair.warehouse.paths import Warehouse
 from selfrepair.warehouse.published.publish import publish
 from selfrepair.warehouse.published.read import open_serving
@@ -70,8 +76,6 @@ def test_they_are_the_rows_of_the_published_views(warehouse: Warehouse) -> None:
     assert list(by_repair) == ["ablation", "layer", "head", "sequence", "position"]
     assert as_rows(by_repair) == published_by_repair
     assert len(published_by_repair) == 2 * 2 * 10
-    one_layer = [row for row in published if row[0] == 1]
-    assert as_rows(top_rows(warehouse, ROW, layer=1)) == one_layer
 
 
 def test_only_ablated_heads_have_top_rows(warehouse: Warehouse) -> None:
@@ -79,6 +83,16 @@ def test_only_ablated_heads_have_top_rows(warehouse: Warehouse) -> None:
     found = top_rows(warehouse, ROW | {"heads": ["L0H1", "L2H0"]})
     assert {row[:2] for row in as_rows(found)} == {(0, 1), (2, 0)}
     assert as_rows(top_rows_by_mlp_repair(warehouse, ROW, [])) == []
+
+
+def test_layers_are_asked_together_or_one_by_one(
+    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_run(warehouse, ROW)
+    together = as_rows(top_rows(warehouse, ROW)), effect_floors(warehouse, ROW)
+    assert [floor[:2] for floor in together[1]] == [(n // 2, n % 2) for n in range(6)]
+    monkeypatch.setattr(layers_together, "ROWS_AT_ONCE", 1)
+    assert (as_rows(top_rows(warehouse, ROW)), effect_floors(warehouse, ROW)) == together
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import duckdb
 import numpy as np
 import pytest
 
+from selfrepair.warehouse import layers_together
 from selfrepair.warehouse.connection import Connection
 from selfrepair.warehouse.errors import WarehouseError
 from selfrepair.warehouse.facts.run_table import RunTable
@@ -128,7 +129,7 @@ def test_many_rows_are_taken_some_layers_or_heads_at_a_time(
     ]
     rows_of_head = row["n_tokens"] * len(row["ablations"])
     for rows_at_once in (1, row["n_heads"] * rows_of_head):
-        monkeypatch.setattr(stored_results, "ROWS_AT_ONCE", rows_at_once)
+        monkeypatch.setattr(layers_together, "ROWS_AT_ONCE", rows_at_once)
         anew = Warehouse(warehouse.root.with_name(f"anew {rows_at_once}"))
         for folder in ("facts", "runs"):
             shutil.copytree(warehouse.root / folder, anew.root / folder)
