@@ -27,6 +27,7 @@ def run_facts(folder: RunFolder) -> dict[str, Any]:
     return {
         "run_id": spec.run_id,
         "n_layers": model["n_layers"],
+        "n_heads": model["n_heads"],
         "parallel_attention": model["parallel_attention"],
         "heads": None if every else [str(head) for head in chosen],
         "top_fraction": spec.top_fraction,

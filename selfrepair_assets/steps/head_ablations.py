@@ -76,7 +76,9 @@ def _fact_rows(
     if not np.abs(stored - measured).max() <= EFFECT_TOLERANCE:
         raise EngineMismatchError(
             f"layer {layer}: the clean run and the ablation measure direct effects that differ by "
-            f"{np.abs(stored - measured).max():.3g} logits. Measure the run again with --restart."
+            f"{np.abs(stored - measured).max():.3g} logits, so that nothing of these sequences is "
+            "stored: the same command measures them again. If it ends like this once more, measure "
+            "the run anew with --restart."
         )
     columns["direct_effect_ablated"] = columns["direct_effect_ablated"] + (stored - measured)
     columns |= {"direct_effect": stored, "ln_scale": ln_scale}

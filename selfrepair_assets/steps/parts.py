@@ -20,10 +20,15 @@ from selfrepair_assets.steps.sharded.run_folder import RunFolder
 
 SHARES = (1 / 8, 1 / 4, 1 / 2)
 """Of a run's sequences, when they are measured, a part is published."""
+EARLY_SHARES = (1 / 64, 1 / 32, 1 / 16)
+"""Before these, of EARLY_SEQUENCES, where there is time to publish the next three parts too."""
+EARLY_SEQUENCES = 4
 LEAST_LEFT = 120.0
 """Seconds: what is measured to the end before that is not worth a publishing."""
 MOST_OF_RUN = 0.1
 """The share of a run's time that publishing its parts may take in all."""
+LAST_AT_FIRST = 5.0
+"""Seconds that publishing a part is thought to take, before one was published."""
 COPIED_IN_A_SECOND = 1e8
 """Bytes of the published file, of which each publishing makes a copy, on a slow disk."""
 SPENT = "parts"
@@ -74,25 +79,27 @@ def part_to_publish(folder: RunFolder) -> int | None:
 def part_that_is_due(folder: RunFolder, done: float, seconds: float, left: float) -> int | None:
     """The part to publish now, while the run goes on; None where that must wait, or is there.
 
-    When an eighth, a quarter and a half are measured; where the rest takes longer than
+    When one of `SHARES` is measured, or one of `EARLY_SHARES`; where the rest takes longer than
     `LEAST_LEFT`; and where the publishings take no more than `MOST_OF_RUN` of the run's time in
-    all, if this one takes as long as the last one did.
+    all, if this one takes as long as the last one did, and after an early one three more do.
 
     Args:
         done: the share of the work that is done.
         seconds: that it has taken so far.
         left: seconds that the rest of the run will take.
     """
-    if left < LEAST_LEFT or done < SHARES[0]:
+    if left < LEAST_LEFT or done < EARLY_SHARES[0]:
         return None
     part, of = measured_part(folder), folder.spec.n_sequences
+    shares = SHARES if part < EARLY_SEQUENCES else (*EARLY_SHARES, *SHARES)
+    reached = max((share * of for share in shares if part >= share * of), default=0)
     there, planned = published_sequences(folder)
-    reached = max((share * of for share in SHARES if part >= share * of), default=0)
     if there >= reached or there == planned > 0:
         return None
+    publishings = 1 if reached >= SHARES[0] * of else 1 + len(SHARES)
     spent, last = _spent(folder)
     most = MOST_OF_RUN * (seconds + spent + left)
-    return part if spent + last <= most else None
+    return part if spent + publishings * last <= most else None
 
 
 def publish_part(folder: RunFolder, part: int) -> Generation:
@@ -109,7 +116,8 @@ def _spent(folder: RunFolder) -> tuple[float, float]:
     noted, served = folder.noted(SPENT), folder.warehouse.serving
     if noted is not None:
         return noted["seconds"], noted["last"]
-    return 0.0, served.stat().st_size / COPIED_IN_A_SECOND if served.exists() else 0.0
+    copied = served.stat().st_size if served.exists() else 0
+    return 0.0, LAST_AT_FIRST + copied / COPIED_IN_A_SECOND
 
 
 def published_sequences(folder: RunFolder) -> tuple[int, int]:

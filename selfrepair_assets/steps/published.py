@@ -105,7 +105,7 @@ def run_row(folder: RunFolder, part: int | None = None) -> dict[str, Any]:
         **{
             name: model[name]
             for name in (
-                "architecture", "normalization", "n_heads", "d_model",
+                "architecture", "normalization", "d_model",
                 "d_mlp", "d_vocab", "engine", "device", "versions",
             )
         },

@@ -3,15 +3,6 @@
 -- exclusive or of their hashes.
 with
 
-heads_measured as (
-    select
-        layer::smallint as layer,
-        head::smallint as head
-    from runs, range(n_layers) as layers(layer), range(n_heads) as heads_of_layer(head)
-    where heads is null
-        or list_contains(heads, head_name(layer, head))
-),
-
 text as (
     select
         count(distinct row(sequence, position)) as n_positions,
@@ -72,7 +63,7 @@ expected as (
         head,
         n_tokens,
         positions
-    from runs, text, heads_measured
+    from runs, text, ablated_heads()
 ),
 
 found as (

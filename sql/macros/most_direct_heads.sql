@@ -13,8 +13,8 @@ means as (
         avg(direct_effect::double) as direct_effect
     from direct_effects
     join runs using (run_id)
-    where (heads is null or list_contains(heads, head_name(layer, head)))
-        and layer < n_layers - parallel_attention::integer
+    semi join ablated_heads() using (run_id, layer, head)
+    where layer < n_layers - parallel_attention::integer
     group by all
 )
 

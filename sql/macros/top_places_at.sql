@@ -11,9 +11,7 @@ ablated as not materialized (
         '' as ablation,
         direct_effect as ranked_by
     from direct_effects
-    join runs using (run_id)
-    where heads is null
-        or list_contains(heads, head_name(layer, head))
+    semi join ablated_heads() using (run_id, layer, head)
 )
 
 select

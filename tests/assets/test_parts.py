@@ -71,24 +71,50 @@ def test_a_part_is_due_where_it_is_worth_its_time(
 ) -> None:
     folder = RunFolder(Warehouse(tmp_path), str(gpt2))
     folder.__dict__["spec"] = type("Spec", (), {"n_sequences": 16})()
-    there = {"measured": 4, "published": (0, 0)}
-    monkeypatch.setattr(parts, "measured_part", lambda _: there["measured"])
-    monkeypatch.setattr(parts, "published_sequences", lambda _: there["published"])
+    n, published = 4, (0, 0)
+    monkeypatch.setattr(parts, "measured_part", lambda _: n)
+    monkeypatch.setattr(parts, "published_sequences", lambda _: published)
 
-    def due(left: float, done: int = 4) -> int | None:
-        return parts.part_that_is_due(folder, done / 16, 0.0, left)
+    def due(left: float) -> int | None:
+        return parts.part_that_is_due(folder, n / 16, 0.0, left)
 
     assert due(121) == 4
     assert due(119) is None
-    assert due(121, done=1) is None
+    n = 1
+    assert due(121) is None
+    n = 4
     folder.note(parts.SPENT, {"seconds": 10.0, "last": 10.0})
     assert due(150) is None  # 20 seconds of 160 would be more than a tenth
     assert due(250) == 4
-    there["published"] = (4, 16)
+    published = (4, 16)
     assert due(250) is None
-    there["measured"] = 7
+    n = 7
     assert due(250) is None  # the next one is a half
-    there["measured"] = 8
+    n = 8
     assert due(250) == 8
-    there["published"] = (16, 16)
+    published = (16, 16)
     assert due(250) is None  # of an earlier run of that name, which stays until this one is whole
+
+
+def test_the_first_parts_of_a_long_run_are_early(
+    gpt2: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before an eighth: from four sequences on, where an eighth, a quarter and a half follow."""
+    folder = RunFolder(Warehouse(tmp_path), str(gpt2))
+    folder.__dict__["spec"] = type("Spec", (), {"n_sequences": 256})()
+    published = 0
+    monkeypatch.setattr(parts, "published_sequences", lambda _: (published, 256))
+
+    def due(n: int, left: float) -> int | None:
+        monkeypatch.setattr(parts, "measured_part", lambda _: n)
+        return parts.part_that_is_due(folder, n / 256, 0.0, left)
+
+    assert [due(n, 201) for n in range(6)] == [None] * 4 + [4, 5]
+    assert due(4, 199) is None, "four publishings of five seconds are more than a tenth"
+    seen = []
+    for n in range(0, 256, 2):
+        if due(n, 1000) == n:
+            published = n
+            seen.append(n)
+            folder.note(parts.SPENT, {"seconds": 18.0 * len(seen), "last": 18.0})
+    assert seen == [4, 8, 32, 64, 128], "with a sixteenth, no time would be left for the half"

@@ -35,6 +35,7 @@ REACH = 3
 RUN_COLUMNS = {
     "run_id": "varchar",
     "n_layers": "integer",
+    "n_heads": "integer",
     "parallel_attention": "boolean",
     "heads": "varchar[]",
     "top_fraction": "double",

@@ -11,7 +11,6 @@ from pathlib import Path
 import duckdb
 
 from selfrepair.warehouse.connection import (
-    ROW_GROUP_ROWS,
     Config,
     Connection,
     columns_of,
@@ -34,6 +33,8 @@ from selfrepair.warehouse.sql_parsing import literal
 # STORAGE_VERSION decides who can read the file: DuckDB 1.5 (the newest command-line client on PyPI)
 # cannot open what 2.0 writes by default, and 2.0 reads both.
 STORAGE_VERSION = "v1.5.0"
+SMALL_RUN_ROWS = 500_000
+"""Rows of `head_ablations` in which a run's stored results are written by one connection."""
 logger = logging.getLogger(__name__)
 
 
@@ -147,11 +148,11 @@ def fill_stored_results(
 
 
 def _is_small(connection: Connection, run_id: str) -> bool:
-    """Whether a run has so few rows that the memory which they take is none to speak of."""
+    """Whether a run has so few rows that the memory which they take is little: some 40 MB."""
     row = connection.execute(
         "select n_tokens * n_layers * n_heads * len(ablations) from runs where run_id = ?", [run_id]
     ).fetchone()
-    return row is not None and row[0] is not None and row[0] < ROW_GROUP_ROWS
+    return row is not None and row[0] is not None and row[0] < SMALL_RUN_ROWS
 
 
 @dataclass(frozen=True)

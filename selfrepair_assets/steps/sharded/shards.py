@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 from selfrepair.warehouse.facts.tables import fact_tables
 from selfrepair_assets.measurement.run_spec import RunSpec
@@ -30,6 +31,9 @@ def planned_tables(
 
 
 def _plan(spec: RunSpec, n_heads: int, device_type: str) -> list[tuple[int, int]]:
-    """Cut the run's sequences in shards."""
+    """Cut the run's sequences in shards; the first in two, whose answers can be seen earlier."""
     n, size = spec.n_sequences, spec.sequences_in_shard(n_heads, device_type)
-    return [(start, min(start + size, n)) for start in range(0, n, size)]
+    starts = list(range(0, n, size))
+    if spec.shard_sequences is None and size > 1:
+        starts.insert(1, size // 2)
+    return list(pairwise((*starts, n)))

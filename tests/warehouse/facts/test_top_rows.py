@@ -19,6 +19,7 @@ from selfrepair.warehouse.facts.top_rows import (
 from selfrepair.warehouse.paths import Warehouse
 from selfrepair.warehouse.published.publish import publish
 from selfrepair.warehouse.published.read import open_serving
+from selfrepair.warehouse.sql_files import relations
 from tests.helpers.runs.small_run import FINGERPRINT, planned, run_row, tables, write_run
 
 ROW = run_row(n_sequences=10, n_layers=3, layer_precision=["fp32"] * 3)
@@ -93,6 +94,13 @@ def test_layers_are_asked_together_or_one_by_one(
     assert [floor[:2] for floor in together[1]] == [(n // 2, n % 2) for n in range(6)]
     monkeypatch.setattr(layers_together, "ROWS_AT_ONCE", 1)
     assert (as_rows(top_rows(warehouse, ROW)), effect_floors(warehouse, ROW)) == together
+
+
+def test_no_row_is_given_a_name_to_look_it_up_in_runs_heads() -> None:
+    """It takes 15 times as long as to rank the rows; they are joined with ablated_heads()."""
+    assert [found.name for found in relations() if "list_contains(heads" in found.body] == [
+        "ablated_heads"
+    ]
 
 
 @pytest.mark.parametrize(
