@@ -23,8 +23,9 @@ def fill(connection: duckdb.DuckDBPyConnection, found: Relation, run_id: str, ta
     named = found.parameters
     own = named - {"run_id", *LAYERS, *HEADS}
     values = {"run_id": run_id} | {name: of_run(name) for name in own}
-    rows_of_head = of_run("n_tokens * len(ablations)")
+    of_size = ("n_layers", "n_heads", "n_tokens * len(ablations)")
+    sizes = [of_run(column) for column in of_size] if named.issuperset(LAYERS) else [1, 1, 1]
     # Each insert by itself: of several in one transaction, the first without rows, DuckDB 2.0
     # counts the rows afterwards but does not read them until the file is opened again.
-    for place in places(named, of_run("n_layers"), of_run("n_heads"), rows_of_head):
+    for place in places(named, *sizes):
         connection.execute(f"insert into {table} by name {found.body}", values | place)
