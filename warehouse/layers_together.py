@@ -14,7 +14,7 @@ ROWS_AT_ONCE = 4_000_000
 Each query takes some 25 ms by itself, and half a second where a million tokens are joined."""
 
 
-def places(
+def taken_together(
     named: Collection[str], n_layers: int, n_heads: int, rows_of_head: int
 ) -> list[dict[str, int]]:
     """The layers and heads of each query, by parameter; one empty entry where it names none.

@@ -1,5 +1,5 @@
 -- One row per run and ablated head: those that a run was told to ablate, by default all.
--- Rows are joined with this: to make a name for each, to look it up in runs.heads, takes 15 times
+-- Rows are joined with this: to make a name for each, to look it up in runs.heads, takes 14 times
 -- as long as to rank them.
 create macro ablated_heads() as table
     select

@@ -21,7 +21,7 @@ from selfrepair.warehouse.errors import one_clear_line
 from selfrepair.warehouse.facts.run_facts import part_of
 from selfrepair.warehouse.facts.shard_views import view_external_facts
 from selfrepair.warehouse.facts.tables import facts_read
-from selfrepair.warehouse.layers_together import places
+from selfrepair.warehouse.layers_together import taken_together
 from selfrepair.warehouse.paths import Warehouse
 from selfrepair.warehouse.sql_created import create_all, create_tables
 from selfrepair.warehouse.sql_files import Relation, Source, relations
@@ -89,8 +89,9 @@ def _run(connection: Connection, found: Relation, run_row: Mapping[str, Any]) ->
     kept_fraction = min(1.0, float(run_row["top_fraction"]) * times)
     known = {"kept_fraction": kept_fraction} if "kept_fraction" in found.parameters else {}
     rows_of_head = run_row["n_tokens"] * len(run_row["ablations"])
-    for place in places(found.parameters, run_row["n_layers"], run_row["n_heads"], rows_of_head):
-        parameters = known | place
+    sizes = (run_row["n_layers"], run_row["n_heads"], rows_of_head)
+    for layers in taken_together(found.parameters, *sizes):
+        parameters = known | layers
         for batch in connection.sql(found.body, params=parameters).to_arrow_reader(10_000):
             count += batch.num_rows
             if len(shown) < ROWS_SHOWN:

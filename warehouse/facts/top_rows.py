@@ -17,7 +17,7 @@ from selfrepair.warehouse.connection import Connection, working_connection
 from selfrepair.warehouse.errors import one_clear_line
 from selfrepair.warehouse.facts.run_table import RunTable
 from selfrepair.warehouse.facts.shard_views import parquet
-from selfrepair.warehouse.layers_together import LAYERS, places
+from selfrepair.warehouse.layers_together import LAYERS, taken_together
 from selfrepair.warehouse.paths import Warehouse
 from selfrepair.warehouse.sql_files import relation
 from selfrepair.warehouse.sql_parsing import literal
@@ -137,7 +137,7 @@ def effect_floors(warehouse: Warehouse, run: Mapping[str, Any]) -> Floors:
 def _layers(warehouse: Warehouse, run: Mapping[str, Any]) -> list[dict[str, int]]:
     """The layers that a query of direct_effects takes together."""
     n_rows = RunTable(warehouse, "direct_effects", str(run["run_id"])).row_count()
-    return places(LAYERS, run["n_layers"], 1, n_rows // run["n_layers"])
+    return taken_together(LAYERS, run["n_layers"], 1, n_rows // run["n_layers"])
 
 
 @contextmanager

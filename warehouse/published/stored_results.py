@@ -8,7 +8,7 @@ from typing import Any
 
 import duckdb
 
-from selfrepair.warehouse.layers_together import HEADS, LAYERS, places
+from selfrepair.warehouse.layers_together import HEADS, LAYERS, taken_together
 from selfrepair.warehouse.sql_files import Relation
 
 
@@ -27,5 +27,5 @@ def fill(connection: duckdb.DuckDBPyConnection, found: Relation, run_id: str, ta
     sizes = [of_run(column) for column in of_size] if named.issuperset(LAYERS) else [1, 1, 1]
     # Each insert by itself: of several in one transaction, the first without rows, DuckDB 2.0
     # counts the rows afterwards but does not read them until the file is opened again.
-    for place in places(named, *sizes):
-        connection.execute(f"insert into {table} by name {found.body}", values | place)
+    for some in taken_together(named, *sizes):
+        connection.execute(f"insert into {table} by name {found.body}", values | some)

@@ -97,7 +97,7 @@ def test_layers_are_asked_together_or_one_by_one(
 
 
 def test_no_row_is_given_a_name_to_look_it_up_in_runs_heads() -> None:
-    """It takes 15 times as long as to rank the rows; they are joined with ablated_heads()."""
+    """It takes 14 times as long as to rank the rows; they are joined with ablated_heads()."""
     assert [found.name for found in relations() if "list_contains(heads" in found.body] == [
         "ablated_heads"
     ]
